@@ -1,0 +1,51 @@
+# `make` lists the targets. Each does its own set-up: libtorch and, for tests, the tools they drive.
+# DEMO_ARGS goes to `digitd demo`; DIGITD_DATA_DIR, DIGITD_LIBTORCH and LIBTORCH pass through.
+
+# With CI set, a Cargo.lock that does not match is an error instead of being rewritten.
+LOCKED := $(if $(CI),--locked)
+BUF := scripts/buf/node_modules/.bin/buf
+
+.DEFAULT_GOAL := help
+.PHONY: help setup libtorch tools build demo test fmt fmt-check lint proto-lint unit bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: libtorch tools ## fetch libtorch and the tools that tests drive; quick when all is there
+
+libtorch:
+	@scripts/preflight
+	@scripts/libtorch
+
+tools:
+	@scripts/tools
+
+build: libtorch ## build target/release/digitd
+	cargo build --release $(LOCKED)
+
+demo: build ## train, evaluate, inspect and predict, then serve (DEMO_ARGS=--exit: then end)
+	target/release/digitd demo $(DEMO_ARGS)
+
+test: setup fmt-check lint proto-lint unit ## everything that must pass before a change is merged
+
+unit: libtorch ## cargo test: unit, integration and documentation tests
+	cargo test $(LOCKED)
+
+fmt: ## format the code
+	cargo fmt
+
+fmt-check:
+	cargo fmt --check
+
+lint: libtorch ## clippy, warnings refused
+	cargo clippy --all-targets $(LOCKED) -- -D warnings
+
+proto-lint: tools ## buf lint of the contract
+	@if [ -x $(BUF) ]; then cd proto && ../$(BUF) lint && echo "proto: lint clean"; \
+	else echo "skipped: proto lint: buf is not installed (scripts/tools says why)"; fi
+
+bench: libtorch ## measure; compares with nothing by itself
+	cargo bench $(LOCKED)
+
+clean: ## remove what was built; libtorch and the tools stay
+	cargo clean

@@ -1,0 +1,209 @@
+//! Flags that several commands share, and what they mean in the contract.
+
+use std::{io::Read as _, path::Path};
+
+use clap::{Args, ValueEnum};
+
+use super::Error;
+use crate::{
+    data,
+    pb::digitd::v1::{
+        Dataset, Image, ModelRef, Normalization, Split, get_version_request, image::Form, model_ref::Which,
+    },
+};
+
+/// Which version of which model.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Version")]
+pub struct ModelArgs {
+    /// The model [default: digits]
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+
+    /// Its version with this number [default: alias production, or the newest]
+    #[arg(long, value_name = "N", conflicts_with = "alias", value_parser = clap::value_parser!(i32).range(1..))]
+    pub version: Option<i32>,
+
+    /// Its version that this alias points to, for instance latest
+    #[arg(long, value_name = "ALIAS")]
+    pub alias: Option<String>,
+}
+
+/// Which labelled images.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Data")]
+pub struct DatasetArgs {
+    /// The data set: mnist or synthetic [default: the one that the version was trained on]
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Option<String>,
+
+    /// Seed of its split, and of the drawing of synthetic [default: file order]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..), requires = "dataset")]
+    pub dataset_seed: Option<i32>,
+
+    /// The part of it
+    #[arg(long, value_enum, default_value_t)]
+    pub split: SplitArg,
+}
+
+/// A part of a data set.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum SplitArg {
+    Train,
+    Validation,
+    #[default]
+    Test,
+}
+
+/// How a picture is made like the training images.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum NormalizationArg {
+    /// Taken as it is: 28 x 28, light ink on a dark ground
+    None,
+    /// Light ink is scaled into 20 x 20 and centred by its mass
+    Center,
+    /// As center; dark ink on a light ground is turned around first, and noise is dropped
+    Auto,
+}
+
+impl ModelArgs {
+    /// The reference that a request carries.
+    pub fn reference(&self) -> ModelRef {
+        let which = match (&self.version, &self.alias) {
+            (Some(version), _) => Some(Which::Version(*version)),
+            (None, Some(alias)) => Some(Which::Alias(alias.clone())),
+            (None, None) => None,
+        };
+        ModelRef { name: self.name(), which }
+    }
+
+    /// The same for GetVersion, which spells it out.
+    pub fn which(&self) -> Option<get_version_request::Which> {
+        use get_version_request::Which;
+        match (&self.version, &self.alias) {
+            (Some(version), _) => Some(Which::Version(*version)),
+            (None, Some(alias)) => Some(Which::Alias(alias.clone())),
+            (None, None) => None,
+        }
+    }
+
+    /// The model's name; empty means the default model.
+    pub fn name(&self) -> String {
+        self.model.clone().unwrap_or_default()
+    }
+}
+
+impl DatasetArgs {
+    /// The data set that a request carries.
+    pub fn dataset(&self) -> Option<Dataset> {
+        let name = self.dataset.clone()?;
+        Some(Dataset { name, seed: self.dataset_seed, max_train_images: None })
+    }
+}
+
+impl From<SplitArg> for Split {
+    fn from(split: SplitArg) -> Self {
+        match split {
+            SplitArg::Train => Self::Train,
+            SplitArg::Validation => Self::Validation,
+            SplitArg::Test => Self::Test,
+        }
+    }
+}
+
+impl From<SplitArg> for data::Split {
+    fn from(split: SplitArg) -> Self {
+        match split {
+            SplitArg::Train => Self::Train,
+            SplitArg::Validation => Self::Validation,
+            SplitArg::Test => Self::Test,
+        }
+    }
+}
+
+impl From<NormalizationArg> for Normalization {
+    fn from(normalization: NormalizationArg) -> Self {
+        match normalization {
+            NormalizationArg::None => Self::None,
+            NormalizationArg::Center => Self::Center,
+            NormalizationArg::Auto => Self::Auto,
+        }
+    }
+}
+
+/// Number of bytes of a picture of raw pixels.
+const PIXELS: usize = 28 * 28;
+
+/// Largest picture that is read from a file or standard input.
+const MAX_PICTURE_BYTES: u64 = 64 << 20;
+
+/// A picture from a file, or from standard input where the path is `-`: an image file, or 784 bytes
+/// of raw pixels.
+pub fn read_image(path: &str) -> Result<Image, Error> {
+    let bytes = read(path, MAX_PICTURE_BYTES)?;
+    let form = match bytes.len() == PIXELS && !is_encoded(&bytes) {
+        true => Form::Pixels(bytes.into()),
+        false => Form::Encoded(bytes.into()),
+    };
+    Ok(Image { form: Some(form) })
+}
+
+/// What a file holds, or standard input where the path is `-`; at most `limit` bytes.
+pub fn read(path: &str, limit: u64) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let taken = match path {
+        "-" => std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes),
+        _ => {
+            std::fs::File::open(Path::new(path)).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
+        }
+    };
+    let name = if path == "-" { "standard input" } else { path };
+    taken.map_err(Error::io("read", name))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::Usage(format!("{name} is too large: at most {limit} bytes are read")));
+    }
+    Ok(bytes)
+}
+
+/// Whether bytes begin as a PNG, JPEG, GIF, BMP, WebP or PNM file does.
+fn is_encoded(bytes: &[u8]) -> bool {
+    let beginnings: [&[u8]; 5] = [b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF"];
+    let pnm =
+        bytes.len() > 2 && bytes[0] == b'P' && bytes[1].is_ascii_digit() && bytes[2].is_ascii_whitespace();
+    pnm || beginnings.iter().any(|beginning| bytes.starts_with(beginning))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(bytes: &[u8]) -> Form {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture");
+        std::fs::write(&path, bytes).unwrap();
+        read_image(path.to_str().unwrap()).unwrap().form.unwrap()
+    }
+
+    #[test]
+    fn raw_pixels_are_told_from_image_files() {
+        assert!(matches!(form(&[0; PIXELS]), Form::Pixels(_)));
+        assert!(matches!(form(b"\x89PNG and so on"), Form::Encoded(_)));
+        let mut small = b"P5 28 28 255\n".to_vec();
+        small.resize(PIXELS, 0);
+        assert!(matches!(form(&small), Form::Encoded(_)));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = read_image("/nowhere/7.png").unwrap_err().to_string();
+        assert!(error.contains("/nowhere/7.png"), "{error}");
+    }
+
+    #[test]
+    fn a_version_stands_for_itself_and_an_alias_for_what_it_points_to() {
+        let args = ModelArgs { version: Some(3), ..Default::default() };
+        assert_eq!(args.reference().which, Some(Which::Version(3)));
+        let args = ModelArgs { alias: Some("latest".to_owned()), ..Default::default() };
+        assert_eq!(args.reference().which, Some(Which::Alias("latest".to_owned())));
+    }
+}

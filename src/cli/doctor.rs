@@ -1,0 +1,231 @@
+//! `digitd doctor`: what is found on this machine, what is missing, and what to do about it.
+//! Changes nothing.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use super::{Error, Outcome, output::Ink};
+use crate::{
+    config::{self, Flags, Settings},
+    data::mnist::{self, Finding},
+    engine::DeviceChoice,
+};
+
+/// Tell what is found on this machine and what is missing
+///
+/// Looks at libtorch, devices, threads, MNIST, the store and the ports, as `digitd serve` with the
+/// same settings would find them. Exit code 1 where something is missing that serving needs.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    settings: Flags,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    state: State,
+    found: String,
+    /// What to do; empty where nothing is to be done.
+    advice: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    /// Not there, and serving works without it.
+    Optional,
+    /// Not there, and serving needs it.
+    Missing,
+}
+
+pub async fn run(args: Args) -> Result<Outcome, Error> {
+    let settings = config::load(&args.settings, config::variables())?;
+    let look = move || checks(&settings);
+    let checks = tokio::task::spawn_blocking(look).await.map_err(|_| Error::Panicked("a check"))?;
+    super::print(&match args.json {
+        true => serde_json::to_string_pretty(&checks).expect("checks are texts") + "\n",
+        false => text(&checks, Ink::of_stdout()),
+    });
+    let lacks = checks.iter().any(|check| check.state == State::Missing);
+    Ok(if lacks { Outcome::Failed } else { Outcome::Done })
+}
+
+fn checks(settings: &Settings) -> Vec<Check> {
+    let mut checks = vec![ok("digitd", env!("CARGO_PKG_VERSION")), libtorch(), threads(), cuda(settings)];
+    checks.extend(data(&settings.data.dir));
+    checks.push(store(&settings.store.url));
+    checks.push(port("gRPC port", "--grpc-addr", settings.server.grpc_addr));
+    checks.extend(settings.server.http_addr.get().map(|addr| port("HTTP port", "--http-addr", addr)));
+    checks
+}
+
+fn libtorch() -> Check {
+    match loaded("libtorch_cpu.so") {
+        Some(path) => ok("libtorch", format!("{} at {}", env!("DIGITD_LIBTORCH_VERSION"), path.display())),
+        None => Check {
+            name: "libtorch",
+            state: State::Missing,
+            found: "not loaded".to_owned(),
+            advice: "run scripts/libtorch, then build again".to_owned(),
+        },
+    }
+}
+
+fn threads() -> Check {
+    let number = std::thread::available_parallelism().map_or(1, usize::from);
+    ok("cpu", format!("{number} threads"))
+}
+
+/// CUDA needs two things: the driver, and libtorch's CUDA half beside its CPU half.
+fn cuda(settings: &Settings) -> Check {
+    let state = match settings.compute.device {
+        DeviceChoice::Cuda(_) => State::Missing,
+        DeviceChoice::Auto | DeviceChoice::Cpu => State::Optional,
+    };
+    let absent = |found: &str, advice: &str| Check {
+        name: "cuda",
+        state,
+        found: found.to_owned(),
+        advice: advice.to_owned(),
+    };
+    let library = loaded("libtorch_cpu.so").map(|path| path.with_file_name("libtorch_cuda.so"));
+    if !Path::new("/proc/driver/nvidia/version").exists() {
+        return absent("no NVIDIA driver", "install one to use --device cuda");
+    }
+    match library {
+        Some(path) if path.exists() => ok("cuda", format!("NVIDIA driver, and {}", path.display())),
+        Some(_) | None => {
+            absent("libtorch without its CUDA half", "DIGITD_LIBTORCH=cuda scripts/libtorch fetches it")
+        }
+    }
+}
+
+fn data(folder: &Path) -> Vec<Check> {
+    let files = mnist::survey(&[folder.to_owned()]);
+    if files.iter().all(|(_, finding)| matches!(finding, Finding::Missing)) {
+        return vec![Check {
+            name: "mnist",
+            state: State::Optional,
+            found: format!("no file in {}", folder.display()),
+            advice: "run `digitd data fetch`, or name a folder by --data-dir; synthetic is built in"
+                .to_owned(),
+        }];
+    }
+    let check = |(file, finding): (mnist::File, Finding)| match finding {
+        Finding::Good(path) => ok("mnist", path.display().to_string()),
+        Finding::Missing => Check {
+            name: "mnist",
+            state: State::Optional,
+            found: format!("no {} in {}", file.packed_name(), folder.display()),
+            advice: "run `digitd data fetch`".to_owned(),
+        },
+        Finding::Bad(path, error) => Check {
+            name: "mnist",
+            state: State::Optional,
+            found: format!("{} is broken", path.display()),
+            advice: error.to_string(),
+        },
+    };
+    files.into_iter().map(check).collect()
+}
+
+fn store(url: &str) -> Check {
+    let folder = match url.strip_prefix("file://") {
+        Some(path) => PathBuf::from(path),
+        None if url.contains(':') => return ok("store", url),
+        None => PathBuf::from(url),
+    };
+    let full = std::path::absolute(&folder).unwrap_or(folder);
+    // The folder is made by the first start; what counts until then is where it will be made.
+    let standing = full.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    match tempfile::tempfile_in(standing) {
+        Ok(_) if standing == full => ok("store", format!("{} can be written", full.display())),
+        Ok(_) => ok("store", format!("{} will be made by the first start", full.display())),
+        Err(error) => Check {
+            name: "store",
+            state: State::Missing,
+            found: format!("{} cannot be written: {error}", standing.display()),
+            advice: "name another folder by --store".to_owned(),
+        },
+    }
+}
+
+fn port(name: &'static str, flag: &str, addr: SocketAddr) -> Check {
+    match TcpListener::bind(addr) {
+        Ok(_) => ok(name, format!("{addr} is free")),
+        Err(error) => Check {
+            name,
+            state: State::Optional,
+            found: format!("{addr} is not free: {error}"),
+            advice: format!("a server may be running there already; else choose another by {flag}"),
+        },
+    }
+}
+
+fn ok(name: &'static str, found: impl Into<String>) -> Check {
+    Check { name, state: State::Ok, found: found.into(), advice: String::new() }
+}
+
+/// Where a library of this process was loaded from.
+fn loaded(library: &str) -> Option<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let path =
+        maps.lines().filter_map(|line| line.split_once('/')).find(|(_, path)| path.ends_with(library))?.1;
+    Some(PathBuf::from(format!("/{path}")))
+}
+
+fn text(checks: &[Check], ink: Ink) -> String {
+    let mut text = String::new();
+    for check in checks {
+        let (word, style) = match check.state {
+            State::Ok => ("ok", console::Style::new().green()),
+            State::Optional => ("absent", console::Style::new().yellow()),
+            State::Missing => ("missing", console::Style::new().red()),
+        };
+        let word = style.force_styling(ink == Ink::Colour).apply_to(format!("{word:<8}"));
+        text += &format!("{word} {:<10} {}\n", check.name, check.found);
+        if !check.advice.is_empty() {
+            text += &format!("{:<19} {}\n", "", check.advice);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_comes_with_advice() {
+        let folder = tempfile::tempdir().unwrap();
+        let shown = text(&data(folder.path()), Ink::Plain);
+        assert!(shown.starts_with("absent   mnist") && shown.contains("digitd data fetch"), "{shown}");
+    }
+
+    #[test]
+    fn a_store_that_is_not_there_yet_is_not_made_by_looking() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/store");
+        assert_eq!(store(path.to_str().unwrap()).state, State::Ok);
+        assert!(!path.exists());
+        assert_eq!(store("/proc/store").state, State::Missing);
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_told() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let check = port("gRPC port", "--grpc-addr", taken.local_addr().unwrap());
+        assert!(check.state == State::Optional && check.advice.contains("--grpc-addr"), "{check:?}");
+    }
+}

@@ -1,0 +1,213 @@
+//! `digitd models`: the registry of models, versions and aliases.
+
+use super::{Error, Outcome, args::ModelArgs, output, session::SessionArgs};
+use crate::pb::digitd::v1::{
+    AliasAssignment, GetVersionRequest, ListAliasHistoryResponse, ListModelsResponse, ListVersionsRequest,
+    RollbackRequest, SetAliasRequest,
+};
+
+/// List, show and delete versions of models, and move aliases
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  digitd models versions
+  digitd models set-alias production 3 --reason 'better on sevens'
+  digitd models rollback production
+  digitd models history production")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List all models
+    List(ListArgs),
+    /// List a model's versions, newest first
+    Versions(VersionsArgs),
+    /// Show a version: where it comes from and how good it is
+    Show(ShowArgs),
+    /// Point an alias at a version
+    SetAlias(SetAliasArgs),
+    /// Show where an alias pointed, newest first
+    History(AliasArgs),
+    /// Point an alias back at the version before
+    Rollback(AliasArgs),
+    /// Delete a version that no alias points to; its number is not used again
+    Delete(DeleteArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    #[command(flatten)]
+    session: SessionArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct VersionsArgs {
+    /// The model [default: digits]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+
+    /// Most versions to list, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: i32,
+
+    #[command(flatten)]
+    session: SessionArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct ShowArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    #[command(flatten)]
+    session: SessionArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct SetAliasArgs {
+    /// The alias, for instance production
+    alias: String,
+
+    /// The version that it shall point to
+    version: i32,
+
+    /// The model [default: digits]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+
+    /// Move it only if it points to this version now; 0: only if it was never set
+    #[arg(long, value_name = "N")]
+    expected_version: Option<i32>,
+
+    /// Why; kept in the history
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+
+    #[command(flatten)]
+    session: SessionArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct AliasArgs {
+    /// The alias, for instance production
+    alias: String,
+
+    /// The model [default: digits]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+
+    /// Why; kept in the history of a rollback
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+
+    #[command(flatten)]
+    session: SessionArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct DeleteArgs {
+    /// The version
+    version: i32,
+
+    /// The model [default: digits]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+
+    #[command(flatten)]
+    session: SessionArgs,
+}
+
+pub async fn run(args: Args) -> Result<Outcome, Error> {
+    match args.command {
+        Command::List(args) => list(args).await?,
+        Command::Versions(args) => versions(args).await?,
+        Command::Show(args) => show(args).await?,
+        Command::SetAlias(args) => set_alias(args).await?,
+        Command::History(args) => history(args).await?,
+        Command::Rollback(args) => rollback(args).await?,
+        Command::Delete(args) => delete(args).await?,
+    }
+    Ok(Outcome::Done)
+}
+
+async fn list(args: ListArgs) -> Result<(), Error> {
+    let models = args.session.with(async |client| Ok(client.models().await?)).await?;
+    let answer = ListModelsResponse { models };
+    args.session.show("ListModelsResponse", &answer, |ink| match answer.models.is_empty() {
+        true => "There is no model yet: `digitd train` makes one.\n".to_owned(),
+        false => output::models(&answer.models, ink),
+    });
+    Ok(())
+}
+
+async fn versions(args: VersionsArgs) -> Result<(), Error> {
+    let request = ListVersionsRequest {
+        name: args.model.unwrap_or_default(),
+        page_size: Some(args.limit),
+        page_token: String::new(),
+    };
+    let answer = args.session.with(async |client| Ok(client.versions(request).await?)).await?;
+    args.session.show("ListVersionsResponse", &answer, |ink| output::versions(&answer.versions, ink));
+    Ok(())
+}
+
+async fn show(args: ShowArgs) -> Result<(), Error> {
+    let request = GetVersionRequest { name: args.model.name(), which: args.model.which() };
+    let version = args.session.with(async |client| Ok(client.version(request).await?)).await?;
+    args.session.show("ModelVersion", &version, |_| output::version(&version));
+    Ok(())
+}
+
+async fn set_alias(args: SetAliasArgs) -> Result<(), Error> {
+    let request = SetAliasRequest {
+        name: args.model.unwrap_or_default(),
+        alias: args.alias.clone(),
+        version: args.version,
+        expected_version: args.expected_version,
+        reason: args.reason,
+    };
+    let assignment = args.session.with(async |client| Ok(client.set_alias(request).await?)).await?;
+    args.session.show("AliasAssignment", &assignment, |_| moved(&args.alias, &assignment));
+    Ok(())
+}
+
+async fn history(args: AliasArgs) -> Result<(), Error> {
+    let model = args.model.unwrap_or_default();
+    let assignments =
+        args.session.with(async |client| Ok(client.alias_history(&model, &args.alias).await?)).await?;
+    let answer = ListAliasHistoryResponse { assignments };
+    args.session
+        .show("ListAliasHistoryResponse", &answer, |ink| output::assignments(&answer.assignments, ink));
+    Ok(())
+}
+
+async fn rollback(args: AliasArgs) -> Result<(), Error> {
+    let request = RollbackRequest {
+        name: args.model.unwrap_or_default(),
+        alias: args.alias.clone(),
+        reason: args.reason,
+    };
+    let assignment = args.session.with(async |client| Ok(client.rollback(request).await?)).await?;
+    args.session.show("AliasAssignment", &assignment, |_| moved(&args.alias, &assignment));
+    Ok(())
+}
+
+async fn delete(args: DeleteArgs) -> Result<(), Error> {
+    let model = args.model.unwrap_or_default();
+    args.session.with(async |client| Ok(client.delete_version(&model, args.version).await?)).await?;
+    if !args.session.json {
+        super::print(&format!("version {} is deleted\n", args.version));
+    }
+    Ok(())
+}
+
+fn moved(alias: &str, assignment: &AliasAssignment) -> String {
+    let before = match assignment.previous_version {
+        Some(version) => format!(", before that to version {version}"),
+        None => String::new(),
+    };
+    format!("{alias} points to version {}{before}\n", assignment.version)
+}

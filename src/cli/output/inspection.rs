@@ -1,0 +1,246 @@
+//! An inspection: the table of layers, and on request what the layers hold.
+
+use super::{
+    WIDTH,
+    chart::bar,
+    number::{count, large, percent},
+    picture::{blocks, side_by_side},
+    table::{self, Ink, Tone, cell},
+};
+use crate::pb::digitd::v1::{ChannelReport, InspectResponse, LayerReport};
+
+/// How much of the contents is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Every layer.
+    Full,
+    /// The first convolution only.
+    OneKernel,
+}
+
+/// A row for every layer, and the sums.
+pub fn layer_table(answer: &InspectResponse, ink: Ink) -> String {
+    let header = ["layer<", "kind<", "hyper-parameters<", "output shape<", "parameters", "multiply-adds"];
+    let mut table = table::table(ink, &header);
+    table.add_row(["input", "", "", &shape(&answer.input_shape), "", ""]);
+    for layer in &answer.layers {
+        let parameters: i32 = layer.parameters.iter().map(|parameter| parameter.count).sum();
+        table.add_row([
+            layer.name.clone(),
+            layer.kind.clone(),
+            hyperparameters(layer),
+            shape(&layer.output_shape),
+            if parameters == 0 { String::new() } else { count(parameters) },
+            layer.multiply_adds.filter(|&number| number > 0.0).map(large).unwrap_or_default(),
+        ]);
+    }
+    format!(
+        "{} version {}\n\n{}\nTotal: {} parameters, {} multiply-adds\n",
+        answer.name,
+        answer.version,
+        table::text(&table),
+        count(answer.total_parameters),
+        large(answer.total_multiply_adds),
+    )
+}
+
+/// What the layers hold: parameters and outputs in numbers, chosen channels as pictures, channels
+/// that never speak.
+pub fn contents(answer: &InspectResponse, depth: Depth, ink: Ink) -> String {
+    let shown = answer.layers.iter().filter(|layer| layer.output.is_some());
+    let shown: Vec<&LayerReport> = match depth {
+        Depth::Full => shown.collect(),
+        Depth::OneKernel => shown.filter(|layer| layer.kind == "conv").take(1).collect(),
+    };
+    let mut text = String::new();
+    for layer in shown {
+        text += &layer_contents(layer, answer.sample_images, ink);
+        text.push('\n');
+    }
+    if depth == Depth::Full && !answer.probabilities.is_empty() {
+        text += &probabilities(answer);
+    }
+    text
+}
+
+fn hyperparameters(layer: &LayerReport) -> String {
+    let parts: Vec<String> =
+        layer.hyperparameters.iter().map(|(name, value)| format!("{}={value}", short(name))).collect();
+    parts.join(" ")
+}
+
+/// Long names would push the table beyond its width.
+fn short(name: &str) -> &str {
+    match name {
+        "kernel_size" => "kernel",
+        "padding" => "pad",
+        "in_channels" | "in_features" => "in",
+        "out_channels" | "out_features" => "out",
+        _ => name,
+    }
+}
+
+fn shape(sizes: &[i32]) -> String {
+    let sizes: Vec<String> = sizes.iter().map(i32::to_string).collect();
+    format!("[{}]", sizes.join(","))
+}
+
+fn layer_contents(layer: &LayerReport, sample: Option<i32>, ink: Ink) -> String {
+    let alias = match layer.tutorial_name.as_str() {
+        "" => String::new(),
+        name => format!(" ({name})"),
+    };
+    let mut text = format!("{}{alias}  {} {}\n", layer.name, layer.kind, shape(&layer.output_shape));
+    text += &statistics(layer, ink);
+    let Some(output) = &layer.output else { return text };
+    for channel in &output.channels {
+        text += &pictures(channel);
+    }
+    if let (Some(images), false) = (sample, output.sample_zero_fractions.is_empty()) {
+        let shares = &output.sample_zero_fractions;
+        let mean = shares.iter().sum::<f64>() / shares.len() as f64;
+        text += &format!("  zeros over {} images: {} on average\n", count(images), percent(Some(mean)));
+        if !output.dead_channels.is_empty() {
+            let dead: Vec<String> = output.dead_channels.iter().map(i32::to_string).collect();
+            text += &format!("  dead, zero for every image: channel {}\n", dead.join(", "));
+        }
+    }
+    text
+}
+
+fn statistics(layer: &LayerReport, ink: Ink) -> String {
+    let mut table = table::table(ink, &["<", "mean", "std", "min", "max", "zeros"]);
+    let mut add = |name: &str, numbers: [Option<f64>; 4], zeros: Option<f64>| {
+        if numbers.iter().any(Option::is_some) {
+            let numbers =
+                numbers.map(|number| number.map_or("-".to_owned(), |number| format!("{number:.4}")));
+            let row = [name.to_owned()].into_iter().chain(numbers).map(|text| cell(text, Tone::Plain));
+            table.add_row(row.chain([cell(percent(zeros), Tone::Plain)]));
+        }
+    };
+    for parameter in &layer.parameters {
+        let numbers = [parameter.mean, parameter.std, parameter.min, parameter.max];
+        add(&parameter.name, numbers, parameter.zero_fraction);
+    }
+    if let Some(output) = &layer.output {
+        add("output", [output.mean, output.std, output.min, output.max], output.zero_fraction);
+    }
+    if table.is_empty() { String::new() } else { table::text(&table) }
+}
+
+/// A channel's kernel and output, beside each other where both are pictures.
+fn pictures(channel: &ChannelReport) -> String {
+    let number = channel.channel.unwrap_or_default();
+    let mut shown = Vec::new();
+    if let [inputs, _, width] = channel.kernel_shape[..] {
+        let of = if inputs > 1 { format!(" 1 of {inputs}") } else { String::new() };
+        let area = (width.max(0) as usize).pow(2).min(channel.kernel.len());
+        shown.push((blocks(&channel.kernel[..area], width.max(0) as usize), format!("kernel {number}{of}")));
+    }
+    if let [_, width] = channel.output_shape[..] {
+        shown.push((blocks(&channel.output, width.max(0) as usize), format!("output {number}")));
+    }
+    if !shown.is_empty() {
+        return indented(&side_by_side(&shown));
+    }
+    match channel.output.as_slice() {
+        [value] => format!("  output {number}: {value:.4}\n"),
+        _ => String::new(),
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}").trim_end().to_owned() + "\n").collect()
+}
+
+fn probabilities(answer: &InspectResponse) -> String {
+    let label = answer.label.map(|label| format!(" (label {label})")).unwrap_or_default();
+    let mut text = format!("probabilities for the picture{label}\n");
+    for (digit, &probability) in answer.probabilities.iter().enumerate() {
+        text +=
+            format!("  {digit} {:>8} {}", percent(Some(probability)), bar(probability, WIDTH / 3)).trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pb::digitd::v1::{OutputReport, ParameterReport};
+
+    /// A network of one convolution of 2 × 2 kernels over a picture of 2 × 2.
+    fn one_layer() -> InspectResponse {
+        let channel = ChannelReport {
+            channel: Some(1),
+            output_shape: vec![2, 2],
+            output: vec![0.0, 1.0, 0.0, 1.0],
+            kernel_shape: vec![1, 2, 2],
+            kernel: vec![1.0, 0.0, 0.0, 1.0],
+            bias: Some(0.0),
+        };
+        let output = OutputReport {
+            mean: Some(0.5),
+            channels: vec![channel],
+            sample_zero_fractions: vec![0.5, 1.0],
+            dead_channels: vec![1],
+            ..Default::default()
+        };
+        let weight =
+            ParameterReport { name: "conv1.weight".into(), count: 8, mean: Some(0.1), ..Default::default() };
+        let layer = LayerReport {
+            name: "conv1".into(),
+            kind: "conv".into(),
+            hyperparameters: [("kernel_size".to_owned(), "2".to_owned())].into(),
+            output_shape: vec![1, 2, 2, 2],
+            parameters: vec![weight],
+            multiply_adds: Some(2_361_800.0),
+            output: Some(output),
+            tutorial_name: "outputs1".into(),
+            ..Default::default()
+        };
+        InspectResponse {
+            name: "digits".into(),
+            version: 1,
+            layers: vec![layer],
+            total_parameters: 20_350,
+            total_multiply_adds: 2_361_800.0,
+            input_shape: vec![1, 1, 28, 28],
+            probabilities: vec![0.25, 0.75],
+            label: Some(1),
+            sample_images: Some(1000),
+        }
+    }
+
+    #[test]
+    fn a_layer_is_a_row_and_the_sums_follow() {
+        let text = layer_table(&one_layer(), Ink::Plain);
+        let row = text.lines().find(|line| line.contains("conv1")).unwrap();
+        let words: Vec<&str> = row.split_whitespace().collect();
+        assert_eq!(words, ["conv1", "conv", "kernel=2", "[1,2,2,2]", "8", "2.36", "M"]);
+        assert!(text.ends_with("Total: 20 350 parameters, 2.36 M multiply-adds\n"), "{text}");
+    }
+
+    #[test]
+    fn a_channel_shows_its_kernel_beside_its_output() {
+        let text = contents(&one_layer(), Depth::Full, Ink::Plain);
+        assert!(text.contains("  ██           ██\n    ██         ██\n  kernel 1   output 1\n"), "{text}");
+        assert!(text.contains("dead, zero for every image: channel 1"), "{text}");
+        assert!(text.contains("zeros over 1 000 images: 75.00 % on average"), "{text}");
+    }
+
+    #[test]
+    fn the_last_output_is_shown_as_bars() {
+        let text = contents(&one_layer(), Depth::Full, Ink::Plain);
+        assert!(text.contains("(label 1)\n  0  25.00 % ████████▎\n"), "{text}");
+    }
+
+    #[test]
+    fn shapes_that_contradict_their_values_do_no_harm() {
+        let mut answer = one_layer();
+        let output = answer.layers[0].output.as_mut().unwrap();
+        output.channels[0].kernel_shape = vec![1, 9, -9];
+        output.channels[0].output_shape = vec![0, 0];
+        contents(&answer, Depth::Full, Ink::Plain);
+    }
+}

@@ -1,0 +1,161 @@
+//! Pictures as text: digits in ASCII, kernels and channels in block characters.
+
+use super::WIDTH;
+
+/// From background to ink, in ASCII.
+const ASCII: &[u8] = b" .:-=+*#%@";
+
+/// From small to large.
+const BLOCKS: [char; 5] = [' ', '░', '▒', '▓', '█'];
+
+/// Columns and rows of one digit.
+const SIDE: usize = 28;
+
+/// A digit of 28 × 28 values in [0,1] as 14 lines of ASCII: one character for two pixels, one above
+/// the other. Blank columns at both sides are left out. Empty where there are not 784 values.
+pub fn digit(pixels: &[f32]) -> Vec<String> {
+    if pixels.len() != SIDE * SIDE {
+        return Vec::new();
+    }
+    let darkness =
+        |row: usize, column: usize| (pixels[row * SIDE + column] + pixels[(row + 1) * SIDE + column]) / 2.0;
+    let inked = |column: &usize| (0..SIDE).step_by(2).any(|row| shade(darkness(row, *column)) != ' ');
+    let first = (0..SIDE).find(inked).unwrap_or(0);
+    let last = (0..SIDE).rev().find(inked).unwrap_or(0);
+    (0..SIDE)
+        .step_by(2)
+        .map(|row| (first..=last).map(|column| shade(darkness(row, column))).collect())
+        .collect()
+}
+
+/// Pictures beside each other, each with its caption below, as many to a line as fit.
+pub fn side_by_side(pictures: &[(Vec<String>, String)]) -> String {
+    let mut text = String::new();
+    let mut line: Vec<&(Vec<String>, String)> = Vec::new();
+    let mut used = 0;
+    for picture in pictures {
+        let width = width_of(picture) + GAP;
+        if used + width > WIDTH && !line.is_empty() {
+            text += &row_of(&line);
+            line.clear();
+            used = 0;
+        }
+        line.push(picture);
+        used += width;
+    }
+    text + &row_of(&line)
+}
+
+/// `values` of `width` columns, row by row, in block characters from the smallest (blank) to the
+/// largest (full); all of one size where they are equal.
+///
+/// Up to 14 columns a value is two characters wide, so that it looks square; beyond, one character
+/// stands for the mean of two values, one above the other.
+pub fn blocks(values: &[f64], width: usize) -> Vec<String> {
+    if width == 0 || values.is_empty() {
+        return Vec::new();
+    }
+    let (low, high) = values
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)));
+    let block = |value: f64| {
+        let place = if high > low { (value - low) / (high - low) } else { 0.0 };
+        BLOCKS[((place * BLOCKS.len() as f64) as usize).min(BLOCKS.len() - 1)]
+    };
+    let rows: Vec<&[f64]> = values.chunks(width).collect();
+    if width <= SIDE / 2 {
+        return rows.iter().map(|row| row.iter().flat_map(|&value| [block(value); 2]).collect()).collect();
+    }
+    rows.chunks(2)
+        .map(|pair| {
+            let mean = |column: usize| {
+                let column: Vec<f64> = pair.iter().filter_map(|row| row.get(column).copied()).collect();
+                column.iter().sum::<f64>() / column.len() as f64
+            };
+            (0..pair[0].len()).map(|column| block(mean(column))).collect()
+        })
+        .collect()
+}
+
+/// Blank columns between two pictures.
+const GAP: usize = 3;
+
+fn shade(darkness: f32) -> char {
+    let place = (darkness.clamp(0.0, 1.0) * ASCII.len() as f32) as usize;
+    char::from(ASCII[place.min(ASCII.len() - 1)])
+}
+
+fn width_of((lines, caption): &(Vec<String>, String)) -> usize {
+    lines.iter().chain([caption]).map(|line| line.chars().count()).max().unwrap_or(0)
+}
+
+fn row_of(pictures: &[&(Vec<String>, String)]) -> String {
+    let height = pictures.iter().map(|(lines, _)| lines.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for at in 0..=height {
+        let mut line = String::new();
+        for picture in pictures {
+            // The caption stands below all pictures, so that captions are on one line.
+            let part = match at == height {
+                true => picture.1.as_str(),
+                false => picture.0.get(at).map_or("", String::as_str),
+            };
+            line += &format!("{part:<width$}", width = width_of(picture) + GAP);
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A picture with ink in one column from top to bottom.
+    fn bar() -> Vec<f32> {
+        (0..SIDE * SIDE).map(|at| if at % SIDE == 9 { 1.0 } else { 0.0 }).collect()
+    }
+
+    #[test]
+    fn a_digit_keeps_its_ink_and_loses_its_margins() {
+        assert_eq!(digit(&bar()), vec!["@"; 14]);
+        assert_eq!(digit(&[0.0; 784]), vec![" "; 14]);
+        assert!(digit(&[0.0; 9]).is_empty());
+    }
+
+    #[test]
+    fn a_pixel_above_a_blank_one_is_half_dark() {
+        let mut pixels = vec![0.0; SIDE * SIDE];
+        pixels[0] = 1.0;
+        assert_eq!(digit(&pixels)[0], "+");
+    }
+
+    #[test]
+    fn captions_stand_below_their_pictures_on_one_line() {
+        let tall = (vec!["##".to_owned(), "##".to_owned()], "a".to_owned());
+        let low = (vec!["*".to_owned()], "bcd".to_owned());
+        assert_eq!(side_by_side(&[tall, low]), "##   *\n##\na    bcd\n");
+    }
+
+    #[test]
+    fn a_line_of_pictures_stays_within_the_width() {
+        let wide = (vec!["#".repeat(40)], String::new());
+        let text = side_by_side(&[wide.clone(), wide.clone(), wide]);
+        assert!(text.lines().all(|line| line.len() <= WIDTH));
+        assert_eq!(text.lines().filter(|line| line.contains('#')).count(), 2);
+    }
+
+    #[test]
+    fn blocks_go_from_the_smallest_to_the_largest_value() {
+        assert_eq!(blocks(&[-1.0, 0.0, 0.9, 1.0], 2), ["  ▒▒", "████"]);
+        assert_eq!(blocks(&[3.0; 4], 2), ["    ", "    "]);
+        assert!(blocks(&[], 2).is_empty());
+    }
+
+    #[test]
+    fn wide_channels_take_one_character_for_two_rows() {
+        let lines = blocks(&[0.5; 28 * 28], 28);
+        assert_eq!((lines.len(), lines[0].chars().count()), (14, 28));
+    }
+}

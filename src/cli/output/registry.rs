@@ -1,0 +1,111 @@
+//! Models, their versions and aliases.
+
+use super::{
+    figure::day_time,
+    number::{bytes, count, loss, percent},
+    table::{self, Ink},
+};
+use crate::{
+    cli::json,
+    pb::digitd::v1::{AliasAssignment, Model, ModelVersion},
+};
+
+/// A row for every model.
+pub fn models(models: &[Model], ink: Ink) -> String {
+    let mut table = table::table(ink, &["model<", "versions", "newest", "aliases<"]);
+    for model in models {
+        let aliases: Vec<String> =
+            model.aliases.iter().map(|(alias, version)| format!("{alias}={version}")).collect();
+        let numbers = [model.version_count.to_string(), model.newest_version.to_string()];
+        table.add_row([model.name.clone()].into_iter().chain(numbers).chain([aliases.join(" ")]));
+    }
+    table::text(&table)
+}
+
+/// A row for every version.
+pub fn versions(versions: &[ModelVersion], ink: Ink) -> String {
+    let header = ["version", "validation", "parameters", "size", "published<", "aliases<"];
+    let mut table = table::table(ink, &header);
+    for version in versions {
+        table.add_row([
+            version.version.to_string(),
+            percent(version.validation_accuracy),
+            count(version.total_parameters),
+            bytes(i64::from(version.weights_bytes).unsigned_abs()),
+            day_time(version.create_time.as_ref()),
+            version.aliases.join(" "),
+        ]);
+    }
+    table::text(&table)
+}
+
+/// The facts of one version, and the request that made it.
+pub fn version(it: &ModelVersion) -> String {
+    let both = |value, accuracy| format!("loss {}, accuracy {}", loss(value), percent(accuracy));
+    let facts = [
+        ("model", it.name.clone()),
+        ("version", it.version.to_string()),
+        ("aliases", it.aliases.join(" ")),
+        ("published", day_time(it.create_time.as_ref())),
+        ("run", it.run_id.clone()),
+        ("epoch", it.epoch.map(|epoch| epoch.to_string()).unwrap_or_default()),
+        ("training", both(it.train_loss, it.train_accuracy)),
+        ("validation", both(it.validation_loss, it.validation_accuracy)),
+        ("parameters", count(it.total_parameters)),
+        (
+            "weights",
+            format!("{}, SHA-256 {}", bytes(i64::from(it.weights_bytes).unsigned_abs()), it.weights_sha256),
+        ),
+        ("data set", format!("SHA-256 {}", it.dataset_digest)),
+        ("made by", format!("digitd {}, libtorch {}", it.digitd_version, it.libtorch_version)),
+    ];
+    let request = it.request.as_ref().map(|request| json::text("TrainRequest", request)).unwrap_or_default();
+    let facts: String =
+        facts.iter().map(|(name, fact)| format!("{name:<11} {fact}").trim_end().to_owned() + "\n").collect();
+    format!("{facts}request     {request}\n")
+}
+
+/// A row for every time that an alias was moved.
+pub fn assignments(assignments: &[AliasAssignment], ink: Ink) -> String {
+    let mut table = table::table(ink, &["number", "version", "before", "moved<", "reason<"]);
+    for it in assignments {
+        table.add_row([
+            it.number.to_string(),
+            it.version.to_string(),
+            it.previous_version.map_or_else(|| "-".to_owned(), |version| version.to_string()),
+            day_time(it.time.as_ref()),
+            it.reason.clone(),
+        ]);
+    }
+    table::text(&table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_shows_where_its_aliases_point() {
+        let aliases = [("latest".to_owned(), 3), ("production".to_owned(), 2)].into();
+        let model = Model { name: "digits".to_owned(), newest_version: 3, version_count: 3, aliases };
+        assert!(models(&[model], Ink::Plain).contains("latest=3 production=2"));
+    }
+
+    #[test]
+    fn a_first_assignment_has_nothing_before_it() {
+        let first =
+            AliasAssignment { number: 1, version: 1, reason: "published".to_owned(), ..Default::default() };
+        let text = assignments(&[first], Ink::Plain);
+        assert_eq!(
+            text.lines().last().unwrap().split_whitespace().collect::<Vec<_>>(),
+            ["1", "1", "-", "-", "published"]
+        );
+    }
+
+    #[test]
+    fn a_version_shows_where_it_comes_from() {
+        let it = ModelVersion { run_id: "r".to_owned(), weights_bytes: 81_400, ..Default::default() };
+        let text = version(&it);
+        assert!(text.contains("run         r\n") && text.contains("81.4 kB"), "{text}");
+    }
+}

@@ -1,0 +1,99 @@
+//! Tables: a header, a rule, columns of numbers flush right.
+
+use comfy_table::{
+    Attribute, Cell, CellAlignment, Color, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle,
+};
+
+use super::WIDTH;
+
+const STYLE: TableStyle = TableStyle::new()
+    .header_lines(ContentLineStyle::none())
+    .header_separator(LineStyle::none().fill('─'))
+    .content_lines(ContentLineStyle::none());
+
+/// Whether text may carry colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ink {
+    Colour,
+    Plain,
+}
+
+impl Ink {
+    /// Colour on a terminal, unless NO_COLOR asks for none.
+    pub fn of_stdout() -> Self {
+        match console::colors_enabled() {
+            true => Self::Colour,
+            false => Self::Plain,
+        }
+    }
+}
+
+/// What a cell's colour says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    Plain,
+    Good,
+    Bad,
+    Faint,
+}
+
+/// A cell in a tone; without colour the tone is not seen.
+pub fn cell(text: impl ToString, tone: Tone) -> Cell {
+    let cell = Cell::new(text);
+    match tone {
+        Tone::Plain => cell,
+        Tone::Good => cell.fg(Color::Green),
+        Tone::Bad => cell.fg(Color::Red),
+        Tone::Faint => cell.add_attribute(Attribute::Dim),
+    }
+}
+
+/// An empty table with that header. A name that ends in `<` makes a column flush left.
+pub fn table(ink: Ink, header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(STYLE);
+    // What would be wider is broken into lines within its cell.
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH as u16);
+    match ink {
+        Ink::Colour => table.enforce_styling(),
+        Ink::Plain => table.force_no_tty(),
+    };
+    table.set_header(header.iter().map(|name| name.trim_end_matches('<')));
+    for (column, name) in table.column_iter_mut().zip(header) {
+        let alignment = match name.ends_with('<') {
+            true => CellAlignment::Left,
+            false => CellAlignment::Right,
+        };
+        column.set_cell_alignment(alignment);
+    }
+    table
+}
+
+/// The table's text, without blanks at the ends of lines.
+pub fn text(table: &Table) -> String {
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    lines.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(ink: Ink) -> String {
+        let mut table = table(ink, &["name<", "count"]);
+        table.add_row([cell("conv1", Tone::Plain), cell(520, Tone::Good)]);
+        table.add_row([cell("fc", Tone::Plain), cell("9 810", Tone::Plain)]);
+        text(&table)
+    }
+
+    #[test]
+    fn names_stand_left_and_numbers_right() {
+        assert_eq!(sample(Ink::Plain), " name   count\n──────────────\n conv1    520\n fc     9 810\n");
+    }
+
+    #[test]
+    fn colour_comes_only_where_it_is_asked_for() {
+        assert!(sample(Ink::Colour).contains("\u{1b}["));
+        assert!(!sample(Ink::Plain).contains('\u{1b}'));
+    }
+}

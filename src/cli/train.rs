@@ -1,0 +1,296 @@
+//! `digitd train`: flags into a request, and the run on the screen.
+
+use clap::ValueEnum;
+
+use super::{
+    Error, Outcome, args, json,
+    output::Style,
+    session::SessionArgs,
+    watch::{Interrupt, follow},
+};
+use crate::pb::digitd::v1::{
+    Adagrad, Adam, Loss, Momentum, Network, Optimizer, Sgd, TrainRequest, Validation, optimizer::Rule,
+    validation::Size,
+};
+
+/// Train a network and publish it as a new version
+///
+/// With no flag at all it trains the tutorial's network on MNIST to about 99 %. The run belongs to
+/// the server: it goes on when this command ends. Ctrl-C asks the server to stop it after the
+/// current batch and to keep a checkpoint; a second Ctrl-C leaves at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  digitd train
+  digitd train --dataset synthetic --epochs 2 --optimizer momentum --learning-rate 0.05
+  digitd train --set-alias production --json | tail -1
+  echo '{\"network\": {\"layers\": [{\"flatten\": {}}, {\"linear\": {\"outFeatures\": 10}}]}}' |
+    digitd train --request -
+
+Exit codes: 0 the run completed, 1 it failed or an error came, 130 it was cancelled.")]
+pub struct Args {
+    /// The model that the run publishes a version of [default: digits]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+
+    /// JSON form of TrainRequest, for every field that has no flag; `-` reads standard input. Flags
+    /// stand over it
+    #[arg(long, value_name = "FILE|-")]
+    request: Option<String>,
+
+    /// The data set: mnist or synthetic [default: mnist]
+    #[arg(long, value_name = "NAME", help_heading = "Data")]
+    dataset: Option<String>,
+
+    /// Seed of the split, and of the drawing of synthetic [default: file order]
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    dataset_seed: Option<i32>,
+
+    /// Use only the first so many training images [default: all]
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    max_train_images: Option<i32>,
+
+    /// Images that are held back to validate on; 0 turns validation off [default: 10000]
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    validation_count: Option<i32>,
+
+    /// The network: tutorial (layers of your own come by --request) [default: tutorial]
+    #[arg(long, value_name = "NAME", help_heading = "Training")]
+    preset: Option<String>,
+
+    /// How often every training image is seen [default: 5]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    epochs: Option<i32>,
+
+    /// Images of a step [default: 100]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    batch_size: Option<i32>,
+
+    /// The rule that turns gradients into steps [default: adam]
+    #[arg(long, value_enum, value_name = "RULE", help_heading = "Training")]
+    optimizer: Option<OptimizerArg>,
+
+    /// Length of a step, the same throughout [default: 0.001 for adam, 0.01 for the others; where
+    /// neither this nor --optimizer is given: 0.003 with adam under a one-cycle schedule]
+    #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true)]
+    learning_rate: Option<f64>,
+
+    /// What training makes small [default: cross-entropy]
+    #[arg(long, value_enum, value_name = "LOSS", help_heading = "Training")]
+    loss: Option<LossArg>,
+
+    /// Adds l1 * sign(p) to every gradient [default: 0]
+    #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true)]
+    l1: Option<f64>,
+
+    /// Adds l2 * p to every gradient [default: 0]
+    #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true)]
+    l2: Option<f64>,
+
+    /// Seed of the initial weights, the order of the images and dropout [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    seed: Option<i32>,
+
+    /// Report one batch of every N [default: 100]
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    report_every: Option<i32>,
+
+    /// An alias that is moved to the published version, for instance production
+    #[arg(long, value_name = "ALIAS", help_heading = "Run")]
+    set_alias: Option<String>,
+
+    #[command(flatten)]
+    session: SessionArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum OptimizerArg {
+    Sgd,
+    Momentum,
+    Adagrad,
+    Adam,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LossArg {
+    CrossEntropy,
+    MeanSquaredError,
+}
+
+pub async fn run(args: Args) -> Result<Outcome, Error> {
+    let request = args.request()?;
+    let style = if args.session.json { Style::Json } else { Style::fitting() };
+    let session = args.session.open().await?;
+    let followed = match session.client.train(request).await {
+        Ok(mut events) => follow(&session, &mut events, style, Interrupt::CancelsRun).await,
+        Err(error) => Err(error.into()),
+    };
+    let closed = session.close().await;
+    let followed = followed?;
+    closed.map(|()| followed.outcome)
+}
+
+/// Largest request file.
+const MAX_REQUEST_BYTES: u64 = 1 << 20;
+
+impl Args {
+    fn request(&self) -> Result<TrainRequest, Error> {
+        let mut request = match &self.request {
+            Some(path) => read_request(path)?,
+            None => TrainRequest::default(),
+        };
+        self.set_data(&mut request);
+        self.set_training(&mut request);
+        set(&mut request.report_every_batches, self.report_every);
+        if let Some(model) = &self.model {
+            request.model.clone_from(model);
+        }
+        if let Some(alias) = &self.set_alias {
+            request.set_alias.clone_from(alias);
+        }
+        Ok(request)
+    }
+
+    fn set_data(&self, request: &mut TrainRequest) {
+        if self.dataset.is_some() || self.dataset_seed.is_some() || self.max_train_images.is_some() {
+            let dataset = request.dataset.get_or_insert_default();
+            if let Some(name) = &self.dataset {
+                dataset.name.clone_from(name);
+            }
+            set(&mut dataset.seed, self.dataset_seed);
+            set(&mut dataset.max_train_images, self.max_train_images);
+        }
+        if let Some(count) = self.validation_count {
+            let validation: &mut Validation = request.validation.get_or_insert_default();
+            validation.size = Some(Size::Count(count));
+        }
+    }
+
+    fn set_training(&self, request: &mut TrainRequest) {
+        if let Some(preset) = &self.preset {
+            request.network = Some(Network { preset: preset.clone(), layers: Vec::new() });
+        }
+        set(&mut request.epochs, self.epochs);
+        set(&mut request.batch_size, self.batch_size);
+        set(&mut request.seed, self.seed);
+        if let Some(optimizer) = self.optimizer {
+            request.optimizer = Some(Optimizer { rule: Some(optimizer.rule()) });
+        }
+        if let Some(learning_rate) = self.learning_rate {
+            let optimizer = request.optimizer.get_or_insert_default();
+            let rule = optimizer.rule.get_or_insert_with(|| OptimizerArg::Adam.rule());
+            *learning_rate_of(rule) = Some(learning_rate);
+        }
+        if let Some(loss) = self.loss {
+            request.loss = Loss::from(loss).into();
+        }
+        if self.l1.is_some() || self.l2.is_some() {
+            let regularization = request.regularization.get_or_insert_default();
+            set(&mut regularization.l1, self.l1);
+            set(&mut regularization.l2, self.l2);
+        }
+    }
+}
+
+fn set<T>(field: &mut Option<T>, flag: Option<T>) {
+    if flag.is_some() {
+        *field = flag;
+    }
+}
+
+fn read_request(path: &str) -> Result<TrainRequest, Error> {
+    let name = if path == "-" { "standard input" } else { path };
+    let text = String::from_utf8(args::read(path, MAX_REQUEST_BYTES)?)
+        .map_err(|_| Error::Usage(format!("{name} is not text")))?;
+    json::parse("TrainRequest", &text)
+        .map_err(|cause| Error::Usage(format!("{name} is not the JSON form of TrainRequest: {cause}")))
+}
+
+fn learning_rate_of(rule: &mut Rule) -> &mut Option<f64> {
+    match rule {
+        Rule::Sgd(rule) => &mut rule.learning_rate,
+        Rule::Momentum(rule) => &mut rule.learning_rate,
+        Rule::Adagrad(rule) => &mut rule.learning_rate,
+        Rule::Adam(rule) => &mut rule.learning_rate,
+    }
+}
+
+impl OptimizerArg {
+    fn rule(self) -> Rule {
+        match self {
+            Self::Sgd => Rule::Sgd(Sgd::default()),
+            Self::Momentum => Rule::Momentum(Momentum::default()),
+            Self::Adagrad => Rule::Adagrad(Adagrad::default()),
+            Self::Adam => Rule::Adam(Adam::default()),
+        }
+    }
+}
+
+impl From<LossArg> for Loss {
+    fn from(loss: LossArg) -> Self {
+        match loss {
+            LossArg::CrossEntropy => Self::CrossEntropy,
+            LossArg::MeanSquaredError => Self::MeanSquaredError,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// The request of a command line, as JSON.
+    fn request(line: &str) -> String {
+        let args = Line::try_parse_from(["train"].into_iter().chain(line.split_whitespace())).unwrap().args;
+        json::line("TrainRequest", &args.request().unwrap())
+    }
+
+    #[test]
+    fn without_flags_the_request_is_empty_and_the_server_decides() {
+        assert_eq!(request(""), "{}");
+    }
+
+    #[test]
+    fn every_flag_reaches_its_field() {
+        let line = "--model m --dataset synthetic --dataset-seed 1 --max-train-images 2 --validation-count 0 \
+                    --preset tutorial --epochs 3 --batch-size 4 --optimizer momentum --learning-rate 0.5 \
+                    --loss mean-squared-error --l1 0.1 --l2 0.2 --seed 5 --report-every 6 --set-alias production";
+        let expected = r#"{"model":"m","dataset":{"name":"synthetic","seed":1,"maxTrainImages":2},"network":{"preset":"tutorial"},"epochs":3,"batchSize":4,"seed":5,"optimizer":{"momentum":{"learningRate":0.5}},"loss":"LOSS_MEAN_SQUARED_ERROR","regularization":{"l1":0.1,"l2":0.2},"validation":{"count":0},"reportEveryBatches":6,"setAlias":"production"}"#;
+        assert_eq!(request(line), expected);
+    }
+
+    #[test]
+    fn a_learning_rate_alone_is_that_of_adam() {
+        assert_eq!(request("--learning-rate 0.5"), r#"{"optimizer":{"adam":{"learningRate":0.5}}}"#);
+    }
+
+    #[test]
+    fn flags_stand_over_the_request_file() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        write!(file, r#"{{"epochs": 9, "optimizer": {{"sgd": {{"learningRate": 1.5}}}}, "batchSize": 7}}"#)
+            .unwrap();
+        let path = file.path().display();
+        assert_eq!(
+            request(&format!("--request {path} --epochs 2 --learning-rate 0.25")),
+            r#"{"epochs":2,"batchSize":7,"optimizer":{"sgd":{"learningRate":0.25}}}"#
+        );
+    }
+
+    #[test]
+    fn a_request_file_with_a_field_that_there_is_not_is_refused() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        write!(file, r#"{{"epoch": 9}}"#).unwrap();
+        let error = read_request(file.path().to_str().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("JSON form of TrainRequest") && error.contains("epoch"), "{error}");
+    }
+}

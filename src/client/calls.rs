@@ -1,0 +1,102 @@
+//! One method for each call of the contract that digitd's own command line makes.
+
+use tonic::transport::Channel;
+
+use super::{Client, Error, MAX_MESSAGE_BYTES};
+use crate::pb::digitd::v1::{
+    AliasAssignment, CancelRunRequest, DeleteVersionRequest, EvaluateRequest, EvaluateResponse,
+    GetRunRequest, GetVersionRequest, InspectRequest, InspectResponse, ListAliasHistoryRequest,
+    ListModelsRequest, ListRunsRequest, ListRunsResponse, ListVersionsRequest, ListVersionsResponse, Model,
+    ModelVersion, PredictRequest, PredictResponse, RollbackRequest, Run, SetAliasRequest,
+    analysis_service_client::AnalysisServiceClient, prediction_service_client::PredictionServiceClient,
+    registry_service_client::RegistryServiceClient, training_service_client::TrainingServiceClient,
+};
+
+impl Client {
+    /// Asks a run to stop after its current batch; answers the run as it is now.
+    pub async fn cancel_run(&self, run_id: &str) -> Result<Run, Error> {
+        let request = CancelRunRequest { run_id: run_id.to_owned() };
+        self.training().cancel_run(request).await?.into_inner().run.ok_or(Error::Incomplete("run"))
+    }
+
+    /// A run as it is now.
+    pub async fn run(&self, run_id: &str) -> Result<Run, Error> {
+        let request = GetRunRequest { run_id: run_id.to_owned() };
+        self.training().get_run(request).await?.into_inner().run.ok_or(Error::Incomplete("run"))
+    }
+
+    /// A page of runs, newest first.
+    pub async fn runs(&self, request: ListRunsRequest) -> Result<ListRunsResponse, Error> {
+        Ok(self.training().list_runs(request).await?.into_inner())
+    }
+
+    /// Measures a version on a part of a data set.
+    pub async fn evaluate(&self, request: EvaluateRequest) -> Result<EvaluateResponse, Error> {
+        Ok(self.analysis().evaluate(request).await?.into_inner())
+    }
+
+    /// Shows a version layer by layer.
+    pub async fn inspect(&self, request: InspectRequest) -> Result<InspectResponse, Error> {
+        Ok(self.analysis().inspect(request).await?.into_inner())
+    }
+
+    /// Reads pictures; predictions come in their order.
+    pub async fn predict(&self, request: PredictRequest) -> Result<PredictResponse, Error> {
+        let mut service = PredictionServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Ok(service.predict(request).await?.into_inner())
+    }
+
+    /// All models, by name.
+    pub async fn models(&self) -> Result<Vec<Model>, Error> {
+        Ok(self.registry().list_models(ListModelsRequest {}).await?.into_inner().models)
+    }
+
+    /// A page of a model's versions, newest first.
+    pub async fn versions(&self, request: ListVersionsRequest) -> Result<ListVersionsResponse, Error> {
+        Ok(self.registry().list_versions(request).await?.into_inner())
+    }
+
+    /// One version with its network, request and metrics.
+    pub async fn version(&self, request: GetVersionRequest) -> Result<ModelVersion, Error> {
+        self.registry().get_version(request).await?.into_inner().version.ok_or(Error::Incomplete("version"))
+    }
+
+    /// Points an alias at a version.
+    pub async fn set_alias(&self, request: SetAliasRequest) -> Result<AliasAssignment, Error> {
+        let answer = self.registry().set_alias(request).await?.into_inner();
+        answer.assignment.ok_or(Error::Incomplete("assignment"))
+    }
+
+    /// Where an alias pointed, newest first.
+    pub async fn alias_history(&self, model: &str, alias: &str) -> Result<Vec<AliasAssignment>, Error> {
+        let request = ListAliasHistoryRequest { name: model.to_owned(), alias: alias.to_owned() };
+        Ok(self.registry().list_alias_history(request).await?.into_inner().assignments)
+    }
+
+    /// Points an alias back at the version before.
+    pub async fn rollback(&self, request: RollbackRequest) -> Result<AliasAssignment, Error> {
+        let answer = self.registry().rollback(request).await?.into_inner();
+        answer.assignment.ok_or(Error::Incomplete("assignment"))
+    }
+
+    /// Deletes a version that no alias points to.
+    pub async fn delete_version(&self, model: &str, version: i32) -> Result<(), Error> {
+        let request = DeleteVersionRequest { name: model.to_owned(), version };
+        self.registry().delete_version(request).await?;
+        Ok(())
+    }
+
+    pub(super) fn training(&self) -> TrainingServiceClient<Channel> {
+        TrainingServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    fn analysis(&self) -> AnalysisServiceClient<Channel> {
+        AnalysisServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    fn registry(&self) -> RegistryServiceClient<Channel> {
+        RegistryServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+}

@@ -1,0 +1,125 @@
+//! What can go wrong with a call, as a caller sees it: the status with its details unpacked.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{url:?} is not the address of a server: {cause}; it looks like http://127.0.0.1:8001")]
+    Address { url: String, cause: String },
+    #[error("no server answers at {url}: {cause}")]
+    Unreachable { url: String, cause: String },
+    /// The server answered with a status that is not OK.
+    #[error("{}", .0.message)]
+    Refused(Box<Refusal>),
+    #[error("lost the events of run {run_id} after event {after}: {cause}")]
+    Lost { run_id: String, after: i32, cause: String },
+    #[error("the server's answer has no {0}: it speaks another version of the contract")]
+    Incomplete(&'static str),
+}
+
+/// A status with its details unpacked.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    pub code: Code,
+    /// What is wrong and what to do, in the server's words.
+    pub message: String,
+    /// The machine-readable reason, for instance `INVALID_FIELD`.
+    pub reason: Option<String>,
+    /// What the reason came with, for instance the id of the run that trains.
+    pub metadata: Vec<(String, String)>,
+    /// Fields of the request that were refused, each with why.
+    pub fields: Vec<(String, String)>,
+    /// The kind and name of what is missing.
+    pub resource: Option<(String, String)>,
+    /// How long to wait before trying again.
+    pub retry_after: Option<Duration>,
+}
+
+impl Error {
+    /// Whether the call may succeed when it is made again as it was.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused(refusal) => is_passing(refusal.code),
+            Self::Address { .. } | Self::Lost { .. } | Self::Incomplete(_) => false,
+        }
+    }
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        let details = status.get_error_details();
+        let info = details.error_info();
+        let fields = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
+        let mut metadata: Vec<_> =
+            info.map(|info| info.metadata.clone()).unwrap_or_default().into_iter().collect();
+        metadata.sort();
+        Self::Refused(Box::new(Refusal {
+            code: status.code(),
+            message: said(&status),
+            reason: info.map(|info| info.reason.clone()),
+            metadata,
+            fields: fields.iter().map(|field| (field.field.clone(), field.description.clone())).collect(),
+            resource: details
+                .resource_info()
+                .map(|resource| (resource.resource_type.clone(), resource.resource_name.clone())),
+            retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+        }))
+    }
+}
+
+/// Whether a stream that ended with `code` may be taken up again: the connection broke, or the
+/// server let a slow watcher go.
+pub(super) fn is_passing(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::Aborted | Code::Unknown | Code::ResourceExhausted)
+}
+
+/// The innermost cause: "Connection refused", not "transport error".
+pub(super) fn root(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// The server's message, or where it gave none what the connection says.
+fn said(status: &Status) -> String {
+    match std::error::Error::source(status) {
+        Some(source) => format!("the connection broke: {}", root(source)),
+        None if status.message().is_empty() => status.code().description().to_owned(),
+        None => status.message().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn the_details_of_a_status_are_unpacked() {
+        let mut details = ErrorDetails::new();
+        details.add_bad_request_violation("epochs", "is 0: use 1 to 10000");
+        details.set_error_info("INVALID_FIELD", "digitd", [("run".to_owned(), "7".to_owned())]);
+        details.set_retry_info(Some(Duration::from_secs(5)));
+        let status = Status::with_error_details(Code::InvalidArgument, "epochs is 0", details);
+        let Error::Refused(refusal) = Error::from(status) else { panic!("not refused") };
+        assert_eq!(refusal.message, "epochs is 0");
+        assert_eq!(refusal.reason.as_deref(), Some("INVALID_FIELD"));
+        assert_eq!(refusal.fields, [("epochs".to_owned(), "is 0: use 1 to 10000".to_owned())]);
+        assert_eq!(refusal.metadata, [("run".to_owned(), "7".to_owned())]);
+        assert_eq!(refusal.retry_after, Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_status_without_a_message_tells_its_code() {
+        let Error::Refused(refusal) = Error::from(Status::new(Code::Unimplemented, "")) else { panic!() };
+        assert!(!refusal.message.is_empty());
+    }
+}

@@ -1,0 +1,126 @@
+//! The flags that set settings; a flag that is not given leaves the setting as it is.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use figment::value::{Dict, Map, Value};
+
+use super::settings::{Fetch, HttpAddr, Time};
+use crate::{engine::DeviceChoice, telemetry::LogFormat};
+
+/// Settings from the command line. Each stands over `DIGITD_SECTION_KEY`, that over the file, that
+/// over the default.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Settings")]
+pub struct Flags {
+    /// TOML file of settings; `--print-config` shows its form
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Address of gRPC; port 0 takes a free one. Loopback by default, since no password is asked
+    /// for: use 0.0.0.0:8001 only in a container or a closed network [default: 127.0.0.1:8001]
+    #[arg(long, value_name = "ADDR")]
+    pub grpc_addr: Option<SocketAddr>,
+
+    /// Address of health over HTTP, or `off` [default: 127.0.0.1:8002]
+    #[arg(long, value_name = "ADDR|off")]
+    pub http_addr: Option<HttpAddr>,
+
+    /// Largest message that is taken, in bytes [default: 33554432]
+    #[arg(long, value_name = "N")]
+    pub max_message_bytes: Option<usize>,
+
+    /// Longest time that calls under way may take to end when the server goes down [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub drain_timeout: Option<Time>,
+
+    #[command(flatten)]
+    pub place: PlaceFlags,
+
+    /// Threads that predict; 0 for one for each core [default: 0]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+
+    /// Most images of one forward pass [default: 64]
+    #[arg(long, value_name = "N")]
+    pub max_batch_size: Option<usize>,
+
+    /// Longest time the first image of a batch waits for others, as in 500us or 2ms [default: 0]
+    #[arg(long, value_name = "TIME")]
+    pub max_queue_delay: Option<Time>,
+
+    /// Most images that wait; more are refused [default: 4096]
+    #[arg(long, value_name = "N")]
+    pub queue_capacity: Option<usize>,
+
+    /// Form of the log on standard error [default: text]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// error, warn, info, debug, trace, or a list by module as in info,digitd::engine=debug
+    /// [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+/// Where things lie and where torch computes: what a server inside a command needs, too.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct PlaceFlags {
+    /// Folder of models and runs; `memory:` keeps nothing [default: store]
+    #[arg(long, value_name = "FOLDER")]
+    pub store: Option<String>,
+
+    /// Folder with the files of MNIST; fetched files are put there [default: data]
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Fetch a data set that is missing [default: when-missing]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub fetch: Option<Fetch>,
+
+    /// Where torch computes: auto, cpu, cuda or cuda:N [default: auto]
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<DeviceChoice>,
+
+    /// Threads of an operation in training and analyses; 0 for all cores [default: 0]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+impl Flags {
+    /// The flags that are given, as sections of keys.
+    pub(super) fn sections(&self) -> Map<String, Dict> {
+        let text = |value: Option<String>| value.map(Value::from);
+        let number = |value: Option<usize>| value.map(Value::from);
+        let place = &self.place;
+        let given = [
+            ("server", "grpc_addr", text(self.grpc_addr.map(|addr| addr.to_string()))),
+            ("server", "http_addr", text(self.http_addr.map(|addr| addr.to_string()))),
+            ("server", "max_message_bytes", number(self.max_message_bytes)),
+            ("server", "drain_timeout", text(self.drain_timeout.map(|time| time.to_string()))),
+            ("data", "dir", text(place.data_dir.as_ref().map(|dir| dir.display().to_string()))),
+            ("data", "fetch", text(place.fetch.map(word))),
+            ("store", "url", text(place.store.clone())),
+            ("compute", "device", text(place.device.map(|device| device.to_string()))),
+            ("compute", "threads", number(place.threads)),
+            ("serving", "workers", number(self.workers)),
+            ("serving", "max_batch_size", number(self.max_batch_size)),
+            ("serving", "max_queue_delay", text(self.max_queue_delay.map(|delay| delay.to_string()))),
+            ("serving", "queue_capacity", number(self.queue_capacity)),
+            ("log", "format", text(self.log_format.map(word))),
+            ("log", "level", text(self.log_level.clone())),
+        ];
+        let mut sections = Map::new();
+        for (section, key, value) in given {
+            if let Some(value) = value {
+                sections.entry(section.to_owned()).or_insert_with(Dict::new).insert(key.to_owned(), value);
+            }
+        }
+        sections
+    }
+}
+
+/// A value's name on the command line, which is its name in the file.
+fn word(value: impl clap::ValueEnum) -> String {
+    let value = value.to_possible_value().expect("no value is hidden");
+    value.get_name().to_owned()
+}

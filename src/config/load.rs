@@ -1,0 +1,292 @@
+//! Flag over environment over file over default; a key that nothing knows stops the start.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use figment::{
+    Figment, Profile, Provider,
+    error::Kind,
+    providers::{Format, Serialized, Toml},
+    value::{Dict, Map},
+};
+
+use super::{Flags, Settings, env};
+
+/// Why there are no settings; every message names the place.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot read the settings in {}: {source}", path.display())]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("{place}: there is no setting {key:?}{}", hint(near))]
+    UnknownKey { place: String, key: String, near: Option<String> },
+    #[error("there is no setting {name}{}", hint(near))]
+    UnknownVariable { name: String, near: Option<String> },
+    #[error("{place}: {cause}")]
+    Value { place: String, cause: String },
+}
+
+/// The settings of this process: `flags` over `variables` over the file that `flags` names over the
+/// defaults.
+///
+/// Errors on a file that cannot be read, a key that is no setting, and a value out of its range.
+pub fn load(flags: &Flags, variables: impl Iterator<Item = (String, String)>) -> Result<Settings, Error> {
+    let defaults = Serialized::defaults(Settings::default());
+    let known = defaults.data().ok().and_then(|mut data| data.remove(&Profile::Default)).unwrap_or_default();
+    let mut figment = Figment::from(defaults);
+    if let Some(path) = &flags.config {
+        figment = figment.merge(Toml::string(&read(path)?));
+    }
+    let figment = figment
+        .merge(Sections("environment", env::sections(variables, &known)?))
+        .merge(Sections("command line", flags.sections()));
+    let settings = figment.extract().map_err(|error| explain(error, flags.config.as_deref(), &known))?;
+    check(settings)
+}
+
+/// The environment of this process. A variable that is not Unicode is none of ours.
+pub fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// The one of `candidates` that was probably meant.
+pub(super) fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a String>) -> Option<&'a str> {
+    candidates
+        .map(|candidate| (strsim::jaro_winkler(candidate, text), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate.as_str())
+}
+
+/// A layer of settings with the name under which messages speak of it.
+struct Sections(&'static str, Map<String, Dict>);
+
+impl Provider for Sections {
+    fn metadata(&self) -> figment::Metadata {
+        figment::Metadata::named(self.0)
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let sections = self.1.iter().map(|(section, keys)| (section.clone(), keys.clone().into()));
+        Ok(Map::from([(Profile::Default, sections.collect())]))
+    }
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })
+}
+
+/// figment's error in our words: where it lies, what is wrong, what was probably meant.
+fn explain(error: figment::Error, file: Option<&Path>, known: &Dict) -> Error {
+    let layer = error.metadata.as_ref().map(|metadata| metadata.name.to_string()).unwrap_or_default();
+    let layer = match file {
+        Some(path) if layer.contains("TOML") || layer.is_empty() => path.display().to_string(),
+        _ => layer,
+    };
+    let key = error.path.join(".");
+    match error.kind {
+        Kind::UnknownField(field, _) => {
+            let key = if key.ends_with(&field) { key } else { [key, field].join(".") };
+            let key = key.trim_start_matches('.').to_owned();
+            let all = all_keys(known);
+            Error::UnknownKey { place: layer, near: nearest(&key, all.iter()).map(str::to_owned), key }
+        }
+        kind => Error::Value {
+            place: [layer, key].join(": ").trim_matches([':', ' ']).to_owned(),
+            cause: kind.to_string(),
+        },
+    }
+}
+
+/// `section.key` of every setting, and the sections themselves.
+fn all_keys(known: &Dict) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for (section, keys) in known {
+        all.insert(section.clone());
+        for key in keys.as_dict().into_iter().flat_map(Dict::keys) {
+            all.insert(format!("{section}.{key}"));
+        }
+    }
+    all
+}
+
+fn hint(near: &Option<String>) -> String {
+    match near {
+        Some(near) => format!("; did you mean {near}?"),
+        None => "; `digitd serve --print-config` shows those that there are".to_owned(),
+    }
+}
+
+/// Longest `max_queue_delay`: beyond it callers would take the server for dead.
+const MAX_QUEUE_DELAY: Duration = Duration::from_secs(1);
+
+/// Most threads of a kind: far above the cores of any machine, and few enough for one to start.
+const MAX_THREADS: usize = 1024;
+
+/// Most images of one forward pass, as in the contract's `batch_size`.
+const MAX_BATCH_SIZE: usize = 65_536;
+
+/// What no type can say: that a number of zero would let nothing through, or a time is beyond sense.
+fn check(settings: Settings) -> Result<Settings, Error> {
+    let refused = |key: &str, cause: &str| Error::Value { place: key.to_owned(), cause: cause.to_owned() };
+    let serving = &settings.serving;
+    let least_one = [
+        ("server.max_message_bytes", settings.server.max_message_bytes),
+        ("serving.max_batch_size", serving.max_batch_size),
+        ("serving.queue_capacity", serving.queue_capacity),
+    ];
+    if let Some((key, _)) = least_one.into_iter().find(|(_, number)| *number == 0) {
+        return Err(refused(key, "must be at least 1"));
+    }
+    let bounded = [
+        ("serving.workers", serving.workers, MAX_THREADS),
+        ("compute.threads", settings.compute.threads, MAX_THREADS),
+        ("serving.max_batch_size", serving.max_batch_size, MAX_BATCH_SIZE),
+    ];
+    if let Some((key, _, most)) = bounded.into_iter().find(|(_, number, most)| number > most) {
+        return Err(refused(key, &format!("must be at most {most}")));
+    }
+    if serving.max_queue_delay.0 > MAX_QUEUE_DELAY {
+        return Err(refused("serving.max_queue_delay", "must be at most 1s"));
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::{config::HttpAddr, engine::DeviceChoice};
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    /// Settings of a command line, variables and a file.
+    fn settings(line: &str, variables: &[(&str, &str)], file: Option<&str>) -> Result<Settings, Error> {
+        let mut flags =
+            Line::try_parse_from(["digitd"].into_iter().chain(line.split_whitespace())).unwrap().flags;
+        let mut kept = tempfile::NamedTempFile::new().unwrap();
+        if let Some(text) = file {
+            kept.write_all(text.as_bytes()).unwrap();
+            flags.config = Some(kept.path().to_owned());
+        }
+        load(&flags, variables.iter().map(|(name, value)| (name.to_string(), value.to_string())))
+    }
+
+    fn refusal(variables: &[(&str, &str)], file: Option<&str>) -> String {
+        settings("", variables, file).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn with_nothing_said_the_defaults_stand() {
+        assert_eq!(settings("", &[], None).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn a_flag_stands_over_a_variable_over_the_file_over_the_default() {
+        let file = "[compute]\nthreads = 1\ndevice = \"cpu\"\n[store]\nurl = \"file\"\n";
+        let variables = [("DIGITD_COMPUTE_THREADS", "2"), ("DIGITD_STORE_URL", "7")];
+        let found = settings("--threads 3", &variables, Some(file)).unwrap();
+        assert_eq!(found.compute.threads, 3);
+        assert_eq!(found.compute.device, DeviceChoice::Cpu);
+        assert_eq!(found.store.url, "7");
+        assert_eq!(found.serving.max_batch_size, 64);
+    }
+
+    #[test]
+    fn every_flag_reaches_its_setting() {
+        let line = "--grpc-addr 0.0.0.0:1 --http-addr off --max-message-bytes 9 --drain-timeout 3s --store s --data-dir d --fetch never --device cuda:1 \
+                    --threads 4 --workers 5 --max-batch-size 6 --max-queue-delay 7ms --queue-capacity 8 \
+                    --log-format json --log-level warn";
+        let found = settings(line, &[], None).unwrap();
+        let text = toml::to_string(&found).unwrap();
+        for part in [
+            "0.0.0.0:1",
+            "\"s\"",
+            "\"d\"",
+            "never",
+            "cuda:1",
+            "= 4",
+            "= 5",
+            "= 6",
+            "7ms",
+            "= 8",
+            "json",
+            "warn",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        assert_eq!(found.server.http_addr, HttpAddr::Off);
+    }
+
+    #[test]
+    fn the_data_folder_comes_from_its_variable() {
+        let found = settings("", &[("DIGITD_DATA_DIR", "/somewhere")], None).unwrap();
+        assert_eq!(found.data.dir, Path::new("/somewhere"));
+    }
+
+    #[test]
+    fn variables_of_scripts_and_of_kubernetes_are_left_alone() {
+        let variables = [
+            ("DIGITD_LIBTORCH", "cpu"),
+            ("DIGITD_CI", "true"),
+            ("DIGITD_SERVICE_HOST", "10.0.0.1"),
+            ("DIGITD_SERVER_SERVICE_PORT", "8001"),
+            ("DIGITD_SERVER_PORT", "tcp://10.0.0.1:8001"),
+        ];
+        assert_eq!(settings("", &variables, None).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn an_unknown_variable_is_refused_with_the_one_that_was_meant() {
+        let message = refusal(&[("DIGITD_SERVING_MAX_BATCHSIZE", "8")], None);
+        assert!(
+            message.contains("DIGITD_SERVING_MAX_BATCHSIZE; did you mean DIGITD_SERVING_MAX_BATCH_SIZE?"),
+            "{message}"
+        );
+        let message = refusal(&[("DIGITD_SERVRE_GRPC_ADDR", "x")], None);
+        assert!(message.contains("did you mean DIGITD_SERVER_GRPC_ADDR?"), "{message}");
+    }
+
+    #[test]
+    fn an_unknown_key_of_the_file_is_refused_with_the_one_that_was_meant() {
+        let message = refusal(&[], Some("[serving]\nmax_batch_sise = 8\n"));
+        assert!(
+            message.contains("\"serving.max_batch_sise\"; did you mean serving.max_batch_size?"),
+            "{message}"
+        );
+        let message = refusal(&[], Some("[servin]\nworkers = 8\n"));
+        assert!(message.contains("\"servin\"; did you mean serving?"), "{message}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_names_its_place() {
+        let message = refusal(&[("DIGITD_SERVING_WORKERS", "many")], None);
+        assert!(message.contains("DIGITD_SERVING_WORKERS") && message.contains("whole number"), "{message}");
+        let message = refusal(&[("DIGITD_COMPUTE_DEVICE", "gpu")], None);
+        assert!(message.contains("compute.device") && message.contains("cuda:0"), "{message}");
+        let message = refusal(&[], Some("[serving]\nmax_batch_size = 0\n"));
+        assert!(message.contains("serving.max_batch_size") && message.contains("at least 1"), "{message}");
+        let message = refusal(&[("DIGITD_SERVING_WORKERS", "99999999")], None);
+        assert!(message.contains("serving.workers") && message.contains("at most 1024"), "{message}");
+        let message = refusal(&[("DIGITD_SERVING_MAX_QUEUE_DELAY", "1h")], None);
+        assert!(message.contains("at most 1s"), "{message}");
+        let message = refusal(&[], Some("[serving\n"));
+        assert!(message.contains("expected"), "{message}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = settings("--config /nowhere/digitd.toml", &[], None).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/digitd.toml"), "{error}");
+    }
+}

@@ -1,0 +1,12 @@
+//! The settings of a server: what they are (`settings`), the flags that set them (`flags`), and how
+//! flag, environment, file and default come together (`load`). Reads settings; acts on none.
+
+mod env;
+mod flags;
+mod load;
+mod settings;
+mod show;
+
+pub use flags::{Flags, PlaceFlags};
+pub use load::{Error, load, variables};
+pub use settings::{Client, Compute, Data, Fetch, HttpAddr, Log, Server, Serving, Settings, Store, Time};

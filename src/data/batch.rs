@@ -1,0 +1,164 @@
+//! Batches of images as tensors, cut from a whole set that lies on the device as bytes.
+//! Which images make a batch is decided by `epoch_order` or by the caller.
+
+use tch::{Device, Kind, Tensor};
+
+use super::{ImageSet, Random, Stream};
+
+/// In which order an epoch goes through its images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// As they lie in the set.
+    File,
+    /// A fresh shuffle every epoch.
+    Shuffled,
+}
+
+/// The order of `n` images in `epoch`: a function of the seed and the epoch alone.
+pub fn epoch_order(n: usize, order: Order, seed: u64, epoch: u32) -> Vec<i64> {
+    let mut indices: Vec<i64> = (0..n as i64).collect();
+    if order == Order::Shuffled {
+        Random::new(seed, Stream::Shuffle, u64::from(epoch), 0).shuffle(&mut indices);
+    }
+    indices
+}
+
+/// Images [b, 1, height, width] in [0, 1] and labels [b] as i64.
+#[derive(Debug)]
+pub struct Batch {
+    pub images: Tensor,
+    pub labels: Tensor,
+}
+
+/// A whole set on the device as bytes: a batch is gathered and normalised there, and nothing but
+/// indices travels.
+#[derive(Debug)]
+pub struct DeviceSet {
+    /// Bytes [n, height * width].
+    images: Tensor,
+    /// i64 [n].
+    labels: Tensor,
+    /// 255 as float32 [1] on the device. Not a plain number: CUDA turns division by one of those
+    /// into multiplication by a rounded reciprocal, and the pixels would differ in their last bit.
+    divisor: Tensor,
+    height: i64,
+    width: i64,
+}
+
+impl DeviceSet {
+    /// Copies the set to the device.
+    pub fn new(set: &ImageSet, device: Device) -> Self {
+        let (n, area) = (set.len() as i64, set.dims().area() as i64);
+        let labels: Vec<i64> = set.labels().iter().map(|&label| i64::from(label)).collect();
+        Self {
+            images: Tensor::from_slice(set.pixels()).view([n, area]).to_device(device),
+            labels: Tensor::from_slice(&labels).to_device(device),
+            divisor: Tensor::from_slice(&[255f32]).to_device(device),
+            height: set.height() as i64,
+            width: set.width() as i64,
+        }
+    }
+
+    /// How many images there are.
+    pub fn len(&self) -> usize {
+        self.labels.size()[0] as usize
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn device(&self) -> Device {
+        self.images.device()
+    }
+
+    /// The images at `indices` (i64 [b], on the same device), in `kind`, a floating type.
+    /// Panics on an index beyond the set.
+    pub fn gather(&self, indices: &Tensor, kind: Kind) -> Batch {
+        Batch {
+            images: self.normalized(&self.images.index_select(0, indices), kind),
+            labels: self.labels.index_select(0, indices),
+        }
+    }
+
+    /// The images from `start` to before `end`, as they lie in the set; an end beyond the set is
+    /// cut short.
+    pub fn range(&self, start: usize, end: usize, kind: Kind) -> Batch {
+        let end = end.min(self.len());
+        let (start, length) = (start.min(end) as i64, end.saturating_sub(start) as i64);
+        Batch {
+            images: self.normalized(&self.images.narrow(0, start, length), kind),
+            labels: self.labels.narrow(0, start, length),
+        }
+    }
+
+    /// Bytes [b, height * width] to float32(pixel) / float32(255), then to `kind`: the reference
+    /// numbers were made so, in float64 too.
+    fn normalized(&self, bytes: &Tensor, kind: Kind) -> Tensor {
+        let (b, h, w) = (bytes.size()[0], self.height, self.width);
+        let images = bytes.to_kind(Kind::Float).g_div_(&self.divisor).to_kind(kind);
+        // channels_last by hand: with one channel permute and contiguous leave the strides of NCHW,
+        // and the convolutions behind would run at half the speed.
+        images.as_strided([b, 1, h, w], [h * w, 1, w, 1], None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::dataset::Dims, *};
+
+    /// Three images of 2 × 2 pixels: 0…3, 4…7, 8…11.
+    fn three() -> DeviceSet {
+        let dims = Dims { height: 2, width: 2, classes: 10 };
+        DeviceSet::new(&ImageSet::new(dims, (0..12).collect(), vec![7, 8, 9]).unwrap(), Device::Cpu)
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f64> {
+        Vec::try_from(tensor.to_kind(Kind::Double).contiguous().view(-1)).unwrap()
+    }
+
+    #[test]
+    fn pixels_are_divided_in_float32_whatever_the_kind() {
+        let dims = Dims { height: 16, width: 16, classes: 2 };
+        let set = DeviceSet::new(&ImageSet::new(dims, (0..=255).collect(), vec![1]).unwrap(), Device::Cpu);
+        let expected: Vec<f64> = (0..=255u8).map(|pixel| f64::from(f32::from(pixel) / 255f32)).collect();
+        for kind in [Kind::Float, Kind::Double] {
+            let batch = set.range(0, 1, kind);
+            assert_eq!(batch.images.kind(), kind);
+            assert_eq!(values(&batch.images), expected);
+        }
+    }
+
+    #[test]
+    fn a_gathered_batch_holds_the_images_asked_for_in_channels_last() {
+        let batch = three().gather(&Tensor::from_slice(&[2i64, 0]), Kind::Float);
+        assert_eq!(batch.images.size(), [2, 1, 2, 2]);
+        assert_eq!(batch.images.stride(), [4, 1, 2, 1]);
+        let bytes: Vec<f64> = values(&batch.images).iter().map(|value| (value * 255.0).round()).collect();
+        assert_eq!(bytes, [8., 9., 10., 11., 0., 1., 2., 3.]);
+        assert_eq!(Vec::<i64>::try_from(&batch.labels).unwrap(), [9, 7]);
+    }
+
+    #[test]
+    fn a_range_is_cut_at_the_end_and_leaves_the_set_as_it_was() {
+        let set = three();
+        assert_eq!(Vec::<i64>::try_from(&set.range(2, 9, Kind::Float).labels).unwrap(), [9]);
+        assert_eq!(set.range(3, 4, Kind::Float).images.size(), [0, 1, 2, 2]);
+        let before = values(&set.range(0, 3, Kind::Float).images);
+        assert_eq!(values(&set.range(0, 3, Kind::Float).images), before);
+        assert_eq!(set.len(), 3);
+    }
+
+    #[test]
+    fn an_epoch_order_is_a_function_of_seed_and_epoch() {
+        assert_eq!(epoch_order(3, Order::File, 1, 1), [0, 1, 2]);
+        let order = epoch_order(1000, Order::Shuffled, 1, 1);
+        assert_eq!(order, epoch_order(1000, Order::Shuffled, 1, 1));
+        assert_ne!(order, epoch_order(1000, Order::Shuffled, 1, 2));
+        assert_ne!(order, epoch_order(1000, Order::Shuffled, 2, 1));
+        let mut sorted = order;
+        sorted.sort_unstable();
+        assert!(sorted.into_iter().eq(0..1000));
+    }
+}

@@ -1,0 +1,45 @@
+//! What can go wrong with data, as the kinds that a caller can act on.
+
+use std::path::PathBuf;
+
+use super::{idx, image};
+use crate::ids::DatasetName;
+
+/// Why there is no data; every message names the thing and says the fix.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no data set {:?}: use \"mnist\" or \"synthetic\"", name.as_str())]
+    UnknownDataset { name: DatasetName },
+    /// The data set is known, but not on this machine and not to be had.
+    #[error("data set {} is not on this machine: {advice}", name.as_str())]
+    Unavailable { name: DatasetName, advice: String },
+    #[error("{}", problem.describe(path))]
+    BrokenFile { path: PathBuf, problem: idx::Problem },
+    #[error(
+        "{} is not the MNIST file of that name (SHA-256 of its unpacked content is {found}, not {expected}): \
+         remove it and fetch it again with `digitd data fetch`",
+        path.display()
+    )]
+    WrongDigest { path: PathBuf, expected: String, found: String },
+    /// A number of a request that no data set can satisfy; `field` names it as callers do.
+    #[error("{field} {message}")]
+    InvalidSize { field: &'static str, message: String },
+    #[error("there is no split {0:?}: use train, validation or test")]
+    UnknownSplit(String),
+    #[error(transparent)]
+    Picture(#[from] image::Problem),
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+}
+
+impl Error {
+    pub(super) fn broken(path: impl Into<PathBuf>, problem: idx::Problem) -> Self {
+        Self::BrokenFile { path: path.into(), problem }
+    }
+
+    /// For `map_err`: an I/O failure with what was tried on which file.
+    pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}

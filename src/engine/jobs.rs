@@ -1,0 +1,280 @@
+//! One run on the training thread: from a request to its last event. A panic or an error of
+//! libtorch ends the run and is told; the thread goes on.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use tokio::{runtime::Handle, sync::oneshot};
+
+use super::{
+    Error,
+    log::{EventSender, FIRST_RETRY, RETRIES},
+    publish::{self, Candidate},
+    worker::{Device, panic_message},
+};
+use crate::{
+    data::{Splits, dataset::Dims},
+    ids::RunId,
+    registry::{self, Registry},
+    train::{
+        self, CheckpointWritten, Ending, Event, FinishReason, Finished, Outcome, Position, RunHooks,
+        RunState, Started, TrainConfig, Trainer,
+    },
+};
+
+/// Whether a run shall stop after its current batch, and why. The first wish stands.
+#[derive(Debug, Default)]
+pub(super) struct Stop(AtomicU8);
+
+/// Why a run shall stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    Cancel = 1,
+    /// The server goes down.
+    Interrupt = 2,
+    /// The store takes no more events.
+    Abandon = 3,
+}
+
+impl Stop {
+    pub fn ask(&self, wish: Wish) {
+        let _ = self.0.compare_exchange(0, wish as u8, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    pub fn asked(&self) -> Option<Wish> {
+        match self.0.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Wish::Cancel),
+            2 => Some(Wish::Interrupt),
+            _ => Some(Wish::Abandon),
+        }
+    }
+}
+
+/// What a run needs before it exists.
+pub(super) struct Job {
+    pub config: TrainConfig,
+    pub splits: Splits,
+    /// Of the training images.
+    pub digest: String,
+    pub device: Device,
+    pub registry: Registry,
+    pub runtime: Handle,
+}
+
+/// What it gets once it is known to be possible, and kept.
+pub(super) struct Go {
+    pub run: RunId,
+    pub events: EventSender,
+    pub stop: Arc<Stop>,
+}
+
+/// Prepares a run, says what it will be (or why it cannot be), waits for `go` and trains.
+pub(super) fn run(job: Job, prepared: oneshot::Sender<Result<Started, Error>>, go: oneshot::Receiver<Go>) {
+    let made = catch_unwind(AssertUnwindSafe(|| {
+        Trainer::new(job.config.clone(), &job.splits, job.device).map_err(Error::from)
+    }));
+    let made = made.unwrap_or_else(|panic| Err(Error::backend("preparing a run", panic_message(&*panic))));
+    let mut trainer = match made {
+        Ok(trainer) => trainer,
+        Err(error) => {
+            // Nobody asks any more: then nobody needs the answer.
+            let _ = prepared.send(Err(error));
+            return;
+        }
+    };
+    let started = trainer.started();
+    let mut ending = Closing { dims: job.splits.train.dims(), parameters: started.total_parameters, job };
+    // The device holds the images now.
+    ending.job.splits = empty(&ending.job.splits);
+    if prepared.send(Ok(started)).is_err() {
+        return;
+    }
+    let Ok(go) = go.blocking_recv() else { return };
+    let finished = ending.train(&mut trainer, &go);
+    // The log's task keeps the event; where it cannot, it has said so.
+    let _ = go.events.push(Event::Finished(finished));
+}
+
+/// What is needed to end a run well.
+struct Closing {
+    job: Job,
+    dims: Dims,
+    parameters: u32,
+}
+
+impl Closing {
+    fn train(&self, trainer: &mut Trainer, go: &Go) -> Finished {
+        let began = std::time::Instant::now();
+        let mut hooks = Hooks { job: &self.job, go };
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| trainer.fit(&mut hooks).map(|outcome| self.ended(outcome, go))));
+        let mut finished = match outcome {
+            Ok(Ok(finished)) => finished,
+            Ok(Err(error)) => {
+                tracing::error!(run = %go.run, %error, "a run failed");
+                failed(FinishReason::Failed, error.to_string())
+            }
+            Err(panic) => {
+                tracing::error!(run = %go.run, panic = panic_message(&*panic), "a run panicked");
+                let message = "training failed in a way that it should not: the log has the details";
+                failed(FinishReason::Failed, message.to_owned())
+            }
+        };
+        finished.seconds = began.elapsed().as_secs_f64();
+        finished
+    }
+
+    fn ended(&self, outcome: Outcome, go: &Go) -> Finished {
+        let best = outcome.best.as_ref();
+        let (best_epoch, accuracy) = (
+            best.map(|best| best.epoch),
+            best.and_then(|best| best.validation).map(|validation| validation.accuracy),
+        );
+        let finished = match outcome.ending {
+            Ending::Completed => self.publish(outcome, go),
+            Ending::Cancelled => stopped(go.stop.asked()),
+            Ending::NonFinite { epoch, batch } => failed(
+                FinishReason::NonFinite,
+                format!(
+                    "the loss was no finite number by epoch {epoch}, batch {batch}: lower the learning rate, \
+                     or choose another optimizer; no checkpoint was kept since"
+                ),
+            ),
+        };
+        Finished { best_epoch, validation_accuracy: accuracy, ..finished }
+    }
+
+    fn publish(&self, outcome: Outcome, go: &Go) -> Finished {
+        let Some(best) = outcome.best else {
+            return failed(FinishReason::Failed, "the run finished no epoch".to_owned());
+        };
+        let candidate = Candidate {
+            run: go.run,
+            config: &self.job.config,
+            dims: self.dims,
+            parameters: self.parameters,
+            digest: &self.job.digest,
+        };
+        match self.job.runtime.block_on(publish::publish(&self.job.registry, candidate, best)) {
+            Ok(version) => Finished {
+                state: RunState::Completed,
+                reason: FinishReason::Completed,
+                version: Some(version.get()),
+                ..failed(FinishReason::Completed, String::new())
+            },
+            Err(error) => {
+                let error = Error::from(error);
+                let message =
+                    format!("the version could not be published ({error}); the last checkpoint is kept");
+                failed(FinishReason::Failed, message)
+            }
+        }
+    }
+}
+
+/// The engine's side of a run.
+struct Hooks<'a> {
+    job: &'a Job,
+    go: &'a Go,
+}
+
+impl RunHooks for Hooks<'_> {
+    fn report(&mut self, event: Event) {
+        // `Started` was kept before the run began.
+        if !matches!(event, Event::Started(_)) && self.go.events.push(event).is_err() {
+            self.go.stop.ask(Wish::Abandon);
+        }
+    }
+
+    /// A checkpoint that cannot be kept is told to the log and ends no run: what was learned is
+    /// worth more than a place to resume from.
+    fn checkpoint(&mut self, at: Position, bytes: Vec<u8>) -> Result<(), String> {
+        let size = u32::try_from(bytes.len()).map_err(|_| "it is above 4 GB".to_owned())?;
+        match self.job.runtime.block_on(self.keep(at.step, bytes.into())) {
+            Ok(key) => self.report(Event::Checkpoint(CheckpointWritten {
+                epoch: at.epoch,
+                step: at.step,
+                key,
+                bytes: size,
+            })),
+            Err(error) => tracing::error!(run = %self.go.run, %error, "a checkpoint cannot be kept"),
+        }
+        Ok(())
+    }
+
+    fn stop_requested(&self) -> bool {
+        self.go.stop.asked().is_some()
+    }
+}
+
+impl Hooks<'_> {
+    /// Keeps a checkpoint, with the patience that events have; with none where the run is given up.
+    async fn keep(&self, step: u32, bytes: Bytes) -> Result<String, registry::Error> {
+        let runs = self.job.registry.runs();
+        let mut pause = FIRST_RETRY;
+        for _ in 0..RETRIES {
+            match runs.put_checkpoint(self.go.run, step, bytes.clone()).await {
+                Err(error) if self.go.stop.asked() != Some(Wish::Abandon) => {
+                    tracing::warn!(run = %self.go.run, %error, "trying again to keep a checkpoint");
+                }
+                kept => return kept,
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        runs.put_checkpoint(self.go.run, step, bytes).await
+    }
+}
+
+fn stopped(wish: Option<Wish>) -> Finished {
+    let (state, reason) = match wish {
+        Some(Wish::Cancel) | None => (RunState::Cancelled, FinishReason::Cancelled),
+        Some(Wish::Interrupt) => (RunState::Interrupted, FinishReason::Interrupted),
+        Some(Wish::Abandon) => (RunState::Failed, FinishReason::Failed),
+    };
+    let message = match state {
+        RunState::Interrupted => "the server went down; the last checkpoint is kept",
+        _ => "",
+    };
+    Finished { state, ..failed(reason, message.to_owned()) }
+}
+
+fn failed(reason: FinishReason, message: String) -> Finished {
+    Finished {
+        state: RunState::Failed,
+        reason,
+        version: None,
+        best_epoch: None,
+        validation_accuracy: None,
+        message,
+        seconds: 0.0,
+    }
+}
+
+fn empty(splits: &Splits) -> Splits {
+    let none = splits.train.select(&[]);
+    Splits { train: none.clone(), validation: none.clone(), test: none }
+}
+
+impl From<train::Error> for Error {
+    fn from(error: train::Error) -> Self {
+        match error {
+            train::Error::Invalid(invalid) => invalid.into(),
+            train::Error::Data(error) => error.into(),
+            train::Error::Checkpoint(message) => Self::Backend { message },
+        }
+    }
+}
+
+impl From<train::Invalid> for Error {
+    fn from(invalid: train::Invalid) -> Self {
+        Self::InvalidField { field: invalid.field, message: invalid.message }
+    }
+}

@@ -1,0 +1,230 @@
+//! Runs on their own thread, their event logs, the loaded models with their batching, and the
+//! threads that own networks. Speaks no protocol and renders nothing.
+
+mod analysis;
+mod chunk;
+mod error;
+mod jobs;
+mod log;
+mod memory;
+mod owner;
+mod publish;
+mod recover;
+mod serve;
+mod summary;
+mod training;
+mod types;
+mod watching;
+mod worker;
+
+use std::{
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use chrono::{TimeDelta, Utc};
+use tokio::sync::watch;
+
+use crate::{
+    data::Catalog,
+    ids::RunId,
+    registry::{ModelRef, Page, Registry},
+    train::TrainConfig,
+};
+
+pub use crate::inspect::Channels;
+pub use error::Error;
+pub use summary::RunSummary;
+pub use types::{
+    Depth, EvaluateJob, Evaluated, InspectInput, InspectJob, Inspected, Pictures, Predicted, Record, RunPage,
+};
+pub use watching::Watch;
+pub use worker::DeviceChoice;
+
+use analysis::Analysis;
+use recover::Recovery;
+use serve::Models;
+use training::Training;
+
+/// Folders of versions without a manifest that are older belong to a publisher that died.
+const ABANDONED: TimeDelta = TimeDelta::hours(1);
+
+/// How often runs of servers that died are looked for.
+const RECOVER_EVERY: Duration = Duration::from_secs(30);
+
+/// How the engine computes.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    pub device: DeviceChoice,
+    /// Threads of an operation while training and in analyses; 0 for one a core.
+    pub threads: usize,
+    pub serving: BatchConfig,
+}
+
+/// How predictions of one loaded version are queued and batched.
+#[derive(Debug, Clone)]
+pub struct BatchConfig {
+    /// Threads with a copy of the network each; 0 for one a core.
+    pub workers: usize,
+    /// Most images of one forward pass.
+    pub max_batch_size: usize,
+    /// Longest time that the first image of a batch waits for others. A batch forms while the
+    /// workers are busy anyway.
+    pub max_queue_delay: Duration,
+    /// Most images that wait.
+    pub queue_capacity: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self { device: DeviceChoice::Auto, threads: 0, serving: BatchConfig::default() }
+    }
+}
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        let max_queue_delay = Duration::ZERO;
+        Self { workers: 0, max_batch_size: 64, max_queue_delay, queue_capacity: 4096 }
+    }
+}
+
+/// The engine; clones share it.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    training: Arc<Training>,
+    analysis: Analysis,
+    models: Arc<Models>,
+    recovery: Recovery,
+    ready: watch::Sender<bool>,
+}
+
+impl Engine {
+    /// Starts the threads, tells the runs of dead servers to their ends and loads the default
+    /// model where there is one. Errors when the device is not to be had, or the store not read.
+    pub async fn start(config: EngineConfig, registry: Registry, catalog: Catalog) -> Result<Self, Error> {
+        memory::keep_freed_blocks();
+        config.serving.check()?;
+        let device = tokio::task::spawn_blocking(move || config.device.open());
+        let device = device.await.map_err(|error| Error::backend("opening the device", error))??;
+        let catalog = Arc::new(catalog);
+        let (store, data, threads) = (registry.clone(), catalog.clone(), config.threads);
+        let training = Arc::new(Training::new(store.clone(), data.clone(), device, threads)?);
+        let analysis = Analysis::new(store.clone(), data, device, threads)?;
+        let models = Arc::new(Models::new(store, device, config.serving));
+        let ready = watch::Sender::new(false);
+        let recovery = Recovery::default();
+        let inner = Inner { registry, training, analysis, models, recovery, ready };
+        let engine = Self { inner: Arc::new(inner) };
+        engine.registry().sweep(Utc::now() - ABANDONED).await?;
+        engine.inner.recovery.run(engine.registry(), &engine.inner.training).await?;
+        tokio::spawn(keep_recovering(Arc::downgrade(&engine.inner)));
+        engine.load_default().await;
+        engine.inner.ready.send_replace(true);
+        Ok(engine)
+    }
+
+    /// Starts a run; it goes on whoever watches. Errors before anything is kept: a field out of
+    /// range, data that is not there, `TrainingBusy`, `Draining`.
+    pub async fn train(&self, config: TrainConfig) -> Result<RunId, Error> {
+        self.inner.training.start(config).await
+    }
+
+    /// The events of a run after the one numbered `after` (0 for all), to the last.
+    pub async fn watch(&self, run: RunId, after: u32) -> Result<Watch, Error> {
+        self.inner.training.watch(run, after).await
+    }
+
+    /// Asks a run to stop after its current batch. One that has ended stays as it is.
+    pub async fn cancel(&self, run: RunId) -> Result<RunSummary, Error> {
+        self.inner.training.cancel(run).await
+    }
+
+    /// A run as it is now.
+    pub async fn run(&self, run: RunId) -> Result<RunSummary, Error> {
+        self.inner.training.run(run).await
+    }
+
+    /// A part of the runs, newest first.
+    pub async fn runs(&self, page: RunPage) -> Result<Page<RunSummary>, Error> {
+        self.inner.training.runs(page).await
+    }
+
+    /// Measures a version on a part of a data set.
+    pub async fn evaluate(&self, job: EvaluateJob) -> Result<Evaluated, Error> {
+        self.inner.analysis.evaluate(job).await
+    }
+
+    /// Shows a version layer by layer.
+    pub async fn inspect(&self, job: InspectJob) -> Result<Inspected, Error> {
+        self.inner.analysis.inspect(job).await
+    }
+
+    /// Reads pictures; answers in their order. After `deadline` no compute is spent on them.
+    pub async fn predict(
+        &self,
+        model: &ModelRef,
+        pictures: Pictures,
+        deadline: Option<Instant>,
+    ) -> Result<Predicted, Error> {
+        self.inner.models.predict(model, pictures, deadline).await
+    }
+
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// True as soon as the engine accepts work, false once it is shutting down.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.inner.ready.subscribe()
+    }
+
+    /// Refuses new runs, stops the one that trains after its current batch with a checkpoint,
+    /// tells it as interrupted, and returns when that is kept. Predictions and analyses go on.
+    pub async fn shutdown(&self) {
+        self.inner.ready.send_replace(false);
+        self.inner.training.drain().await;
+    }
+
+    /// So that the first prediction does not wait. A default model that cannot be loaded stops no
+    /// server: training goes on, and whoever predicts is told.
+    async fn load_default(&self) {
+        match self.inner.models.get(&ModelRef::default()).await {
+            Ok(_) | Err(Error::ModelNotFound(_)) => {}
+            Err(Error::Loading) => tracing::info!("the default model is still being loaded"),
+            Err(error) => tracing::warn!(%error, "the default model cannot be loaded"),
+        }
+    }
+}
+
+impl BatchConfig {
+    fn check(&self) -> Result<(), Error> {
+        for (field, value) in
+            [("max_batch_size", self.max_batch_size), ("queue_capacity", self.queue_capacity)]
+        {
+            if value == 0 {
+                return Err(Error::field(field, "is 0: use 1 or more"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Looks for runs of servers that died elsewhere, as long as the engine lives.
+async fn keep_recovering(engine: Weak<Inner>) {
+    loop {
+        tokio::time::sleep(RECOVER_EVERY).await;
+        let Some(inner) = engine.upgrade() else { return };
+        if let Err(error) = inner.recovery.run(&inner.registry, &inner.training).await {
+            tracing::warn!(%error, "cannot look for runs of servers that died");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

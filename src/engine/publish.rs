@@ -1,0 +1,100 @@
+//! What a finished run leaves in the registry: its version and its aliases. Each step may be the
+//! last before a crash, so each can be done again.
+
+use super::worker::LIBTORCH_VERSION;
+use crate::{
+    data::dataset::Dims,
+    ids::{Alias, ModelName, RunId, Version},
+    registry::{self, Draft, Expected, Manifest, Move, Registry},
+    train::{BestEpoch, TrainConfig},
+};
+
+/// The run whose best epoch becomes a version.
+pub(super) struct Candidate<'a> {
+    pub run: RunId,
+    pub config: &'a TrainConfig,
+    pub dims: Dims,
+    pub parameters: u32,
+    /// Of the training images.
+    pub digest: &'a str,
+}
+
+/// Publishes the best epoch and moves the aliases.
+pub(super) async fn publish(
+    registry: &Registry,
+    candidate: Candidate<'_>,
+    best: BestEpoch,
+) -> Result<Version, registry::Error> {
+    let config = candidate.config;
+    let draft = Draft {
+        network: config.network.clone(),
+        height: candidate.dims.height,
+        width: candidate.dims.width,
+        classes: candidate.dims.classes,
+        total_parameters: candidate.parameters.into(),
+        config: Some(config.clone()),
+        run_id: Some(candidate.run),
+        epoch: Some(best.epoch),
+        train: Some(best.train),
+        validation: best.validation,
+        dataset_digest: Some(candidate.digest.to_owned()),
+        parent: None,
+        libtorch_version: LIBTORCH_VERSION.to_owned(),
+    };
+    let manifest = registry.publish(&config.model, draft, best.weights).await?;
+    move_aliases(registry, candidate.run, &manifest).await?;
+    Ok(manifest.version)
+}
+
+/// Moves `latest` and the alias that the request names to a run's version, unless that was done:
+/// people may have moved them on since.
+pub(super) async fn move_aliases(
+    registry: &Registry,
+    run: RunId,
+    manifest: &Manifest,
+) -> Result<(), registry::Error> {
+    let reason = format!("run {run}");
+    advance_latest(registry, manifest, &reason).await?;
+    let wanted = manifest.config.as_ref().and_then(|config| config.set_alias.as_ref());
+    let Some(alias) = wanted.filter(|alias| **alias != Alias::latest()) else { return Ok(()) };
+    if was_moved(registry, &manifest.model, alias, &reason).await? {
+        return Ok(());
+    }
+    let to = Move { version: manifest.version, expected: Expected::Anything, reason };
+    registry.set_alias(&manifest.model, alias, to).await.map(drop)
+}
+
+/// Moves `latest` forward only: of two runs that end together the newer version stays.
+async fn advance_latest(
+    registry: &Registry,
+    manifest: &Manifest,
+    reason: &str,
+) -> Result<(), registry::Error> {
+    let (model, latest) = (&manifest.model, Alias::latest());
+    loop {
+        let expected = match registry.alias(model, &latest).await {
+            Ok(standing) if standing.version >= manifest.version => return Ok(()),
+            Ok(standing) => Expected::Version(standing.version),
+            Err(registry::Error::AliasNotFound { .. }) => Expected::Unset,
+            Err(error) => return Err(error),
+        };
+        let to = Move { version: manifest.version, expected, reason: reason.to_owned() };
+        match registry.set_alias(model, &latest, to).await {
+            Err(registry::Error::AliasMoved { .. }) => {}
+            moved => return moved.map(drop),
+        }
+    }
+}
+
+async fn was_moved(
+    registry: &Registry,
+    model: &ModelName,
+    alias: &Alias,
+    reason: &str,
+) -> Result<bool, registry::Error> {
+    match registry.alias_history(model, alias).await {
+        Ok(history) => Ok(history.iter().any(|assignment| assignment.reason == reason)),
+        Err(registry::Error::AliasNotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,367 @@
+//! The engine as a whole, on the built-in digits: runs, their ends, restarts, answers.
+
+use super::{worker::testing::weights, *};
+use crate::{
+    data::{DatasetSpec, FetchPolicy, Split, ValidationSize},
+    ids::{Alias, Version},
+    optim::OptimizerConfig,
+    registry::{Draft, Expected, Move, Which, testing},
+    train::{Event, FinishReason, Finished, RunState},
+};
+
+async fn memory() -> Registry {
+    Registry::open("memory:").await.unwrap()
+}
+
+async fn engine(registry: &Registry) -> Engine {
+    let serving = BatchConfig { workers: 1, ..BatchConfig::default() };
+    let config = EngineConfig { device: DeviceChoice::Cpu, threads: 1, serving };
+    let catalog = Catalog::new(Vec::new(), FetchPolicy::Never);
+    Engine::start(config, registry.clone(), catalog).await.unwrap()
+}
+
+/// A run of a second: 4 batches an epoch.
+fn short() -> TrainConfig {
+    let mut config = TrainConfig {
+        dataset: DatasetSpec { name: "synthetic".parse().unwrap(), seed: None, max_train_images: Some(200) },
+        epochs: 2,
+        batch_size: 50,
+        report_every_batches: 1,
+        ..TrainConfig::default()
+    };
+    config.validation.size = ValidationSize::Count(50);
+    config
+}
+
+fn endless() -> TrainConfig {
+    TrainConfig { epochs: TrainConfig::MAX_EPOCHS, ..short() }
+}
+
+async fn events(engine: &Engine, run: RunId) -> Vec<Record> {
+    let mut watch = engine.watch(run, 0).await.unwrap();
+    let mut records = Vec::new();
+    while let Some(next) = watch.next().await.unwrap() {
+        records.extend(next.iter().map(|record| (**record).clone()));
+    }
+    let expected = 1..=u32::try_from(records.len()).unwrap();
+    assert!(records.iter().map(|record| record.sequence).eq(expected), "numbered without gaps");
+    records
+}
+
+fn ending(records: &[Record]) -> &Finished {
+    match &records.last().unwrap().event {
+        Event::Finished(finished) => finished,
+        other => panic!("the last event is {other:?}"),
+    }
+}
+
+/// Waits until the run has reported a batch.
+async fn first_batch(engine: &Engine, run: RunId) {
+    let mut watch = engine.watch(run, 1).await.unwrap();
+    watch.next().await.unwrap().unwrap();
+}
+
+mod faults;
+
+async fn predict(engine: &Engine, model: &ModelRef) -> Result<Predicted, Error> {
+    engine.predict(model, Pictures::Bytes(vec![0; 784].into()), None).await
+}
+
+#[tokio::test]
+async fn a_run_trains_publishes_a_version_and_the_version_answers() {
+    let engine = engine(&memory().await).await;
+    assert!(*engine.ready().borrow());
+    assert!(matches!(predict(&engine, &ModelRef::default()).await, Err(Error::ModelNotFound(_))));
+    let config = TrainConfig { set_alias: Some(Alias::production()), ..short() };
+    let run = engine.train(config.clone()).await.unwrap();
+    let records = events(&engine, run).await;
+    assert!(matches!(&records[0].event, Event::Started(started) if started.config == config));
+    let count = |of: fn(&Event) -> bool| records.iter().filter(|record| of(&record.event)).count();
+    assert_eq!(count(|event| matches!(event, Event::Batch(_))), 8);
+    assert_eq!(count(|event| matches!(event, Event::Epoch(_))), 2);
+    assert_eq!(count(|event| matches!(event, Event::Checkpoint(_))), 2);
+    let finished = ending(&records);
+    assert_eq!((finished.state, finished.version), (RunState::Completed, Some(1)));
+    let summary = engine.run(run).await.unwrap();
+    assert_eq!((summary.state, summary.version), (RunState::Completed, Some(Version::FIRST)));
+    assert_eq!(summary.best_epoch, finished.best_epoch);
+    let aliases = engine.registry().aliases(&config.model).await.unwrap();
+    assert_eq!(aliases, [(Alias::latest(), Version::FIRST), (Alias::production(), Version::FIRST)]);
+
+    let manifest = engine.registry().manifest(&config.model, Version::FIRST).await.unwrap();
+    assert_eq!(
+        (manifest.run_id, manifest.config, manifest.total_parameters),
+        (Some(run), Some(config), 20_350)
+    );
+    let answer = predict(&engine, &ModelRef::default()).await.unwrap();
+    assert_eq!((answer.version, answer.probabilities.len()), (Version::FIRST, 10));
+    assert!((answer.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+}
+
+#[tokio::test]
+async fn a_trained_version_is_measured_and_shown() {
+    let engine = engine(&memory().await).await;
+    let run = engine.train(short()).await.unwrap();
+    events(&engine, run).await;
+    let job =
+        EvaluateJob { model: ModelRef::default(), dataset: None, split: Split::Validation, batch_size: 7 };
+    let evaluated = engine.evaluate(job.clone()).await.unwrap();
+    assert_eq!(evaluated.evaluation.confusion.total(), 50);
+    // The validation that the run told is the same measurement.
+    let told = engine.run(run).await.unwrap();
+    let manifest = engine.registry().manifest(&evaluated.model, evaluated.version).await.unwrap();
+    let best = manifest.validation.unwrap();
+    assert_eq!(evaluated.evaluation.accuracy(), best.accuracy);
+    assert!((evaluated.evaluation.loss - best.loss).abs() < 1e-5);
+    assert_eq!(manifest.epoch, told.best_epoch);
+    let refused = engine.evaluate(EvaluateJob { batch_size: 0, ..job }).await;
+    assert!(matches!(refused, Err(Error::InvalidField { field, .. }) if field == "batch_size"));
+
+    let depth = Depth::Contents { layers: Vec::new(), channels: Channels::Random(0), sample_images: 20 };
+    let input = InspectInput::Index { dataset: None, split: Split::Train, index: 3 };
+    let job = InspectJob { model: ModelRef::default(), input, batch_size: 2, depth };
+    let shown = engine.inspect(job.clone()).await.unwrap();
+    assert_eq!(shown.report.total_parameters, 20_350);
+    assert_eq!((shown.report.sample_images, shown.report.input_shape[0]), (Some(20), 2));
+    assert!(shown.label.is_some_and(|label| label < 10));
+    let input = InspectInput::Index { dataset: None, split: Split::Train, index: 200 };
+    let refused = engine.inspect(InspectJob { input, ..job.clone() }).await;
+    assert!(matches!(refused, Err(Error::InvalidField { field, .. }) if field == "dataset_index.index"));
+    let depth =
+        Depth::Contents { layers: vec!["conv9".into()], channels: Channels::Random(0), sample_images: 0 };
+    let refused = engine.inspect(InspectJob { depth, ..job }).await;
+    assert!(matches!(refused, Err(Error::InvalidField { field, .. }) if field == "layers"));
+}
+
+#[tokio::test]
+async fn one_run_trains_at_a_time_and_a_cancelled_one_makes_room_and_keeps_its_checkpoint() {
+    let engine = engine(&memory().await).await;
+    let run = engine.train(endless()).await.unwrap();
+    let busy = engine.train(short()).await;
+    assert!(matches!(busy, Err(Error::TrainingBusy { run: holder }) if holder == run), "{busy:?}");
+    first_batch(&engine, run).await;
+    assert_eq!(engine.cancel(run).await.unwrap().state, RunState::Running);
+    let records = events(&engine, run).await;
+    // Whoever sees the end may start the next run at once.
+    let next = engine.train(endless()).await.unwrap();
+    assert_eq!(ending(&records).state, RunState::Cancelled);
+    assert!(matches!(&records[records.len() - 2].event, Event::Checkpoint(_)));
+    assert!(engine.registry().runs().checkpoint(run).await.unwrap().is_some());
+    assert!(engine.registry().models().await.unwrap().is_empty());
+    assert_eq!(engine.cancel(run).await.unwrap().state, RunState::Cancelled);
+    engine.cancel(next).await.unwrap();
+    events(&engine, next).await;
+    let page = |size, before| RunPage { size, before, model: None };
+    let newest = engine.runs(page(1, None)).await.unwrap();
+    assert_eq!((newest.items[0].run_id, newest.more), (next, true));
+    let older = engine.runs(page(5, Some(next))).await.unwrap();
+    assert_eq!((older.items.len(), older.items[0].run_id, older.more), (1, run, false));
+    let other = RunPage { model: Some("other".parse().unwrap()), ..page(5, None) };
+    assert!(engine.runs(other).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn a_loss_that_is_no_number_fails_the_run_and_says_what_to_do() {
+    let engine = engine(&memory().await).await;
+    let config = TrainConfig { optimizer: OptimizerConfig::sgd(1e30), ..short() };
+    let run = engine.train(config).await.unwrap();
+    let records = events(&engine, run).await;
+    let finished = ending(&records);
+    assert_eq!((finished.state, finished.reason), (RunState::Failed, FinishReason::NonFinite));
+    assert!(finished.message.contains("epoch 1, batch 2: lower the learning rate"), "{}", finished.message);
+    assert!(engine.registry().models().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_is_refused_and_holds_no_slot() {
+    let engine = engine(&memory().await).await;
+    let refused = engine.train(TrainConfig { epochs: 0, ..short() }).await;
+    assert!(matches!(refused, Err(Error::InvalidField { field, .. }) if field == "epochs"));
+    let mut unknown = short();
+    unknown.dataset.name = "letters".parse().unwrap();
+    assert!(matches!(engine.train(unknown).await, Err(Error::DatasetNotFound(_))));
+    let missing = engine.train(TrainConfig::default()).await;
+    assert!(matches!(missing, Err(Error::DatasetUnavailable { .. })), "{missing:?}");
+    assert!(matches!(engine.run(RunId::new()).await, Err(Error::RunNotFound(_))));
+    assert!(matches!(engine.watch(RunId::new(), 0).await, Err(Error::RunNotFound(_))));
+    let run = engine.train(short()).await.unwrap();
+    assert_eq!(ending(&events(&engine, run).await).state, RunState::Completed);
+}
+
+#[tokio::test]
+async fn a_panic_while_preparing_is_told_without_its_details_and_the_thread_goes_on() {
+    let registry = memory().await;
+    let catalog = Arc::new(Catalog::new(Vec::new(), FetchPolicy::Never));
+    // libtorch panics on a device that is not there.
+    let device = worker::Device::Cuda(200);
+    let training = Arc::new(Training::new(registry, catalog, device, 1).unwrap());
+    for _ in 0..2 {
+        let failed = training.start(short()).await;
+        let Err(Error::Backend { message }) = failed else { panic!("{failed:?}") };
+        assert_eq!(message, "preparing a run failed: the log has the details");
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_interrupts_the_run_and_a_restart_replays_it() {
+    for (registry, _folder) in testing::stores().await {
+        let first = engine(&registry).await;
+        let run = first.train(endless()).await.unwrap();
+        first_batch(&first, run).await;
+        first.shutdown().await;
+        assert!(!*first.ready().borrow());
+        assert!(matches!(first.train(short()).await, Err(Error::Draining)));
+        let records = events(&first, run).await;
+        assert_eq!(ending(&records).state, RunState::Interrupted);
+        assert!(registry.runs().checkpoint(run).await.unwrap().is_some());
+        let summary = first.run(run).await.unwrap();
+        drop(first);
+        let second = engine(&registry).await;
+        assert_eq!(events(&second, run).await, records);
+        assert_eq!(second.run(run).await.unwrap(), summary);
+    }
+}
+
+/// Leaves a run as a server leaves it that is killed after its first event.
+async fn killed(registry: &Registry, config: &TrainConfig) -> RunId {
+    let (run, presence) = (RunId::new(), Arc::new(owner::Presence::killed()));
+    let opening = log::Opening {
+        run,
+        presence,
+        fold: summary::Fold::new(run, config.clone(), chrono::Utc::now()),
+        stop: Arc::default(),
+        at_end: Box::new(|| {}),
+    };
+    let started = Event::Started(Box::new(crate::train::Started {
+        config: config.clone(),
+        train_images: 200,
+        validation_images: 50,
+        batches_per_epoch: 4,
+        total_parameters: 20_350,
+        device: "cpu".to_owned(),
+    }));
+    log::RunLog::start(registry.runs(), opening, started).await.unwrap();
+    run
+}
+
+#[tokio::test]
+async fn a_run_whose_server_was_killed_is_told_as_interrupted() {
+    for (registry, _folder) in testing::stores().await {
+        let before = chrono::Utc::now();
+        let run = killed(&registry, &short()).await;
+        let engine = engine(&registry).await;
+        let records = events(&engine, run).await;
+        assert_eq!((records.len(), ending(&records).state), (2, RunState::Interrupted));
+        assert!(ending(&records).seconds <= (records[0].time - before).as_seconds_f64());
+        assert_eq!(engine.run(run).await.unwrap().state, RunState::Interrupted);
+        // Looking again changes nothing.
+        engine.inner.recovery.run(&registry, &engine.inner.training).await.unwrap();
+        Recovery::default().run(&registry, &engine.inner.training).await.unwrap();
+        assert_eq!(events(&engine, run).await, records);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_was_killed_after_publishing_is_told_as_completed() {
+    for (registry, _folder) in testing::stores().await {
+        let config = TrainConfig { set_alias: Some(Alias::production()), ..short() };
+        let run = killed(&registry, &config).await;
+        let draft = Draft { run_id: Some(run), config: Some(config.clone()), ..testing::draft() };
+        registry.publish(&config.model, draft, weights()).await.unwrap();
+        let engine = engine(&registry).await;
+        let records = events(&engine, run).await;
+        assert_eq!((ending(&records).state, ending(&records).version), (RunState::Completed, Some(1)));
+        let aliases = registry.aliases(&config.model).await.unwrap();
+        assert_eq!(aliases, [(Alias::latest(), Version::FIRST), (Alias::production(), Version::FIRST)]);
+    }
+}
+
+#[tokio::test]
+async fn a_run_of_a_living_server_is_left_alone() {
+    let registry = memory().await;
+    let first = engine(&registry).await;
+    let run = first.train(endless()).await.unwrap();
+    let second = engine(&registry).await;
+    assert_eq!(second.run(run).await.unwrap().state, RunState::Running);
+    first.cancel(run).await.unwrap();
+    // The other server's watcher follows through the store.
+    assert_eq!(ending(&events(&second, run).await).state, RunState::Cancelled);
+}
+
+#[tokio::test]
+async fn a_moved_alias_and_a_new_version_answer_at_once() {
+    let registry = memory().await;
+    let engine = engine(&registry).await;
+    let version = async || predict(&engine, &ModelRef::default()).await.map(|answer| answer.version.get());
+    for expected in [1, 2] {
+        testing::publish(&registry, &weights()).await;
+        assert_eq!(version().await.unwrap(), expected);
+    }
+    let to = Move { version: Version::FIRST, expected: Expected::Unset, reason: String::new() };
+    registry.set_alias(&testing::digits(), &Alias::production(), to).await.unwrap();
+    assert_eq!(version().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn more_versions_than_stay_loaded_all_answer() {
+    let registry = memory().await;
+    for _ in 0..11 {
+        testing::publish(&registry, &weights()).await;
+    }
+    let engine = engine(&registry).await;
+    for number in (1..=11).chain([1]) {
+        let version = Version::try_from(number).unwrap();
+        let model = ModelRef { which: Which::Version(version), ..ModelRef::default() };
+        assert_eq!(predict(&engine, &model).await.unwrap().version, version);
+    }
+}
+
+#[tokio::test]
+async fn pictures_answer_in_order_and_are_checked() {
+    let engine = engine(&memory().await).await;
+    let run = engine.train(short()).await.unwrap();
+    events(&engine, run).await;
+    let model = ModelRef::default();
+    let pixels: Vec<u8> = (0..150 * 784).map(|at| (at / 784 * at % 251) as u8).collect();
+    let floats: Vec<f32> = pixels.iter().map(|value| f32::from(*value) / 255.0).collect();
+    let bulk = engine.predict(&model, Pictures::Bytes(pixels.clone().into()), None).await.unwrap();
+    assert_eq!(bulk.probabilities.len(), 1500);
+    let same = engine.predict(&model, Pictures::Floats(floats), None).await.unwrap();
+    assert_eq!(same, bulk);
+    for index in [0, 63, 64, 149] {
+        let one = pixels[index * 784..(index + 1) * 784].to_vec();
+        let one = engine.predict(&model, Pictures::Bytes(one.into()), None).await.unwrap();
+        let of_bulk = &bulk.probabilities[index * 10..(index + 1) * 10];
+        assert!(one.probabilities.iter().zip(of_bulk).all(|(a, b)| (a - b).abs() < 1e-5), "picture {index}");
+    }
+    for bad in [Pictures::Bytes(vec![0; 783].into()), Pictures::Floats(vec![0.0; 785])] {
+        let refused = engine.predict(&model, bad, None).await;
+        assert!(matches!(refused, Err(Error::InvalidField { field, .. }) if field == "images"));
+    }
+    let late = engine.predict(&model, Pictures::Bytes(vec![0; 784].into()), Some(Instant::now())).await;
+    assert!(matches!(late, Err(Error::DeadlineExceeded)));
+}
+
+#[tokio::test]
+async fn weights_of_another_network_are_told_as_corrupt() {
+    let registry = memory().await;
+    testing::publish(&registry, b"not safetensors").await;
+    // The server starts all the same: it can train, and tells whoever predicts.
+    let engine = engine(&registry).await;
+    let refused = predict(&engine, &ModelRef::default()).await;
+    assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_engine_that_is_let_go_ends_its_run() {
+    let registry = memory().await;
+    let first = engine(&registry).await;
+    let run = first.train(endless()).await.unwrap();
+    let mut watch = first.watch(run, 0).await.unwrap();
+    drop(first);
+    let mut last = None;
+    while let Some(records) = watch.next().await.unwrap() {
+        last = records.last().cloned();
+    }
+    assert_eq!(ending(&[(*last.unwrap()).clone()]).state, RunState::Interrupted);
+}

@@ -1,0 +1,93 @@
+//! What the engine does where something else fails: a store, a data set, a run that is not there yet.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+/// A folder of a run, taken away and given back.
+struct Blocked {
+    folder: PathBuf,
+    aside: PathBuf,
+}
+
+impl Blocked {
+    fn new(store: &Path, run: RunId, name: &str) -> Self {
+        let run = store.join("runs").join(run.to_string());
+        let (folder, aside) = (run.join(name), run.join("aside"));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::rename(&folder, &aside).unwrap();
+        std::fs::write(&folder, "in the way").unwrap();
+        Self { folder, aside }
+    }
+
+    fn restore(self) {
+        std::fs::remove_file(&self.folder).unwrap();
+        std::fs::rename(self.aside, self.folder).unwrap();
+    }
+}
+
+async fn folder() -> (Registry, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (Registry::open(folder.path().to_str().unwrap()).await.unwrap(), folder)
+}
+
+#[tokio::test]
+async fn a_run_whose_events_cannot_be_kept_is_given_up_and_told_as_failed() {
+    let (registry, folder) = folder().await;
+    let engine = engine(&registry).await;
+    let run = engine.train(endless()).await.unwrap();
+    first_batch(&engine, run).await;
+    let mut watch = engine.watch(run, 1).await.unwrap();
+    let blocked = Blocked::new(folder.path(), run, "events");
+    while !matches!(watch.next().await, Err(Error::Backend { .. })) {}
+    blocked.restore();
+    assert_eq!(engine.run(run).await.unwrap().state, RunState::Running);
+    engine.inner.recovery.run(&registry, &engine.inner.training).await.unwrap();
+    assert_eq!(engine.run(run).await.unwrap().state, RunState::Failed);
+    assert!(ending(&events(&engine, run).await).message.contains("the store did not take"));
+    // The trainer has stopped: the next run gets its thread.
+    let next = engine.train(short()).await.unwrap();
+    assert_eq!(ending(&events(&engine, next).await).state, RunState::Completed);
+}
+
+#[tokio::test]
+async fn a_run_whose_checkpoints_cannot_be_kept_is_published_all_the_same() {
+    let (registry, folder) = folder().await;
+    let engine = engine(&registry).await;
+    let checkpoint_every_epochs = 500;
+    let run = engine.train(TrainConfig { epochs: 30, checkpoint_every_epochs, ..short() }).await.unwrap();
+    let _blocked = Blocked::new(folder.path(), run, "checkpoints");
+    let records = events(&engine, run).await;
+    assert_eq!(ending(&records).state, RunState::Completed, "{:?}", ending(&records));
+    assert!(!records.iter().any(|record| matches!(record.event, Event::Checkpoint(_))));
+}
+
+#[tokio::test]
+async fn a_run_that_is_prepared_is_shown_and_can_be_cancelled() {
+    let engine = engine(&memory().await).await;
+    let starting = engine.clone();
+    let starting = tokio::spawn(async move { starting.train(endless()).await });
+    // The one thread of this test: the task above takes the slot in its first step.
+    tokio::task::yield_now().await;
+    let busy = engine.train(short()).await;
+    let Err(Error::TrainingBusy { run }) = busy else { panic!("the first run holds the slot: {busy:?}") };
+    assert_eq!(engine.cancel(run).await.unwrap().state, RunState::Running);
+    assert_eq!(ending(&events(&engine, run).await).state, RunState::Cancelled);
+    assert_eq!(starting.await.unwrap().unwrap(), run);
+}
+
+#[tokio::test]
+async fn an_own_picture_is_shown_where_the_data_set_is_not() {
+    let registry = memory().await;
+    // Trained on MNIST, which is not on this machine.
+    let draft = Draft { config: Some(TrainConfig::default()), ..testing::draft() };
+    registry.publish(&testing::digits(), draft, weights()).await.unwrap();
+    let engine = engine(&registry).await;
+    let show = async |sample_images| {
+        let depth = Depth::Contents { layers: Vec::new(), channels: Channels::Random(0), sample_images };
+        let input = InspectInput::Picture(vec![0.5; 784]);
+        engine.inspect(InspectJob { model: ModelRef::default(), input, batch_size: 1, depth }).await
+    };
+    assert_eq!(show(0).await.unwrap().report.sample_images, Some(0));
+    assert!(matches!(show(1).await, Err(Error::DatasetUnavailable { .. })));
+}

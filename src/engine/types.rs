@@ -1,0 +1,117 @@
+//! What callers ask of the engine and get from it.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    data::{DatasetSpec, Split},
+    eval::Evaluation,
+    ids::{DatasetName, ModelName, RunId, Version},
+    inspect::{Channels, Report},
+    registry::ModelRef,
+    train::Event,
+};
+
+/// One event of a run, numbered from 1 without gaps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub sequence: u32,
+    pub time: DateTime<Utc>,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Which part of the list of runs.
+#[derive(Debug, Clone, Default)]
+pub struct RunPage {
+    pub size: usize,
+    /// Only runs older than this one; none begins with the newest.
+    pub before: Option<RunId>,
+    /// Only runs of this model.
+    pub model: Option<ModelName>,
+}
+
+/// What to measure, and on what.
+#[derive(Debug, Clone)]
+pub struct EvaluateJob {
+    pub model: ModelRef,
+    /// None: what the version was trained on.
+    pub dataset: Option<DatasetSpec>,
+    pub split: Split,
+    /// Images of a forward pass.
+    pub batch_size: usize,
+}
+
+/// How good a version is.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    pub model: ModelName,
+    pub version: Version,
+    pub dataset: DatasetName,
+    pub split: Split,
+    pub evaluation: Evaluation,
+    pub seconds: f64,
+}
+
+/// What to show, and how deeply.
+#[derive(Debug, Clone)]
+pub struct InspectJob {
+    pub model: ModelRef,
+    pub input: InspectInput,
+    /// N of the shapes and of the multiply-adds.
+    pub batch_size: usize,
+    pub depth: Depth,
+}
+
+/// The picture that goes through the network; of account with contents only.
+#[derive(Debug, Clone)]
+pub enum InspectInput {
+    /// Test image 0 of the data set that the version was trained on.
+    Default,
+    /// Values in [0, 1], row by row.
+    Picture(Vec<f32>),
+    /// `dataset` none: the one that the version was trained on. `index` counts from 0.
+    Index { dataset: Option<DatasetSpec>, split: Split, index: usize },
+}
+
+/// How deeply to inspect.
+#[derive(Debug, Clone)]
+pub enum Depth {
+    Shapes,
+    Contents {
+        /// By name; empty for all.
+        layers: Vec<String>,
+        channels: Channels,
+        /// Images that the share of zeros is counted over.
+        sample_images: usize,
+    },
+}
+
+/// A version, layer by layer.
+#[derive(Debug, Clone)]
+pub struct Inspected {
+    pub model: ModelName,
+    pub version: Version,
+    pub report: Report,
+    /// The label of the picture, where it comes from a data set; with contents only.
+    pub label: Option<u8>,
+}
+
+/// Pictures to read, one after another, row by row.
+#[derive(Debug, Clone)]
+pub enum Pictures {
+    /// N·H·W bytes, 0 background to 255 ink.
+    Bytes(bytes::Bytes),
+    /// N·H·W numbers in [0, 1]; whoever asks has checked that.
+    Floats(Vec<f32>),
+}
+
+/// What the pictures say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predicted {
+    pub model: ModelName,
+    pub version: Version,
+    pub classes: usize,
+    /// [N, classes], row by row.
+    pub probabilities: Vec<f32>,
+}

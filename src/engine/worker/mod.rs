@@ -1,0 +1,13 @@
+//! The threads that own networks and what they stand on. Together with `jobs` the only part of
+//! the engine that touches tensors.
+
+mod device;
+mod model;
+#[cfg(test)]
+pub(super) mod testing;
+mod thread;
+
+pub use device::DeviceChoice;
+pub(super) use model::{decode, start};
+pub(super) use tch::Device;
+pub(super) use thread::{JobThread, LIBTORCH_VERSION, Priority, Setup, panic_message};

@@ -1,0 +1,192 @@
+//! A loaded version: its batcher and the threads that answer, each with a network of its own.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use tch::{Device, Tensor};
+use tokio::sync::mpsc;
+
+use super::thread::{self, Priority, Setup, panic_message};
+use crate::{
+    checkpoint,
+    engine::{
+        BatchConfig, Error,
+        serve::{Answer, Batcher, Chunk, Pixels},
+    },
+    nn::{Network, Shape},
+    registry::Manifest,
+};
+
+/// What a worker needs to begin.
+#[derive(Debug, Clone)]
+struct Plan {
+    manifest: Arc<Manifest>,
+    weights: Arc<Vec<u8>>,
+    device: Device,
+    batcher: Arc<Batcher>,
+    /// Of a batch.
+    most: usize,
+}
+
+/// Starts the workers of a version and returns its batcher once all of them are warm. Errors when
+/// the weights are not those of the network.
+pub(in crate::engine) async fn start(
+    manifest: Arc<Manifest>,
+    weights: Vec<u8>,
+    device: Device,
+    config: &BatchConfig,
+) -> Result<Arc<Batcher>, Error> {
+    let workers = if config.workers == 0 { thread::cores() } else { config.workers };
+    let batcher = Arc::new(Batcher::new(config.clone()));
+    let most = config.max_batch_size;
+    let plan = Plan { manifest, weights: Arc::new(weights), device, batcher: batcher.clone(), most };
+    let unfinished = Unfinished(Some(&batcher));
+    let (ready, mut readiness) = mpsc::channel(workers);
+    for index in 0..workers {
+        let (plan, ready) = (plan.clone(), ready.clone());
+        thread::spawn(&format!("digitd-serve-{index}"), move || run(plan, ready))?;
+    }
+    drop(ready);
+    while let Some(outcome) = readiness.recv().await {
+        outcome?;
+    }
+    unfinished.finish();
+    Ok(batcher)
+}
+
+/// Ends the workers that were started, where not all of them came to be or nobody waits for them.
+struct Unfinished<'a>(Option<&'a Batcher>);
+
+impl Unfinished<'_> {
+    fn finish(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(batcher) = self.0 {
+            batcher.close();
+        }
+    }
+}
+
+fn run(plan: Plan, ready: mpsc::Sender<Result<(), Error>>) {
+    // One thread an operation: small batches lose more to waking others than they win.
+    Setup { threads: 1, priority: Priority::Normal }.apply();
+    let worker = catch_unwind(AssertUnwindSafe(|| ModelWorker::new(&plan)));
+    let worker =
+        worker.unwrap_or_else(|panic| Err(Error::backend("loading a model", panic_message(&*panic))));
+    let (batcher, mut worker) = match worker {
+        Ok(worker) => (plan.batcher, worker),
+        Err(error) => {
+            // The loader has room for one message of every worker.
+            let _ = ready.blocking_send(Err(error));
+            return;
+        }
+    };
+    drop(plan.weights);
+    let _ = ready.blocking_send(Ok(()));
+    drop(ready);
+    while let Some(batch) = batcher.take() {
+        worker.answer(batch);
+    }
+}
+
+/// A network and the memory that its batches are made in.
+struct ModelWorker {
+    network: Network,
+    manifest: Arc<Manifest>,
+    pixels: Vec<f32>,
+    /// value / 255 in float32, as the training images are made.
+    ink: [f32; 256],
+}
+
+impl ModelWorker {
+    fn new(plan: &Plan) -> Result<Self, Error> {
+        let network = decode(&plan.manifest, &plan.weights, plan.device)?;
+        let ink = std::array::from_fn(|value| value as f32 / 255.0);
+        let mut worker = Self { network, manifest: plan.manifest.clone(), pixels: Vec::new(), ink };
+        // The first pass of each size prepares kernels; no caller shall wait for that.
+        for images in [1, plan.most] {
+            worker.pixels.resize(images * worker.manifest.height * worker.manifest.width, 0.0);
+            worker.forward(images);
+        }
+        Ok(worker)
+    }
+
+    fn answer(&mut self, batch: Vec<Chunk>) {
+        self.pixels.clear();
+        for chunk in &batch {
+            match &chunk.pixels {
+                Pixels::Bytes(bytes) => {
+                    let ink = &self.ink;
+                    self.pixels.extend(bytes.iter().map(|value| ink[usize::from(*value)]));
+                }
+                Pixels::Floats(values, range) => self.pixels.extend_from_slice(&values[range.clone()]),
+            }
+        }
+        let images = batch.iter().map(|chunk| chunk.images).sum();
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.forward(images)));
+        let answer = outcome.map_err(|panic| Error::backend("predicting", panic_message(&*panic)));
+        self.send(batch, answer);
+    }
+
+    fn send(&self, batch: Vec<Chunk>, answer: Answer) {
+        let mut start = 0;
+        for chunk in batch {
+            let end = start + chunk.images * self.manifest.classes;
+            let part = answer.as_ref().map(|all| all[start..end].to_vec()).map_err(Error::clone);
+            // A caller that went away meanwhile needs no answer.
+            let _ = chunk.answer.send(part);
+            start = end;
+        }
+    }
+
+    /// The probabilities [images, classes] of the pictures in `pixels`.
+    fn forward(&self, images: usize) -> Vec<f32> {
+        let (n, h, w) = (images as i64, self.manifest.height as i64, self.manifest.width as i64);
+        // channels_last by hand: with one channel no conversion gives these strides.
+        let input = Tensor::from_slice(&self.pixels).as_strided([n, 1, h, w], [h * w, 1, w, 1], None);
+        let output = self.network.predict(&input.to_device(self.network.device()));
+        let output = output.to_device(Device::Cpu).contiguous().view(-1);
+        Vec::try_from(output).expect("probabilities are a row of float32")
+    }
+}
+
+/// The network of a version.
+pub(in crate::engine) fn decode(
+    manifest: &Manifest,
+    weights: &[u8],
+    device: Device,
+) -> Result<Network, Error> {
+    let input = Shape::grey(manifest.height, manifest.width);
+    checkpoint::decode_network(&manifest.network, input, manifest.classes, weights, device).map_err(|error| {
+        let (model, version) = (&manifest.model, manifest.version);
+        Error::Corrupt { message: format!("version {version} of {model} cannot be loaded: {error}") }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::worker::testing::weights,
+        registry::{Registry, testing},
+    };
+
+    #[tokio::test]
+    async fn workers_that_nobody_waits_for_end() {
+        let registry = Registry::open("memory:").await.unwrap();
+        let manifest = Arc::new(testing::publish(&registry, &weights()).await);
+        let config = BatchConfig { workers: 2, ..BatchConfig::default() };
+        let start = start(manifest.clone(), weights(), Device::Cpu, &config);
+        assert!(tokio::time::timeout(std::time::Duration::ZERO, start).await.is_err());
+        // Every worker holds the manifest.
+        while Arc::strong_count(&manifest) > 1 {
+            std::thread::yield_now();
+        }
+    }
+}

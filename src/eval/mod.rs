@@ -1,0 +1,135 @@
+//! A network measured over a set of images, and the losses it is measured with.
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::{
+    data::DeviceSet,
+    metric::ConfusionMatrix,
+    nn::{Mode, Network},
+};
+
+/// What training makes small.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// −log softmax(logits)[label].
+    #[default]
+    CrossEntropy,
+    /// Mean over the classes of (softmax(logits) − one-hot label)².
+    MeanSquaredError,
+}
+
+/// What a network answered over a set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// True mean of the loss over the images, whatever the batches were.
+    pub loss: f64,
+    pub confusion: ConfusionMatrix,
+}
+
+impl Loss {
+    /// The mean over the batch, a scalar; logits [N,classes], labels [N].
+    pub fn mean(self, logits: &Tensor, labels: &Tensor) -> Tensor {
+        match self {
+            // log_softmax subtracts the exact log-sum-exp; Paddle's CPU kernel clips it at 64.
+            Self::CrossEntropy => logits.log_softmax(-1, None::<Kind>).nll_loss(labels),
+            Self::MeanSquaredError => {
+                let target = labels.one_hot(logits.size()[1]).to_kind(logits.kind());
+                (logits.softmax(-1, None::<Kind>) - target).square().mean(logits.kind())
+            }
+        }
+    }
+}
+
+impl Evaluation {
+    /// Share of the images whose largest logit is at their label.
+    pub fn accuracy(&self) -> f64 {
+        f64::from(self.confusion.correct()) / f64::from(self.confusion.total())
+    }
+}
+
+/// Measures `network` over all of `set`, `batch_size` images at a time, or fewer where the network
+/// is so wide that they would not fit into memory. Panics on an empty set.
+pub fn evaluate(network: &Network, set: &DeviceSet, batch_size: usize, loss: Loss) -> Evaluation {
+    assert!(!set.is_empty() && batch_size > 0, "there is nothing to measure");
+    let _guard = tch::no_grad_guard();
+    let mut confusion = ConfusionMatrix::new(network.classes());
+    let mut total = 0.0;
+    let batch_size = network.forward_batch(batch_size);
+    for start in (0..set.len()).step_by(batch_size) {
+        let batch = set.range(start, start + batch_size, network.kind());
+        let logits = network.forward(&batch.images, Mode::Evaluate);
+        let images = batch.labels.size()[0];
+        total += loss.mean(&logits, &batch.labels).double_value(&[]) * images as f64;
+        let pairs = batch.labels * network.classes() as i64 + logits.argmax(-1, false);
+        let pairs = Vec::<i64>::try_from(pairs).expect("answers are a row of integers");
+        for pair in pairs {
+            let pair = pair as usize;
+            confusion.add(pair / network.classes(), pair % network.classes());
+        }
+    }
+    Evaluation { loss: total / set.len() as f64, confusion }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::{
+        data::{ImageSet, dataset::Dims},
+        nn::{LayerKind, LinearConfig, NetworkConfig, Shape},
+    };
+
+    /// Answers class `pixel`, with logits 1 there and 0 elsewhere, for images of one hot pixel.
+    fn reader() -> Network {
+        let linear = LayerKind::Linear(LinearConfig { out_features: 2 });
+        let config = NetworkConfig::from_layers(vec![(None, LayerKind::Flatten), (None, linear)]);
+        let mut network = Network::zeros(&config, Shape::grey(1, 2), 2, Kind::Double, Device::Cpu).unwrap();
+        network.parameters_mut().assign(0, &Tensor::eye(2, (Kind::Double, Device::Cpu)));
+        network
+    }
+
+    fn set(images: &[(u8, u8)]) -> DeviceSet {
+        let dims = Dims { height: 1, width: 2, classes: 2 };
+        let pixels = images.iter().flat_map(|&(hot, _)| [255 * (1 - hot), 255 * hot]).collect();
+        let labels = images.iter().map(|&(_, label)| label).collect();
+        DeviceSet::new(&ImageSet::new(dims, pixels, labels).unwrap(), Device::Cpu)
+    }
+
+    #[test]
+    fn loss_and_counts_are_those_computed_by_hand() {
+        let evaluation = evaluate(&reader(), &set(&[(0, 0), (1, 1), (1, 0)]), 2, Loss::CrossEntropy);
+        assert_eq!(evaluation.confusion.row(0), [1, 1]);
+        assert_eq!(evaluation.confusion.row(1), [0, 1]);
+        assert!((evaluation.accuracy() - 2.0 / 3.0).abs() < 1e-12);
+        let e = std::f64::consts::E;
+        let (right, wrong) = (-(e / (e + 1.0)).ln(), -(1.0 / (e + 1.0)).ln());
+        assert!((evaluation.loss - (2.0 * right + wrong) / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_loss_is_the_true_mean_whatever_the_batch_size() {
+        let images = set(&[(0, 0), (1, 1), (1, 0), (0, 1), (0, 0)]);
+        let loss = |batch_size| evaluate(&reader(), &images, batch_size, Loss::CrossEntropy).loss;
+        for batch_size in [1, 2, 3, 4, 100] {
+            assert!((loss(batch_size) - loss(5)).abs() < 1e-12, "batches of {batch_size}");
+        }
+    }
+
+    #[test]
+    fn mean_squared_error_is_over_images_and_classes() {
+        let logits = Tensor::from_slice(&[0.0, 0.0, 0.0, 0.0]).view([1, 4]);
+        let loss = Loss::MeanSquaredError.mean(&logits, &Tensor::from_slice(&[2i64]));
+        assert!((loss.double_value(&[]) - (0.75f64.powi(2) + 3.0 * 0.25f64.powi(2)) / 4.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn cross_entropy_of_extreme_logits_is_exact() {
+        let logits = Tensor::from_slice(&[1000.0, 0.0]).view([1, 2]);
+        let loss =
+            |label: i64| Loss::CrossEntropy.mean(&logits, &Tensor::from_slice(&[label])).double_value(&[]);
+        assert_eq!((loss(0), loss(1)), (0.0, 1000.0));
+    }
+}

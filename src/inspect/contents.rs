@@ -1,0 +1,206 @@
+//! What goes on inside the layers: for one picture the outputs of chosen channels with the weights
+//! that made them, over a sample the share of zeros of every channel.
+
+use std::collections::HashSet;
+
+use tch::{Kind, Tensor};
+
+use super::{ChannelReport, Channels, Contents, Error, OutputReport, Sample, Statistics};
+use crate::{
+    data::{DeviceSet, ImageSet, Random, Stream},
+    nn::{Network, ParameterSet, ParameterShape, Shape},
+};
+
+/// Images of a pass over the sample.
+const SAMPLE_BATCH: usize = 250;
+
+/// Most numbers of channels, kernels and shares of zeros that one answer holds: 32 MiB.
+const MOST_NUMBERS: usize = 1 << 22;
+
+/// The outputs of every layer that is shown.
+pub(super) struct Showing {
+    outputs: Vec<Option<OutputReport>>,
+    probabilities: Vec<f64>,
+    sample_images: usize,
+}
+
+impl Showing {
+    pub(super) fn new(network: &Network, contents: &Contents) -> Result<Self, Error> {
+        let shown = shown_layers(network, contents)?;
+        let channels = shown_channels(network, contents, &shown)?;
+        let Shape::Map { height, width, .. } = network.input() else {
+            unreachable!("images go into a network")
+        };
+        if contents.picture.len() as i64 != height * width {
+            return Err(Error::PictureSize { given: contents.picture.len(), expected: height * width });
+        }
+        let _guard = tch::no_grad_guard();
+        let picture = Tensor::from_slice(&contents.picture).view([1, 1, height, width]);
+        let picture = picture.to_device(network.device()).to_kind(network.kind());
+        let mut outputs: Vec<Option<OutputReport>> = Vec::new();
+        let logits = network.forward_with(&picture, &mut |layer, output| {
+            outputs.push(shown[layer].then(|| {
+                OutputReport {
+                    statistics: Statistics::of(output),
+                    channels: channels[layer]
+                        .iter()
+                        .map(|&channel| channel_report(network, layer, output, channel))
+                        .collect(),
+                    sample: None,
+                }
+            }));
+        });
+        let sample = contents.sample.as_ref().filter(|set| !set.is_empty());
+        if let Some(set) = sample {
+            let set = DeviceSet::new(set, network.device());
+            for (output, zeros) in outputs.iter_mut().zip(zero_fractions(network, &set)) {
+                if let Some(output) = output {
+                    output.sample = Some(Sample::new(zeros));
+                }
+            }
+        }
+        let probabilities = logits.softmax(-1, None::<Kind>);
+        Ok(Self {
+            outputs,
+            probabilities: values(&probabilities),
+            sample_images: sample.map_or(0, ImageSet::len),
+        })
+    }
+
+    /// What came out of this layer, where it is shown.
+    pub(super) fn take_output(&mut self, layer: usize) -> Option<OutputReport> {
+        self.outputs[layer].take()
+    }
+
+    pub(super) fn sample_images(&self) -> usize {
+        self.sample_images
+    }
+
+    pub(super) fn into_probabilities(self) -> Vec<f64> {
+        self.probabilities
+    }
+}
+
+impl Statistics {
+    /// Of all values of a tensor.
+    pub(super) fn of(tensor: &Tensor) -> Self {
+        let values = tensor.detach().to_kind(Kind::Double);
+        let number = |tensor: Tensor| tensor.double_value(&[]);
+        Self {
+            mean: number(values.mean(Kind::Double)),
+            std: number(values.std(false)),
+            min: number(values.min()),
+            max: number(values.max()),
+            zero_fraction: number(values.eq(0.0).to_kind(Kind::Double).mean(Kind::Double)),
+        }
+    }
+}
+
+impl Sample {
+    fn new(zero_fractions: Vec<f64>) -> Self {
+        let dead = zero_fractions.iter().enumerate().filter(|(_, share)| **share == 1.0);
+        Self { dead_channels: dead.map(|(channel, _)| channel as i64).collect(), zero_fractions }
+    }
+}
+
+/// For each layer whether it is shown; checks the names and the channels asked for.
+fn shown_layers(network: &Network, contents: &Contents) -> Result<Vec<bool>, Error> {
+    let names: Vec<&str> = network.config().layers.iter().map(|layer| layer.name.as_str()).collect();
+    if let Some(name) = contents.layers.iter().find(|name| !names.contains(&name.as_str())) {
+        // A hostile name may be long: the message quotes its beginning only.
+        let name = name.chars().take(64).collect();
+        return Err(Error::UnknownLayer { name, known: names.join(", ") });
+    }
+    let shown: Vec<bool> = names
+        .iter()
+        .map(|name| contents.layers.is_empty() || contents.layers.iter().any(|asked| asked == name))
+        .collect();
+    if let Channels::Chosen(channels) = &contents.channels {
+        let widths = network.shapes().iter().zip(&shown).filter(|(_, shown)| **shown);
+        let widest = widths.map(|(shape, _)| shape.output.with_batch(1)[1]).max().unwrap_or(0);
+        if let Some(&channel) = channels.iter().find(|channel| !(0..widest).contains(*channel)) {
+            return Err(Error::UnknownChannel { channel, widest });
+        }
+    }
+    Ok(shown)
+}
+
+/// For each layer its channels that are shown; checks that one answer holds them.
+fn shown_channels(network: &Network, contents: &Contents, shown: &[bool]) -> Result<Vec<Vec<i64>>, Error> {
+    let mut given = 0;
+    let mut all = Vec::with_capacity(shown.len());
+    for (layer, (shape, shown)) in network.shapes().iter().zip(shown).enumerate() {
+        if !shown {
+            all.push(Vec::new());
+            continue;
+        }
+        let width = shape.output.with_batch(1)[1];
+        let channels = chosen(&contents.channels, layer, width);
+        let weights = shape.parameters.first().map_or(0, ParameterShape::count);
+        let of_a_channel = (shape.output.len() + weights) / width;
+        given += channels.len() * of_a_channel as usize;
+        given += contents.sample.as_ref().map_or(0, |_| width as usize);
+        all.push(channels);
+    }
+    if given > MOST_NUMBERS {
+        return Err(Error::TooMuch { given, most: MOST_NUMBERS });
+    }
+    Ok(all)
+}
+
+/// The channels of one layer that are shown, each once, in the order asked for.
+fn chosen(channels: &Channels, layer: usize, width: i64) -> Vec<i64> {
+    match channels {
+        Channels::Chosen(list) => {
+            let mut seen = HashSet::new();
+            list.iter().copied().filter(|channel| *channel < width && seen.insert(*channel)).collect()
+        }
+        Channels::Random(seed) => {
+            vec![Random::new(*seed, Stream::Channels, layer as u64, 0).below(width as usize) as i64]
+        }
+    }
+}
+
+fn channel_report(network: &Network, layer: usize, output: &Tensor, channel: i64) -> ChannelReport {
+    let output = output.get(0).get(channel);
+    let parameters = &network.shapes()[layer].parameters;
+    let part = |index: usize| {
+        let set: &ParameterSet = network.parameters();
+        parameters.get(index).and_then(|shape| set.get(&shape.name)).map(|array| array.get(channel))
+    };
+    let (kernel, bias) = (part(0), part(1));
+    ChannelReport {
+        channel,
+        output_shape: if output.dim() == 0 { vec![1] } else { output.size() },
+        output: values(&output),
+        kernel_shape: kernel.as_ref().map(Tensor::size).unwrap_or_default(),
+        kernel: kernel.as_ref().map(values).unwrap_or_default(),
+        bias: bias.map(|bias| bias.double_value(&[])),
+    }
+}
+
+/// For every layer and channel the share of exact zeros over the whole set.
+fn zero_fractions(network: &Network, set: &DeviceSet) -> Vec<Vec<f64>> {
+    let mut sums: Vec<Tensor> = Vec::new();
+    let size = network.forward_batch(SAMPLE_BATCH);
+    for start in (0..set.len()).step_by(size) {
+        let batch = set.range(start, start + size, network.kind());
+        let images = batch.labels.size()[0] as f64;
+        let _ = network.forward_with(&batch.images, &mut |layer, output| {
+            let zeros = output.eq(0.0).to_kind(Kind::Double);
+            let others: Vec<i64> = (0..output.dim() as i64).filter(|axis| *axis != 1).collect();
+            let share = zeros.mean_dim(others, false, Kind::Double) * images;
+            match sums.get_mut(layer) {
+                Some(sum) => *sum += share,
+                None => sums.push(share),
+            }
+        });
+    }
+    sums.iter().map(|sum| values(&(sum / set.len() as f64))).collect()
+}
+
+/// All values as numbers, row by row.
+fn values(tensor: &Tensor) -> Vec<f64> {
+    let row = tensor.detach().to_kind(Kind::Double).contiguous().view(-1);
+    Vec::try_from(row).expect("a row of numbers")
+}

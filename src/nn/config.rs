@@ -1,0 +1,170 @@
+//! The network as data: a list of named layers, as a request or a manifest states it.
+//! Whether the layers fit together is `shape`'s to say.
+
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+
+/// The layers from input to output.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetworkConfig {
+    pub layers: Vec<LayerConfig>,
+}
+
+/// One layer and its name, which begins the names of its parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerConfig {
+    pub name: String,
+    #[serde(flatten)]
+    pub kind: LayerKind,
+}
+
+/// What a layer computes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum LayerKind {
+    Conv(ConvConfig),
+    Relu,
+    MaxPool(PoolConfig),
+    Flatten,
+    Linear(LinearConfig),
+    Dropout(DropoutConfig),
+}
+
+/// A convolution with square kernels and a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConvConfig {
+    pub out_channels: i64,
+    pub kernel_size: i64,
+    pub stride: i64,
+    /// Zeros added on every side.
+    pub padding: i64,
+}
+
+/// The largest value of each square window, in floor mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolConfig {
+    pub kernel_size: i64,
+    pub stride: i64,
+}
+
+/// y = W x + b.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinearConfig {
+    pub out_features: i64,
+}
+
+/// Random zeroing while training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DropoutConfig {
+    /// Probability of dropping, in [0, 1].
+    pub probability: f64,
+    /// The axes that the mask has; empty: all of them.
+    pub axes: Vec<i64>,
+    pub mode: DropoutMode,
+}
+
+/// How dropout keeps the expected size of its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropoutMode {
+    /// Training x·mask/(1−p), evaluation x.
+    UpscaleInTrain,
+    /// Training x·mask, evaluation x·(1−p).
+    DownscaleInInfer,
+}
+
+impl NetworkConfig {
+    /// Deeper than any network that these images need.
+    pub const MAX_LAYERS: usize = 64;
+    /// 40 MB in float32: far above what digits need, far below what harms a server.
+    pub const MAX_PARAMETERS: u64 = 10_000_000;
+
+    /// A network by name. `tutorial` is the PaddlePaddle tutorial's.
+    pub fn preset(name: &str) -> Result<Self, Error> {
+        match name {
+            "tutorial" => Ok(Self::tutorial()),
+            // A hostile name may be long: the message quotes its beginning only.
+            _ => Err(Error::UnknownPreset(name.chars().take(64).collect())),
+        }
+    }
+
+    /// conv 1→20 k5 p2, ReLU, max-pool 2, conv 20→20 k5 p2, ReLU, max-pool 2, flatten, linear 980→10.
+    pub fn tutorial() -> Self {
+        let conv = || LayerKind::Conv(ConvConfig { out_channels: 20, kernel_size: 5, stride: 1, padding: 2 });
+        let pool = || LayerKind::MaxPool(PoolConfig { kernel_size: 2, stride: 2 });
+        let layers = [
+            ("conv1", conv()),
+            ("relu1", LayerKind::Relu),
+            ("pool1", pool()),
+            ("conv2", conv()),
+            ("relu2", LayerKind::Relu),
+            ("pool2", pool()),
+            ("flatten", LayerKind::Flatten),
+            ("fc", LayerKind::Linear(LinearConfig { out_features: 10 })),
+        ];
+        Self { layers: layers.map(|(name, kind)| LayerConfig { name: name.to_owned(), kind }).into() }
+    }
+
+    /// Names the layers that have none after their kind and its number: `conv1`, `conv2`, ….
+    pub fn from_layers(layers: Vec<(Option<String>, LayerKind)>) -> Self {
+        let mut seen = std::collections::HashMap::new();
+        let layers = layers.into_iter().map(|(name, kind)| {
+            let number = seen.entry(kind.word()).or_insert(0);
+            *number += 1;
+            let name = name.unwrap_or_else(|| format!("{}{number}", kind.word()));
+            LayerConfig { name, kind }
+        });
+        Self { layers: layers.collect() }
+    }
+}
+
+impl LayerKind {
+    /// The kind's word in answers and default names.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Conv(_) => "conv",
+            Self::Relu => "relu",
+            Self::MaxPool(_) => "max_pool",
+            Self::Flatten => "flatten",
+            Self::Linear(_) => "linear",
+            Self::Dropout(_) => "dropout",
+        }
+    }
+
+    /// The kind's settings by name, for people.
+    pub fn hyperparameters(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Conv(conv) => vec![
+                ("out_channels", conv.out_channels.to_string()),
+                ("kernel_size", conv.kernel_size.to_string()),
+                ("stride", conv.stride.to_string()),
+                ("padding", conv.padding.to_string()),
+            ],
+            Self::MaxPool(pool) => {
+                vec![("kernel_size", pool.kernel_size.to_string()), ("stride", pool.stride.to_string())]
+            }
+            Self::Linear(linear) => vec![("out_features", linear.out_features.to_string())],
+            Self::Dropout(dropout) => {
+                let mut settings = vec![
+                    ("probability", dropout.probability.to_string()),
+                    ("mode", dropout.mode.word().to_owned()),
+                ];
+                if !dropout.axes.is_empty() {
+                    settings.push(("axes", format!("{:?}", dropout.axes)));
+                }
+                settings
+            }
+            Self::Relu | Self::Flatten => Vec::new(),
+        }
+    }
+}
+
+impl DropoutMode {
+    fn word(self) -> &'static str {
+        match self {
+            Self::UpscaleInTrain => "upscale_in_train",
+            Self::DownscaleInInfer => "downscale_in_infer",
+        }
+    }
+}

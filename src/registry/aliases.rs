@@ -1,0 +1,196 @@
+//! Aliases: each is the list of its assignments, so that moving one is a put-if-absent of the
+//! next number, and the history is simply there.
+
+use chrono::{DateTime, Utc};
+use object_store::path::Path;
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Registry, store::Created, versions::json};
+use crate::ids::{Alias, ModelName, Version};
+
+/// Longest reason that is kept, in characters; a longer one is cut.
+const MAX_REASON_CHARS: usize = 1000;
+const MAX_ASSIGNMENT_BYTES: usize = 64 << 10;
+
+/// One assignment of an alias.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Counted from 1.
+    pub number: u32,
+    pub version: Version,
+    /// Where the alias pointed before, where it pointed anywhere.
+    pub previous: Option<Version>,
+    pub time: DateTime<Utc>,
+    pub reason: String,
+}
+
+/// What must hold for an alias to be moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    Anything,
+    Unset,
+    Version(Version),
+}
+
+/// Where an alias shall point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    pub version: Version,
+    pub expected: Expected,
+    /// Kept in the history, up to 1000 characters of it.
+    pub reason: String,
+}
+
+impl Registry {
+    /// The standing assignment of an alias.
+    pub async fn alias(&self, model: &ModelName, alias: &Alias) -> Result<Assignment, Error> {
+        self.standing(model, alias)
+            .await?
+            .ok_or_else(|| Error::AliasNotFound { model: model.clone(), alias: alias.clone() })
+    }
+
+    /// Every alias of a model and where it points, by name.
+    pub async fn aliases(&self, model: &ModelName) -> Result<Vec<(Alias, Version)>, Error> {
+        let names = self.store.names(&aliases_path(model)).await?;
+        let mut names: Vec<Alias> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        names.sort();
+        let mut aliases = Vec::with_capacity(names.len());
+        for alias in names {
+            if let Some(standing) = self.standing(model, &alias).await? {
+                aliases.push((alias, standing.version));
+            }
+        }
+        Ok(aliases)
+    }
+
+    /// Points `alias` where `to` says if it is where `to` expects it; returns the new assignment,
+    /// or the standing one where it points there already.
+    pub async fn set_alias(&self, model: &ModelName, alias: &Alias, to: Move) -> Result<Assignment, Error> {
+        let _alone = self.changes.lock().await;
+        self.manifest(model, to.version).await?;
+        let assignment = self.assign(model, alias, &to).await?;
+        // Deleted by another server in between: the caller hears of it, and the alias that dangles
+        // tells the same to whoever follows it.
+        self.manifest(model, to.version).await?;
+        Ok(assignment)
+    }
+
+    /// Points `alias` back at the version before the standing one.
+    pub async fn rollback(
+        &self,
+        model: &ModelName,
+        alias: &Alias,
+        reason: &str,
+    ) -> Result<Assignment, Error> {
+        let _alone = self.changes.lock().await;
+        let standing = self.alias(model, alias).await?;
+        let Some(version) = standing.previous else {
+            return Err(Error::NothingBefore { model: model.clone(), alias: alias.clone() });
+        };
+        self.manifest(model, version).await?;
+        let expected = Expected::Version(standing.version);
+        self.assign(model, alias, &Move { version, expected, reason: reason.to_owned() }).await
+    }
+
+    /// Where an alias pointed, newest first.
+    pub async fn alias_history(&self, model: &ModelName, alias: &Alias) -> Result<Vec<Assignment>, Error> {
+        let mut history = Vec::new();
+        for number in self.assignment_numbers(model, alias).await?.into_iter().rev() {
+            history.extend(self.assignment(model, alias, number).await?);
+        }
+        match history.is_empty() {
+            true => Err(Error::AliasNotFound { model: model.clone(), alias: alias.clone() }),
+            false => Ok(history),
+        }
+    }
+
+    /// The aliases that point to a version, as an error.
+    pub(super) async fn check_unaliased(&self, model: &ModelName, version: Version) -> Result<(), Error> {
+        let mut aliases = self.aliases(model).await?;
+        aliases.retain(|(_, target)| *target == version);
+        if aliases.is_empty() {
+            return Ok(());
+        }
+        let aliases = aliases.into_iter().map(|(alias, _)| alias).collect();
+        Err(Error::VersionAliased { model: model.clone(), version, aliases })
+    }
+
+    /// The standing assignment, or none where the alias was never set.
+    pub(super) async fn standing(
+        &self,
+        model: &ModelName,
+        alias: &Alias,
+    ) -> Result<Option<Assignment>, Error> {
+        match self.assignment_numbers(model, alias).await?.last() {
+            Some(&number) => self.assignment(model, alias, number).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Writes the next assignment, and looks again when somebody else was faster.
+    async fn assign(&self, model: &ModelName, alias: &Alias, to: &Move) -> Result<Assignment, Error> {
+        loop {
+            let standing = self.standing(model, alias).await?;
+            check_expected(model, alias, standing.as_ref(), to.expected)?;
+            let previous = standing.as_ref().map(|standing| standing.version);
+            let number = standing.as_ref().map_or(1, |standing| standing.number + 1);
+            if let Some(standing) = standing.filter(|standing| standing.version == to.version) {
+                return Ok(standing);
+            }
+            let reason = to.reason.chars().take(MAX_REASON_CHARS).collect();
+            let assignment = Assignment { number, version: to.version, previous, time: Utc::now(), reason };
+            let path = assignment_path(model, alias, number);
+            if self.store.create(&path, json(&assignment)).await? == Created::New {
+                self.changed();
+                return Ok(assignment);
+            }
+        }
+    }
+
+    async fn assignment_numbers(&self, model: &ModelName, alias: &Alias) -> Result<Vec<u32>, Error> {
+        let names = self.store.names(&aliases_path(model).join(alias.as_str())).await?;
+        let number = |name: &String| name.strip_suffix(".json")?.parse::<u32>().ok();
+        let mut numbers: Vec<u32> = names.iter().filter_map(number).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    async fn assignment(
+        &self,
+        model: &ModelName,
+        alias: &Alias,
+        number: u32,
+    ) -> Result<Option<Assignment>, Error> {
+        let path = assignment_path(model, alias, number);
+        let Some(bytes) = self.store.get(&path, MAX_ASSIGNMENT_BYTES).await? else { return Ok(None) };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| Error::Corrupt { path: path.to_string(), message: error.to_string() })
+    }
+}
+
+fn check_expected(
+    model: &ModelName,
+    alias: &Alias,
+    standing: Option<&Assignment>,
+    expected: Expected,
+) -> Result<(), Error> {
+    let found = standing.map(|standing| standing.version);
+    let holds = match expected {
+        Expected::Anything => true,
+        Expected::Unset => found.is_none(),
+        Expected::Version(version) => found == Some(version),
+    };
+    match holds {
+        true => Ok(()),
+        false => Err(Error::AliasMoved { model: model.clone(), alias: alias.clone(), found }),
+    }
+}
+
+fn aliases_path(model: &ModelName) -> Path {
+    Path::from_iter(["models", model.as_str(), "aliases"])
+}
+
+fn assignment_path(model: &ModelName, alias: &Alias, number: u32) -> Path {
+    aliases_path(model).join(alias.as_str()).join(format!("{number}.json"))
+}

@@ -1,0 +1,45 @@
+//! Why the registry did not do what it was asked.
+
+use crate::ids::{Alias, ModelName, RunId, Version};
+
+/// The kinds a caller can act on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no model \"{0}\": train one, or list the models that there are")]
+    ModelNotFound(ModelName),
+    #[error("model {:?} has no version {version}: list its versions", model.as_str())]
+    VersionNotFound { model: ModelName, version: Version },
+    #[error("model {:?} has no alias {:?}: set it first", model.as_str(), alias.as_str())]
+    AliasNotFound { model: ModelName, alias: Alias },
+    #[error("there is no run {0}: list the runs that there are")]
+    RunNotFound(RunId),
+    #[error("version {version} of {:?} is what {} points to: move the alias first", model.as_str(), names(aliases))]
+    VersionAliased { model: ModelName, version: Version, aliases: Vec<Alias> },
+    /// The alias is not where the caller expected it; `found` is where it is.
+    #[error("alias {:?} of {:?} {}: look again and decide anew", alias.as_str(), model.as_str(), place(*found))]
+    AliasMoved { model: ModelName, alias: Alias, found: Option<Version> },
+    #[error("alias {:?} of {:?} has never pointed elsewhere: there is nothing to go back to", alias.as_str(), model.as_str())]
+    NothingBefore { model: ModelName, alias: Alias },
+    /// What lies in the store is not what was put there.
+    #[error("{path} is damaged: {message}")]
+    Corrupt { path: String, message: String },
+    #[error("{path} has format {found}, and this digitd reads up to {known}: use a newer digitd")]
+    UnknownFormat { path: String, found: u32, known: u32 },
+    #[error("{bytes} bytes of {what} are above the limit of {limit}")]
+    TooLarge { what: &'static str, bytes: usize, limit: usize },
+    #[error("{0:?} is not a place for a store: give a folder, file:///folder or memory:")]
+    Location(String),
+    #[error("the store at {url} cannot be written: {message}; make the folder writable or name another")]
+    Unwritable { url: String, message: String },
+    #[error("cannot {action} {path}: {source}")]
+    Store { action: &'static str, path: String, source: object_store::Error },
+}
+
+fn names(aliases: &[Alias]) -> String {
+    let names: Vec<&str> = aliases.iter().map(Alias::as_str).collect();
+    names.join(", ")
+}
+
+fn place(found: Option<Version>) -> String {
+    found.map_or_else(|| "was never set".to_owned(), |version| format!("points to version {version} now"))
+}

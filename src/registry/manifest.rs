@@ -1,0 +1,127 @@
+//! What is told of a version: the manifest, which makes it exist, and its tombstone.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{ModelName, RunId, Version},
+    nn::NetworkConfig,
+    train::{Measured, TrainConfig},
+};
+
+/// The newest form of manifests that this digitd reads and writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A published version: everything but the weights themselves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format_version: u32,
+    pub model: ModelName,
+    pub version: Version,
+    pub created: DateTime<Utc>,
+    pub network: NetworkConfig,
+    /// Of every input image, in pixels.
+    pub height: usize,
+    pub width: usize,
+    pub classes: usize,
+    pub total_parameters: u64,
+    /// Lower-case hexadecimal, of the whole weights file.
+    pub weights_sha256: String,
+    pub weights_bytes: u64,
+    /// The request of the run, with every default filled in.
+    #[serde(default)]
+    pub config: Option<TrainConfig>,
+    #[serde(default)]
+    pub run_id: Option<RunId>,
+    /// The epoch that the weights come from, counted from 1, and its measures.
+    #[serde(default)]
+    pub epoch: Option<u32>,
+    #[serde(default)]
+    pub train: Option<Measured>,
+    #[serde(default)]
+    pub validation: Option<Measured>,
+    /// Of the training images and labels.
+    #[serde(default)]
+    pub dataset_digest: Option<String>,
+    /// The version that training started from.
+    #[serde(default)]
+    pub parent: Option<Parent>,
+    pub digitd_version: String,
+    pub libtorch_version: String,
+}
+
+/// A version that another one was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    pub model: ModelName,
+    pub version: Version,
+}
+
+/// What a publisher knows of a version before it has a number. Fields as in [`Manifest`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    pub network: NetworkConfig,
+    pub height: usize,
+    pub width: usize,
+    pub classes: usize,
+    pub total_parameters: u64,
+    pub config: Option<TrainConfig>,
+    pub run_id: Option<RunId>,
+    pub epoch: Option<u32>,
+    pub train: Option<Measured>,
+    pub validation: Option<Measured>,
+    pub dataset_digest: Option<String>,
+    pub parent: Option<Parent>,
+    pub libtorch_version: String,
+}
+
+/// What a `manifest.json` can be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub(super) enum Entry {
+    Published(Box<Manifest>),
+    /// The number was used and is not used again.
+    Deleted {
+        format_version: u32,
+        time: DateTime<Utc>,
+    },
+}
+
+impl Draft {
+    /// The manifest of this draft as `version` of `model`, made now; `weights` are SHA-256 and size.
+    pub(super) fn into_manifest(
+        self,
+        model: ModelName,
+        version: Version,
+        weights: (String, u64),
+    ) -> Manifest {
+        Manifest {
+            format_version: FORMAT_VERSION,
+            model,
+            version,
+            created: Utc::now(),
+            network: self.network,
+            height: self.height,
+            width: self.width,
+            classes: self.classes,
+            total_parameters: self.total_parameters,
+            weights_sha256: weights.0,
+            weights_bytes: weights.1,
+            config: self.config,
+            run_id: self.run_id,
+            epoch: self.epoch,
+            train: self.train,
+            validation: self.validation,
+            dataset_digest: self.dataset_digest,
+            parent: self.parent,
+            digitd_version: env!("CARGO_PKG_VERSION").to_owned(),
+            libtorch_version: self.libtorch_version,
+        }
+    }
+}
+
+impl Entry {
+    pub fn deleted() -> Self {
+        Self::Deleted { format_version: FORMAT_VERSION, time: Utc::now() }
+    }
+}

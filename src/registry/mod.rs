@@ -1,0 +1,96 @@
+//! Models, their versions and aliases, and what is kept of runs, on an object store: a folder,
+//! or memory in tests. The only room that knows object_store; knows no tensor and no request.
+//!
+//! ```text
+//! models/<name>/versions/<n>/weights.safetensors   put-if-absent: claims the number n
+//! models/<name>/versions/<n>/manifest.json         written last, put-if-absent: the version exists
+//! models/<name>/aliases/<alias>/<k>.json           the k-th assignment, put-if-absent
+//! runs/<id>/{request.json, state.json, events/<first sequence>.jsonl, checkpoints/…}
+//! ```
+//!
+//! Two publishers never share a folder: the weights are put if absent, so a number belongs to one
+//! of them, and the other takes the next. A folder without a manifest is invisible. A deletion
+//! writes a tombstone over the manifest, so that the number is not used again.
+
+mod aliases;
+mod error;
+mod manifest;
+mod models;
+mod runs;
+mod store;
+mod versions;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use crate::ids::{Alias, ModelName, Version};
+
+pub use aliases::{Assignment, Expected, Move};
+pub use error::Error;
+pub use manifest::{Draft, FORMAT_VERSION, Manifest, Parent};
+pub use models::ModelSummary;
+pub use runs::{Append, RunStore};
+use store::Store;
+pub use versions::{MAX_WEIGHTS_BYTES, Page, VersionPage};
+
+/// Which version of which model.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct ModelRef {
+    pub name: ModelName,
+    pub which: Which,
+}
+
+/// Which of a model's versions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub enum Which {
+    /// Alias `production` if it was ever set, else the newest version.
+    #[default]
+    Default,
+    Version(Version),
+    Alias(Alias),
+}
+
+/// The registry; clones share it.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    store: Store,
+    /// Serialises this process's changes of versions and aliases; other processes are held off by
+    /// put-if-absent alone.
+    changes: Arc<tokio::sync::Mutex<()>>,
+    generation: Arc<AtomicU64>,
+}
+
+impl Registry {
+    /// Opens the store at a path, `file://…` or `memory:` and checks that it can be written.
+    pub async fn open(url: &str) -> Result<Self, Error> {
+        let store = Store::open(url).await?;
+        Ok(Self { store, changes: Arc::default(), generation: Arc::default() })
+    }
+
+    /// Where it lies, as it was opened.
+    pub fn url(&self) -> &str {
+        self.store.url()
+    }
+
+    /// What is kept of runs.
+    pub fn runs(&self) -> RunStore {
+        RunStore::new(self.store.clone())
+    }
+
+    /// Grows with every change of versions and aliases made through this registry or its clones,
+    /// so that a cache can tell that it is out of date.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,264 @@
+//! Versions: publishing, reading and deleting them.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use object_store::path::Path;
+
+use super::{
+    Error, Manifest, Registry,
+    manifest::{Draft, Entry, FORMAT_VERSION},
+    store::Created,
+};
+use crate::{
+    checkpoint,
+    ids::{ModelName, RunId, Version},
+};
+
+/// Largest weights file that is kept or read.
+pub const MAX_WEIGHTS_BYTES: usize = checkpoint::MAX_BYTES as usize;
+
+const MAX_MANIFEST_BYTES: usize = 1 << 20;
+
+/// Which part of a list of versions.
+#[derive(Debug, Clone, Copy)]
+pub struct VersionPage {
+    pub size: usize,
+    /// Only versions older than this one; none begins with the newest.
+    pub before: Option<Version>,
+}
+
+/// A part of a list, newest first.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// There is more after the last item.
+    pub more: bool,
+}
+
+impl Registry {
+    /// Makes a new version of `model`. Its number is one above every number ever begun, so a
+    /// publisher that dies half-way leaves a gap, never a version.
+    pub async fn publish(
+        &self,
+        model: &ModelName,
+        draft: Draft,
+        weights: Vec<u8>,
+    ) -> Result<Manifest, Error> {
+        if weights.len() > MAX_WEIGHTS_BYTES {
+            return Err(Error::TooLarge { what: "weights", bytes: weights.len(), limit: MAX_WEIGHTS_BYTES });
+        }
+        let weights = Bytes::from(weights);
+        let sha256 = sha256(weights.clone()).await;
+        let mut number = self.numbers(model).await?.pop().map_or(Version::FIRST, Version::next);
+        let mut manifest = draft.into_manifest(model.clone(), number, (sha256, weights.len() as u64));
+        loop {
+            manifest.version = number;
+            // The weights claim the number: of two publishers one creates them, and the other's
+            // bytes never lie where the first one's manifest points.
+            if self.store.create(&weights_path(model, number), weights.clone()).await? == Created::New {
+                let entry = Entry::Published(Box::new(manifest.clone()));
+                let path = manifest_path(model, number);
+                // Lost only to a sweep that took this folder for abandoned; the next number is free.
+                if self.store.create(&path, json(&entry)).await? == Created::New {
+                    self.changed();
+                    return Ok(manifest);
+                }
+            }
+            number = number.next();
+        }
+    }
+
+    /// What is told of a version.
+    pub async fn manifest(&self, model: &ModelName, version: Version) -> Result<Manifest, Error> {
+        match self.entry(model, version).await? {
+            Some(Entry::Published(manifest)) => Ok(*manifest),
+            Some(Entry::Deleted { .. }) => Err(self.no_version(model, version)),
+            None if self.numbers(model).await?.is_empty() => Err(Error::ModelNotFound(model.clone())),
+            None => Err(self.no_version(model, version)),
+        }
+    }
+
+    /// The weights of a version, checked against the manifest by size and SHA-256.
+    pub async fn weights(&self, manifest: &Manifest) -> Result<Vec<u8>, Error> {
+        let path = weights_path(&manifest.model, manifest.version);
+        let corrupt = |message: String| Error::Corrupt { path: path.to_string(), message };
+        let Some(bytes) = self.store.get(&path, MAX_WEIGHTS_BYTES).await? else {
+            // Deleted between the two reads, or lost: the manifest tells which.
+            self.manifest(&manifest.model, manifest.version).await?;
+            return Err(corrupt("it is missing".to_owned()));
+        };
+        if bytes.len() as u64 != manifest.weights_bytes {
+            return Err(corrupt(format!("it has {} bytes, not {}", bytes.len(), manifest.weights_bytes)));
+        }
+        let found = sha256(bytes.clone()).await;
+        if found != manifest.weights_sha256 {
+            return Err(corrupt(format!("its SHA-256 is {found}, not {}", manifest.weights_sha256)));
+        }
+        Ok(bytes.into())
+    }
+
+    /// A part of a model's versions, newest first. A damaged one is left out and told to the log.
+    pub async fn versions(&self, model: &ModelName, page: VersionPage) -> Result<Page<Manifest>, Error> {
+        let mut numbers = self.numbers(model).await?;
+        if numbers.is_empty() {
+            return Err(Error::ModelNotFound(model.clone()));
+        }
+        numbers.retain(|number| page.before.is_none_or(|before| *number < before));
+        let mut items = Vec::new();
+        for number in numbers.into_iter().rev() {
+            if let Some(Entry::Published(manifest)) = self.listed(model, number).await? {
+                if items.len() == page.size {
+                    return Ok(Page { items, more: true });
+                }
+                items.push(*manifest);
+            }
+        }
+        Ok(Page { items, more: false })
+    }
+
+    /// The newest version that is not deleted.
+    pub async fn newest(&self, model: &ModelName) -> Result<Option<Version>, Error> {
+        for number in self.numbers(model).await?.into_iter().rev() {
+            if let Some(Entry::Published(_)) = self.entry(model, number).await? {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The version that a run published, among those made since `since`.
+    pub async fn published_by(
+        &self,
+        model: &ModelName,
+        run: RunId,
+        since: DateTime<Utc>,
+    ) -> Result<Option<Manifest>, Error> {
+        for number in self.numbers(model).await?.into_iter().rev() {
+            match self.entry(model, number).await? {
+                Some(Entry::Published(manifest)) if manifest.run_id == Some(run) => {
+                    return Ok(Some(*manifest));
+                }
+                Some(Entry::Published(manifest)) if manifest.created < since => return Ok(None),
+                Some(Entry::Published(_) | Entry::Deleted { .. }) | None => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Deletes a version that no alias points to. Its number is not used again.
+    pub async fn delete_version(&self, model: &ModelName, version: Version) -> Result<(), Error> {
+        let _alone = self.changes.lock().await;
+        let manifest = self.manifest(model, version).await?;
+        self.check_unaliased(model, version).await?;
+        let path = manifest_path(model, version);
+        self.store.put(&path, json(&Entry::deleted())).await?;
+        // Another server may have pointed an alias here in between: then the version comes back.
+        if let Err(aliased) = self.check_unaliased(model, version).await {
+            self.store.put(&path, json(&Entry::Published(Box::new(manifest)))).await?;
+            return Err(aliased);
+        }
+        self.changed();
+        self.store.delete(&weights_path(model, version)).await
+    }
+
+    /// Gives up folders without a manifest that are older than `before`: their publisher died.
+    /// Returns how many. The tombstone goes first, so a publisher that lives after all takes
+    /// another number.
+    pub async fn sweep(&self, before: DateTime<Utc>) -> Result<usize, Error> {
+        let mut swept = 0;
+        for model in self.model_names().await? {
+            for number in self.numbers(&model).await? {
+                if self.store.modified(&manifest_path(&model, number)).await?.is_some() {
+                    continue;
+                }
+                let weights = weights_path(&model, number);
+                let written = self.store.modified(&weights).await?;
+                let abandoned = written.is_some_and(|written| written < before);
+                let tombstone = json(&Entry::deleted());
+                if abandoned
+                    && self.store.create(&manifest_path(&model, number), tombstone).await? == Created::New
+                {
+                    self.store.delete(&weights).await?;
+                    swept += 1;
+                }
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Every number that was ever begun, ascending.
+    async fn numbers(&self, model: &ModelName) -> Result<Vec<Version>, Error> {
+        let names = self.store.names(&versions_path(model)).await?;
+        // One spelling each: a folder named 007 is nobody's version 7.
+        let number = |name: String| -> Option<Version> {
+            let version = Version::try_from(name.parse::<i64>().ok()?).ok()?;
+            (version.to_string() == name).then_some(version)
+        };
+        let mut numbers: Vec<Version> = names.into_iter().filter_map(number).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// What a list shows of a version: one that cannot be read shall not hide the others.
+    async fn listed(&self, model: &ModelName, version: Version) -> Result<Option<Entry>, Error> {
+        match self.entry(model, version).await {
+            Err(error @ (Error::Corrupt { .. } | Error::UnknownFormat { .. })) => {
+                tracing::warn!(%model, %version, %error, "left out of the list");
+                Ok(None)
+            }
+            entry => entry,
+        }
+    }
+
+    async fn entry(&self, model: &ModelName, version: Version) -> Result<Option<Entry>, Error> {
+        let path = manifest_path(model, version);
+        let Some(bytes) = self.store.get(&path, MAX_MANIFEST_BYTES).await? else { return Ok(None) };
+        let corrupt = |message: String| Error::Corrupt { path: path.to_string(), message };
+        // The format first: a newer manifest may miss fields of this one.
+        let format: Format = serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
+        if format.format_version > FORMAT_VERSION {
+            let (path, found) = (path.to_string(), format.format_version);
+            return Err(Error::UnknownFormat { path, found, known: FORMAT_VERSION });
+        }
+        let entry: Entry = serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
+        match &entry {
+            Entry::Published(manifest) if manifest.model != *model || manifest.version != version => {
+                let message = format!("it tells of {} version {}", manifest.model, manifest.version);
+                Err(corrupt(message))
+            }
+            Entry::Published(_) | Entry::Deleted { .. } => Ok(Some(entry)),
+        }
+    }
+
+    fn no_version(&self, model: &ModelName, version: Version) -> Error {
+        Error::VersionNotFound { model: model.clone(), version }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Format {
+    format_version: u32,
+}
+
+/// On a thread that may block: a large file takes a while.
+async fn sha256(bytes: Bytes) -> String {
+    let hashed = tokio::task::spawn_blocking(move || checkpoint::sha256(&bytes));
+    hashed.await.expect("hashing cannot panic")
+}
+
+/// The form of everything that the registry keeps as text.
+pub(super) fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).expect("what the registry keeps has string keys and finite numbers")
+}
+
+fn versions_path(model: &ModelName) -> Path {
+    Path::from_iter(["models", model.as_str(), "versions"])
+}
+
+pub(super) fn manifest_path(model: &ModelName, version: Version) -> Path {
+    versions_path(model).join(version.to_string()).join("manifest.json")
+}
+
+pub(super) fn weights_path(model: &ModelName, version: Version) -> Path {
+    versions_path(model).join(version.to_string()).join("weights.safetensors")
+}

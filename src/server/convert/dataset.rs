@@ -1,0 +1,142 @@
+//! Data sets, splits and validation sizes of requests ⇄ those of the data room.
+
+use super::field::{ANY, Invalid, choice, count, int};
+use crate::{
+    data::{DatasetSpec, Split, ValidationSize, catalog},
+    ids::DatasetName,
+    pb::digitd::v1::{self, validation::Size},
+    train::{TrainConfig, ValidationConfig},
+};
+
+/// The data set to train on: `mnist` where none is named.
+pub fn train_dataset(given: Option<v1::Dataset>) -> Result<DatasetSpec, Invalid> {
+    let mut given = given.unwrap_or_default();
+    if given.name.is_empty() {
+        given.name = catalog::MNIST.to_owned();
+    }
+    named("dataset", given)
+}
+
+/// The data set at `path`; none where it is left out, which means the one that the version was
+/// trained on. Its other fields would then have nothing to belong to.
+pub fn dataset(path: &str, given: Option<v1::Dataset>) -> Result<Option<DatasetSpec>, Invalid> {
+    match given {
+        Some(given) if !given.name.is_empty() => named(path, given).map(Some),
+        None => Ok(None),
+        Some(v1::Dataset { seed: None, max_train_images: None, .. }) => Ok(None),
+        Some(_) => Err(Invalid::new(
+            format!("{path}.name"),
+            "is missing: name the data set that seed and max_train_images belong to",
+        )),
+    }
+}
+
+pub fn from_dataset(spec: &DatasetSpec) -> v1::Dataset {
+    v1::Dataset {
+        name: spec.name.to_string(),
+        seed: spec.seed.map(int),
+        max_train_images: spec.max_train_images.map(int),
+    }
+}
+
+/// A split; test where it is left out.
+pub fn split(field: &str, value: i32) -> Result<Split, Invalid> {
+    Ok(match choice(field, value)? {
+        v1::Split::Train => Split::Train,
+        v1::Split::Validation => Split::Validation,
+        v1::Split::Unspecified | v1::Split::Test => Split::Test,
+    })
+}
+
+pub fn from_split(split: Split) -> v1::Split {
+    match split {
+        Split::Train => v1::Split::Train,
+        Split::Validation => v1::Split::Validation,
+        Split::Test => v1::Split::Test,
+    }
+}
+
+pub fn validation(
+    given: Option<v1::Validation>,
+    default: ValidationConfig,
+) -> Result<ValidationConfig, Invalid> {
+    let Some(v1::Validation { size, every_epochs }) = given else { return Ok(default) };
+    let size = match size {
+        None => default.size,
+        Some(Size::Count(images)) => {
+            // 32 bits fit into a usize on every machine that libtorch runs on.
+            ValidationSize::Count(count("validation.count", Some(images), 0..=ANY, 0)? as usize)
+        }
+        Some(Size::Fraction(share)) => ValidationSize::Fraction(share),
+    };
+    let every_epochs =
+        count("validation.every_epochs", every_epochs, 1..=TrainConfig::MAX_EPOCHS, default.every_epochs)?;
+    Ok(ValidationConfig { size, every_epochs })
+}
+
+pub fn from_validation(config: ValidationConfig) -> v1::Validation {
+    let size = match config.size {
+        ValidationSize::Count(images) => Size::Count(int(images)),
+        ValidationSize::Fraction(share) => Size::Fraction(share),
+    };
+    v1::Validation { size: Some(size), every_epochs: Some(int(config.every_epochs)) }
+}
+
+fn named(path: &str, given: v1::Dataset) -> Result<DatasetSpec, Invalid> {
+    let name: DatasetName = given.name.parse().map_err(Invalid::at(format!("{path}.name")))?;
+    let seed = given.seed.map(|seed| count(&format!("{path}.seed"), Some(seed), 0..=ANY, 0)).transpose()?;
+    let most = format!("{path}.max_train_images");
+    let most = given.max_train_images.map(|images| count(&most, Some(images), 1..=ANY, 1)).transpose()?;
+    Ok(DatasetSpec { name, seed: seed.map(u64::from), max_train_images: most.map(|images| images as usize) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(name: &str, seed: Option<i32>, max_train_images: Option<i32>) -> Option<v1::Dataset> {
+        Some(v1::Dataset { name: name.to_owned(), seed, max_train_images })
+    }
+
+    #[test]
+    fn training_takes_mnist_where_nothing_is_named() {
+        assert_eq!(train_dataset(None).unwrap().name.as_str(), "mnist");
+        let seeded = train_dataset(set("", Some(3), Some(100))).unwrap();
+        assert_eq!(
+            (seeded.name.as_str(), seeded.seed, seeded.max_train_images),
+            ("mnist", Some(3), Some(100))
+        );
+        assert_eq!(train_dataset(Some(from_dataset(&seeded))), Ok(seeded));
+    }
+
+    #[test]
+    fn elsewhere_nothing_means_what_the_version_was_trained_on() {
+        assert_eq!(dataset("dataset", None), Ok(None));
+        assert_eq!(dataset("dataset", set("", None, None)), Ok(None));
+        assert_eq!(dataset("dataset", set("", Some(1), None)).unwrap_err().field, "dataset.name");
+    }
+
+    #[test]
+    fn fields_out_of_range_are_named() {
+        let field = |given| train_dataset(given).unwrap_err().field;
+        assert_eq!(field(set("a/b", None, None)), "dataset.name");
+        assert_eq!(field(set("mnist", Some(-1), None)), "dataset.seed");
+        assert_eq!(field(set("mnist", None, Some(0))), "dataset.max_train_images");
+        assert_eq!(split("split", 9).unwrap_err().field, "split");
+        assert_eq!(split("split", 0), Ok(Split::Test));
+    }
+
+    #[test]
+    fn validation_is_a_count_or_a_share() {
+        let default = ValidationConfig { size: ValidationSize::Count(10_000), every_epochs: 1 };
+        let of = |size, every_epochs| validation(Some(v1::Validation { size, every_epochs }), default);
+        assert_eq!(validation(None, default), Ok(default));
+        assert_eq!(of(None, None), Ok(default));
+        let share = of(Some(Size::Fraction(0.25)), Some(2)).unwrap();
+        assert_eq!(share, ValidationConfig { size: ValidationSize::Fraction(0.25), every_epochs: 2 });
+        assert_eq!(validation(Some(from_validation(share)), default), Ok(share));
+        assert_eq!(of(Some(Size::Count(0)), None).unwrap().size, ValidationSize::Count(0));
+        assert_eq!(of(Some(Size::Count(-1)), None).unwrap_err().field, "validation.count");
+        assert_eq!(of(None, Some(0)).unwrap_err().field, "validation.every_epochs");
+    }
+}

@@ -1,0 +1,17 @@
+//! Messages of the contract ⇄ types of the rooms: the only files that see both. Every field is
+//! checked here, so that nothing behind this border meets a request that cannot be.
+
+pub mod analysis;
+pub mod dataset;
+pub mod event;
+pub mod field;
+pub mod model;
+pub mod network;
+pub mod optimizer;
+pub mod picture;
+pub mod prediction;
+pub mod run;
+pub mod schedule;
+pub mod train;
+
+pub use field::Invalid;

@@ -1,0 +1,136 @@
+//! Models, versions and aliases: how requests name them, and how answers show them.
+
+use super::{
+    event::from_time,
+    field::{Invalid, int},
+    network::from_layers,
+    train::from_train_config,
+};
+use crate::{
+    ids::{Alias, ModelName, RunId, Version},
+    pb::digitd::v1::{self, get_version_request, model_ref},
+    registry::{Assignment, Expected, Manifest, ModelRef, ModelSummary, Which},
+};
+
+/// The model that a text names; empty means the default one.
+pub fn name(field: &str, text: &str) -> Result<ModelName, Invalid> {
+    match text {
+        "" => Ok(ModelName::default()),
+        text => text.parse().map_err(Invalid::at(field)),
+    }
+}
+
+pub fn version(field: &str, number: i32) -> Result<Version, Invalid> {
+    Version::try_from(i64::from(number)).map_err(Invalid::at(field))
+}
+
+pub fn alias(field: &str, text: &str) -> Result<Alias, Invalid> {
+    text.parse().map_err(Invalid::at(field))
+}
+
+/// The reference at `path`; left out, it means the default model's default version.
+pub fn reference(path: &str, given: Option<v1::ModelRef>) -> Result<ModelRef, Invalid> {
+    let Some(given) = given else { return Ok(ModelRef::default()) };
+    let which = match given.which {
+        None => Which::Default,
+        Some(model_ref::Which::Version(number)) => {
+            Which::Version(version(&format!("{path}.version"), number)?)
+        }
+        Some(model_ref::Which::Alias(text)) => Which::Alias(alias(&format!("{path}.alias"), &text)?),
+    };
+    Ok(ModelRef { name: name(&format!("{path}.name"), &given.name)?, which })
+}
+
+pub fn get_version(request: v1::GetVersionRequest) -> Result<ModelRef, Invalid> {
+    let which = match request.which {
+        None => Which::Default,
+        Some(get_version_request::Which::Version(number)) => Which::Version(version("version", number)?),
+        Some(get_version_request::Which::Alias(text)) => Which::Alias(alias("alias", &text)?),
+    };
+    Ok(ModelRef { name: name("name", &request.name)?, which })
+}
+
+/// Where the caller expects an alias to point: 0 means that it was never set.
+pub fn expected(number: Option<i32>) -> Result<Expected, Invalid> {
+    Ok(match number {
+        None => Expected::Anything,
+        Some(0) => Expected::Unset,
+        Some(number) => Expected::Version(version("expected_version", number)?),
+    })
+}
+
+pub fn from_summary(summary: ModelSummary) -> v1::Model {
+    v1::Model {
+        name: summary.name.to_string(),
+        newest_version: int(summary.newest.get()),
+        version_count: int(summary.versions),
+        aliases: summary.aliases.into_iter().map(|(alias, to)| (alias.to_string(), int(to.get()))).collect(),
+    }
+}
+
+/// A version with those of its model's aliases that point to it.
+pub fn from_manifest(manifest: &Manifest, aliases: &[(Alias, Version)]) -> v1::ModelVersion {
+    let pointing = aliases.iter().filter(|(_, to)| *to == manifest.version);
+    v1::ModelVersion {
+        name: manifest.model.to_string(),
+        version: int(manifest.version.get()),
+        create_time: Some(from_time(manifest.created)),
+        run_id: manifest.run_id.as_ref().map(RunId::to_string).unwrap_or_default(),
+        layers: from_layers(&manifest.network),
+        request: manifest.config.as_ref().map(from_train_config),
+        total_parameters: int(manifest.total_parameters),
+        epoch: manifest.epoch.map(int),
+        train_loss: manifest.train.map(|measured| measured.loss),
+        train_accuracy: manifest.train.map(|measured| measured.accuracy),
+        validation_loss: manifest.validation.map(|measured| measured.loss),
+        validation_accuracy: manifest.validation.map(|measured| measured.accuracy),
+        weights_sha256: manifest.weights_sha256.clone(),
+        weights_bytes: int(manifest.weights_bytes),
+        dataset_digest: manifest.dataset_digest.clone().unwrap_or_default(),
+        digitd_version: manifest.digitd_version.clone(),
+        libtorch_version: manifest.libtorch_version.clone(),
+        aliases: pointing.map(|(alias, _)| alias.to_string()).collect(),
+    }
+}
+
+pub fn from_assignment(assignment: Assignment) -> v1::AliasAssignment {
+    v1::AliasAssignment {
+        number: int(assignment.number),
+        version: int(assignment.version.get()),
+        previous_version: assignment.previous.map(|version| int(version.get())),
+        time: Some(from_time(assignment.time)),
+        reason: assignment.reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(name: &str, which: Option<model_ref::Which>) -> Result<ModelRef, Invalid> {
+        reference("model", Some(v1::ModelRef { name: name.to_owned(), which }))
+    }
+
+    #[test]
+    fn nothing_means_the_default_version_of_digits() {
+        assert_eq!(reference("model", None), Ok(ModelRef::default()));
+        assert_eq!(of("", None).unwrap().name.as_str(), "digits");
+    }
+
+    #[test]
+    fn a_reference_that_cannot_be_is_named() {
+        let field = |given: Result<ModelRef, Invalid>| given.unwrap_err().field;
+        assert_eq!(field(of("a/b", None)), "model.name");
+        assert_eq!(field(of("", Some(model_ref::Which::Version(0)))), "model.version");
+        assert_eq!(field(of("", Some(model_ref::Which::Alias("7".to_owned())))), "model.alias");
+        assert_eq!(field(of("", Some(model_ref::Which::Alias(String::new())))), "model.alias");
+    }
+
+    #[test]
+    fn an_expected_version_of_zero_means_never_set() {
+        assert_eq!(expected(None), Ok(Expected::Anything));
+        assert_eq!(expected(Some(0)), Ok(Expected::Unset));
+        assert_eq!(expected(Some(3)), Ok(Expected::Version(3.try_into().unwrap())));
+        assert_eq!(expected(Some(-3)).unwrap_err().field, "expected_version");
+    }
+}

@@ -1,0 +1,145 @@
+//! Optimizer, loss and regularization of a request ⇄ those of a run.
+
+use super::field::{Invalid, choice};
+use crate::{
+    optim::{Decay, OptimizerConfig, Regularization},
+    pb::digitd::v1::{self, optimizer::Rule},
+    train::Loss,
+};
+
+/// The rule of a request with its own defaults, Adam where none is named; `left_out` where there is
+/// no optimizer at all.
+pub fn optimizer(optimizer: Option<v1::Optimizer>, left_out: OptimizerConfig) -> OptimizerConfig {
+    let Some(optimizer) = optimizer else { return left_out };
+    match optimizer.rule.unwrap_or(Rule::Adam(v1::Adam::default())) {
+        Rule::Sgd(sgd) => OptimizerConfig::Sgd { learning_rate: sgd.learning_rate.unwrap_or(0.01) },
+        Rule::Momentum(momentum) => OptimizerConfig::Momentum {
+            learning_rate: momentum.learning_rate.unwrap_or(0.01),
+            momentum: momentum.momentum.unwrap_or(0.9),
+            nesterov: momentum.nesterov,
+        },
+        Rule::Adagrad(adagrad) => OptimizerConfig::Adagrad {
+            learning_rate: adagrad.learning_rate.unwrap_or(0.01),
+            epsilon: adagrad.epsilon.unwrap_or(1e-6),
+            initial_accumulator_value: adagrad.initial_accumulator_value.unwrap_or(0.0),
+        },
+        Rule::Adam(adam) => OptimizerConfig::Adam {
+            learning_rate: adam.learning_rate.unwrap_or(0.001),
+            beta1: adam.beta1.unwrap_or(0.9),
+            beta2: adam.beta2.unwrap_or(0.999),
+            epsilon: adam.epsilon.unwrap_or(1e-8),
+        },
+    }
+}
+
+/// A rule with all its terms.
+pub fn from_optimizer(config: OptimizerConfig) -> v1::Optimizer {
+    let rule = match config {
+        OptimizerConfig::Sgd { learning_rate } => Rule::Sgd(v1::Sgd { learning_rate: Some(learning_rate) }),
+        OptimizerConfig::Momentum { learning_rate, momentum, nesterov } => Rule::Momentum(v1::Momentum {
+            learning_rate: Some(learning_rate),
+            momentum: Some(momentum),
+            nesterov,
+        }),
+        OptimizerConfig::Adagrad { learning_rate, epsilon, initial_accumulator_value } => {
+            Rule::Adagrad(v1::Adagrad {
+                learning_rate: Some(learning_rate),
+                epsilon: Some(epsilon),
+                initial_accumulator_value: Some(initial_accumulator_value),
+            })
+        }
+        OptimizerConfig::Adam { learning_rate, beta1, beta2, epsilon } => Rule::Adam(v1::Adam {
+            learning_rate: Some(learning_rate),
+            beta1: Some(beta1),
+            beta2: Some(beta2),
+            epsilon: Some(epsilon),
+        }),
+    };
+    v1::Optimizer { rule: Some(rule) }
+}
+
+pub fn loss(value: i32) -> Result<Loss, Invalid> {
+    Ok(match choice("loss", value)? {
+        v1::Loss::Unspecified | v1::Loss::CrossEntropy => Loss::CrossEntropy,
+        v1::Loss::MeanSquaredError => Loss::MeanSquaredError,
+    })
+}
+
+pub fn from_loss(loss: Loss) -> v1::Loss {
+    match loss {
+        Loss::CrossEntropy => v1::Loss::CrossEntropy,
+        Loss::MeanSquaredError => v1::Loss::MeanSquaredError,
+    }
+}
+
+/// The rules of a request; a term that is left out is 0.
+pub fn regularization(given: Option<v1::Regularization>) -> Regularization {
+    let given = given.unwrap_or_default();
+    let own = given.per_parameter.into_iter().map(|(name, rule)| (name, decay(rule.l1, rule.l2)));
+    Regularization { global: decay(given.l1, given.l2), per_parameter: own.collect() }
+}
+
+pub fn from_regularization(config: &Regularization) -> v1::Regularization {
+    let per_parameter = config.per_parameter.iter().map(|(name, &Decay { l1, l2 })| {
+        (name.clone(), v1::ParameterRegularization { l1: Some(l1), l2: Some(l2) })
+    });
+    v1::Regularization {
+        l1: Some(config.global.l1),
+        l2: Some(config.global.l2),
+        per_parameter: per_parameter.collect(),
+    }
+}
+
+fn decay(l1: Option<f64>, l2: Option<f64>) -> Decay {
+    Decay { l1: l1.unwrap_or(0.0), l2: l2.unwrap_or(0.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_has_its_own_defaults() {
+        let left_out = OptimizerConfig::adam(0.5);
+        let of = |rule| optimizer(Some(v1::Optimizer { rule: Some(rule) }), left_out);
+        assert_eq!(optimizer(None, left_out), left_out);
+        assert_eq!(optimizer(Some(v1::Optimizer { rule: None }), left_out), OptimizerConfig::adam(0.001));
+        assert_eq!(of(Rule::Adam(v1::Adam::default())), OptimizerConfig::adam(0.001));
+        assert_eq!(of(Rule::Sgd(v1::Sgd::default())), OptimizerConfig::sgd(0.01));
+        assert_eq!(of(Rule::Momentum(v1::Momentum::default())), OptimizerConfig::momentum(0.01));
+        assert_eq!(of(Rule::Adagrad(v1::Adagrad::default())), OptimizerConfig::adagrad(0.01));
+    }
+
+    #[test]
+    fn every_rule_comes_back_whole() {
+        for config in [
+            OptimizerConfig::sgd(0.5),
+            OptimizerConfig::Momentum { learning_rate: 0.5, momentum: 0.8, nesterov: true },
+            OptimizerConfig::Adagrad { learning_rate: 0.5, epsilon: 1e-3, initial_accumulator_value: 0.1 },
+            OptimizerConfig::Adam { learning_rate: 0.5, beta1: 0.1, beta2: 0.2, epsilon: 1e-4 },
+        ] {
+            assert_eq!(optimizer(Some(from_optimizer(config)), OptimizerConfig::default()), config);
+        }
+    }
+
+    #[test]
+    fn an_unknown_loss_is_refused() {
+        assert_eq!(loss(0), Ok(Loss::CrossEntropy));
+        assert_eq!(loss(from_loss(Loss::MeanSquaredError).into()), Ok(Loss::MeanSquaredError));
+        assert_eq!(loss(9).unwrap_err().field, "loss");
+    }
+
+    #[test]
+    fn a_parameters_own_rule_comes_back_beside_the_global_one() {
+        let own = v1::ParameterRegularization { l1: None, l2: Some(0.1) };
+        let given = v1::Regularization {
+            l1: Some(0.2),
+            l2: None,
+            per_parameter: [("fc.weight".to_owned(), own)].into(),
+        };
+        let config = regularization(Some(given));
+        assert_eq!(config.of("fc.weight"), Decay { l1: 0.0, l2: 0.1 });
+        assert_eq!(config.of("fc.bias"), Decay { l1: 0.2, l2: 0.0 });
+        assert_eq!(regularization(Some(from_regularization(&config))), config);
+    }
+}

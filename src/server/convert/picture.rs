@@ -1,0 +1,252 @@
+//! Pictures of requests → what a network takes: [n, 784] bytes, or numbers in [0, 1]. The form is
+//! checked at once; decoding and normalising takes long and is a step of its own (`Unread::read`).
+
+use bytes::{Bytes, BytesMut};
+
+use super::field::{Invalid, choice};
+use crate::{
+    data::image::{self, GreyPicture, Normalization},
+    engine::Pictures,
+    pb::digitd::v1::{self, image::Form},
+};
+
+/// Most pictures of one call.
+pub const MOST_PICTURES: usize = 16_384;
+
+/// Most encoded pictures of one call: each may unpack to 4096 × 4096 pixels.
+pub const MOST_ENCODED: usize = 1_024;
+
+/// Pictures up to this many are copied where the call is; more go to a thread of their own.
+const FEW: usize = 64;
+
+const SIDE: usize = 28;
+const AREA: usize = SIDE * SIDE;
+
+/// The pictures of a request whose number and sizes are right.
+#[derive(Debug)]
+pub enum Checked {
+    /// As the network takes them.
+    Ready(Pictures),
+    Unread(Unread),
+}
+
+/// Pictures that still have to be read.
+#[derive(Debug)]
+pub struct Unread {
+    place: Place,
+    images: Vec<Form>,
+    batch: Bytes,
+    asked: v1::Normalization,
+}
+
+/// Where a request carries its pictures, for errors to name them.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// `image`
+    Alone,
+    /// `images[i]`
+    Listed,
+}
+
+impl Place {
+    fn of(self, index: usize) -> String {
+        match self {
+            Self::Alone => "image".to_owned(),
+            Self::Listed => format!("images[{index}]"),
+        }
+    }
+}
+
+/// Checks what can be told without reading: that there are pictures, how many, and their sizes.
+pub fn check(images: Vec<v1::Image>, batch: Bytes, normalization: i32) -> Result<Checked, Invalid> {
+    let asked = choice("normalization", normalization)?;
+    if !batch.len().is_multiple_of(AREA) {
+        let message = format!("has {} bytes, which is no multiple of {AREA} (28 x 28)", batch.len());
+        return Err(Invalid::new("pixel_batch", message));
+    }
+    let count = images.len() + batch.len() / AREA;
+    if count == 0 {
+        return Err(Invalid::new("images", "is empty: send images or pixel_batch"));
+    }
+    if count > MOST_PICTURES {
+        return Err(Invalid::new(
+            "images",
+            format!("has {count} pictures: send at most {MOST_PICTURES} a call"),
+        ));
+    }
+    let images =
+        images.into_iter().enumerate().map(|(index, image)| check_form(&Place::Listed.of(index), image.form));
+    let images = images.collect::<Result<Vec<_>, _>>()?;
+    let encoded = images.iter().filter(|form| matches!(form, Form::Encoded(_))).count();
+    if encoded > MOST_ENCODED {
+        let message = format!("has {encoded} encoded pictures: send at most {MOST_ENCODED} a call");
+        return Err(Invalid::new("images", message));
+    }
+    Ok(Unread { place: Place::Listed, images, batch, asked }.unless_ready())
+}
+
+/// The one picture of an inspection.
+pub fn check_one(image: v1::Image, normalization: i32) -> Result<Checked, Invalid> {
+    let asked = choice("normalization", normalization)?;
+    let form = check_form(&Place::Alone.of(0), image.form)?;
+    Ok(Unread { place: Place::Alone, images: vec![form], batch: Bytes::new(), asked }.unless_ready())
+}
+
+impl Unread {
+    /// True where reading is no more than copying a few pictures.
+    pub fn is_light(&self) -> bool {
+        self.images.len() + self.batch.len() / AREA <= FEW
+            && self.images.iter().all(|form| self.normalization(form).is_none())
+    }
+
+    /// Decodes and normalises, asking `stopped` before each picture; none where it said so.
+    /// Errors name the picture.
+    pub fn read(self, stopped: impl Fn() -> bool) -> Result<Option<Pictures>, Invalid> {
+        if self
+            .images
+            .iter()
+            .any(|form| matches!(form, Form::Floats(_)) && self.normalization(form).is_none())
+        {
+            return self.read_floats(stopped);
+        }
+        let mut pixels = BytesMut::with_capacity(self.images.len() * AREA + self.batch.len());
+        for (index, form) in self.images.iter().enumerate() {
+            if stopped() {
+                return Ok(None);
+            }
+            match self.read_one(&self.place.of(index), form)? {
+                Pictures::Bytes(bytes) => pixels.extend_from_slice(&bytes),
+                Pictures::Floats(_) => unreachable!("calls with numbers are read as numbers"),
+            }
+        }
+        match self.read_batch(stopped)? {
+            None => return Ok(None),
+            Some(batch) => pixels.extend_from_slice(&batch),
+        }
+        Ok(Some(Pictures::Bytes(pixels.freeze())))
+    }
+
+    /// Where one picture is given as numbers, all are: the network takes the one or the other.
+    fn read_floats(self, stopped: impl Fn() -> bool) -> Result<Option<Pictures>, Invalid> {
+        let mut values = Vec::with_capacity(self.images.len() * AREA + self.batch.len());
+        for (index, form) in self.images.iter().enumerate() {
+            if stopped() {
+                return Ok(None);
+            }
+            match self.read_one(&self.place.of(index), form)? {
+                Pictures::Bytes(bytes) => values.extend(bytes.iter().map(|&byte| share(byte))),
+                Pictures::Floats(floats) => values.extend(floats),
+            }
+        }
+        let Some(batch) = self.read_batch(stopped)? else { return Ok(None) };
+        values.extend(batch.iter().map(|&byte| share(byte)));
+        Ok(Some(Pictures::Floats(values)))
+    }
+
+    fn read_one(&self, place: &str, form: &Form) -> Result<Pictures, Invalid> {
+        let normalization = self.normalization(form);
+        let (name, picture) = match (form, normalization) {
+            (Form::Pixels(pixels), None) => return Ok(Pictures::Bytes(pixels.clone())),
+            (Form::Floats(floats), None) => {
+                check_floats(&format!("{place}.floats"), &floats.values)?;
+                return Ok(Pictures::Floats(floats.values.clone()));
+            }
+            (Form::Encoded(bytes), _) => {
+                let name = format!("{place}.encoded");
+                let picture = image::decode(bytes).map_err(Invalid::at(&name))?;
+                (name, picture)
+            }
+            (Form::Pixels(pixels), Some(_)) => (format!("{place}.pixels"), grey(pixels.to_vec())),
+            (Form::Floats(floats), Some(_)) => {
+                let name = format!("{place}.floats");
+                check_floats(&name, &floats.values)?;
+                // Normalising scales and centres the ink: a 255th more or less is lost in it.
+                (name, grey(floats.values.iter().map(|value| (value * 255.0).round() as u8).collect()))
+            }
+        };
+        let how = normalization.unwrap_or(Normalization::None);
+        let digit = image::normalize(&picture, how).map_err(Invalid::at(name))?;
+        Ok(Pictures::Bytes(digit.pixels.into()))
+    }
+
+    fn read_batch(&self, stopped: impl Fn() -> bool) -> Result<Option<Bytes>, Invalid> {
+        let Some(how) = plain_normalization(self.asked) else { return Ok(Some(self.batch.clone())) };
+        let mut pixels = BytesMut::with_capacity(self.batch.len());
+        for (index, picture) in self.batch.chunks_exact(AREA).enumerate() {
+            if stopped() {
+                return Ok(None);
+            }
+            let digit = image::normalize(&grey(picture.to_vec()), how)
+                .map_err(|problem| Invalid::new("pixel_batch", format!("picture {index}: {problem}")))?;
+            pixels.extend_from_slice(&digit.pixels);
+        }
+        Ok(Some(pixels.freeze()))
+    }
+
+    /// What has to be done to a picture; none where it is taken as it is.
+    fn normalization(&self, form: &Form) -> Option<Normalization> {
+        match (form, self.asked) {
+            (Form::Encoded(_), v1::Normalization::Unspecified) => Some(Normalization::Auto),
+            (Form::Encoded(_), v1::Normalization::None) => Some(Normalization::None),
+            (_, asked) => plain_normalization(asked),
+        }
+    }
+
+    /// Takes the pictures as they are, without a copy, where nothing has to be done to them.
+    fn unless_ready(self) -> Checked {
+        if plain_normalization(self.asked).is_some() {
+            return Checked::Unread(self);
+        }
+        match (&self.images[..], self.batch.is_empty()) {
+            ([], false) => Checked::Ready(Pictures::Bytes(self.batch)),
+            ([Form::Pixels(pixels)], true) => Checked::Ready(Pictures::Bytes(pixels.clone())),
+            _ => Checked::Unread(self),
+        }
+    }
+}
+
+/// What has to be done to pictures that are 28 × 28 already.
+fn plain_normalization(asked: v1::Normalization) -> Option<Normalization> {
+    match asked {
+        v1::Normalization::Unspecified | v1::Normalization::None => None,
+        v1::Normalization::Center => Some(Normalization::Center),
+        v1::Normalization::Auto => Some(Normalization::Auto),
+    }
+}
+
+fn check_form(place: &str, form: Option<Form>) -> Result<Form, Invalid> {
+    let wrong = |name: &str, given: usize, unit: &str| {
+        let message = format!("has {given} {unit}: a picture of 28 x 28 has {AREA}");
+        Err(Invalid::new(format!("{place}.{name}"), message))
+    };
+    match form {
+        None => Err(Invalid::new(place, "is empty: give encoded, pixels or floats")),
+        Some(Form::Pixels(pixels)) if pixels.len() != AREA => wrong("pixels", pixels.len(), "bytes"),
+        Some(Form::Floats(floats)) if floats.values.len() != AREA => {
+            wrong("floats.values", floats.values.len(), "numbers")
+        }
+        Some(form) => Ok(form),
+    }
+}
+
+fn check_floats(field: &str, values: &[f32]) -> Result<(), Invalid> {
+    // NaN lies in no range.
+    match values.iter().position(|value| !(0.0..=1.0).contains(value)) {
+        None => Ok(()),
+        Some(at) => {
+            let message = format!("is {}: use 0 (background) to 1 (ink)", values[at]);
+            Err(Invalid::new(format!("{field}.values[{at}]"), message))
+        }
+    }
+}
+
+fn grey(pixels: Vec<u8>) -> GreyPicture {
+    GreyPicture { width: SIDE, height: SIDE, pixels }
+}
+
+fn share(byte: u8) -> f32 {
+    f32::from(byte) / 255.0
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! Pictures of every form, and hostile ones.
+
+use super::*;
+
+const INK: [u8; AREA] = [7; AREA];
+
+fn pixels(bytes: &[u8]) -> v1::Image {
+    v1::Image { form: Some(Form::Pixels(Bytes::copy_from_slice(bytes))) }
+}
+
+fn floats(values: Vec<f32>) -> v1::Image {
+    v1::Image { form: Some(Form::Floats(v1::FloatPixels { values })) }
+}
+
+fn encoded(bytes: &[u8]) -> v1::Image {
+    v1::Image { form: Some(Form::Encoded(Bytes::copy_from_slice(bytes))) }
+}
+
+/// A bright bar on a dark ground.
+fn bar() -> Vec<u8> {
+    (0..AREA).map(|at| if (12..16).contains(&(at % SIDE)) { 255 } else { 0 }).collect()
+}
+
+fn read(images: Vec<v1::Image>, batch: &[u8], how: v1::Normalization) -> Result<Pictures, Invalid> {
+    match check(images, Bytes::copy_from_slice(batch), how.into())? {
+        Checked::Ready(pictures) => Ok(pictures),
+        Checked::Unread(unread) => Ok(unread.read(|| false)?.expect("nobody stops it")),
+    }
+}
+
+fn bytes(pictures: Pictures) -> Bytes {
+    match pictures {
+        Pictures::Bytes(bytes) => bytes,
+        Pictures::Floats(values) => panic!("{} numbers", values.len()),
+    }
+}
+
+fn field(images: Vec<v1::Image>, batch: &[u8]) -> String {
+    read(images, batch, v1::Normalization::Unspecified).unwrap_err().field
+}
+
+#[test]
+fn one_picture_of_pixels_and_a_batch_are_taken_without_a_copy() {
+    let given = Bytes::from(vec![7; AREA]);
+    let image = v1::Image { form: Some(Form::Pixels(given.clone())) };
+    let Checked::Ready(one) = check(vec![image], Bytes::new(), 0).unwrap() else { panic!("nothing to read") };
+    assert_eq!(bytes(one).as_ptr(), given.as_ptr());
+    let Checked::Ready(batch) = check(Vec::new(), given.clone(), 1).unwrap() else {
+        panic!("nothing to read")
+    };
+    assert_eq!(bytes(batch).as_ptr(), given.as_ptr());
+}
+
+#[test]
+fn pictures_keep_their_order_and_the_batch_comes_last() {
+    let (one, two) = ([1; AREA], [2; AREA]);
+    let read = bytes(read(vec![pixels(&one), pixels(&two)], &INK, v1::Normalization::None).unwrap());
+    assert_eq!(read, [one, two, INK].concat());
+}
+
+#[test]
+fn one_picture_of_numbers_makes_all_numbers() {
+    let values = vec![0.5; AREA];
+    let read = read(vec![pixels(&[255; AREA]), floats(values)], &[0; AREA], v1::Normalization::Unspecified);
+    let Pictures::Floats(values) = read.unwrap() else { panic!("numbers") };
+    assert_eq!((values.len(), values[0], values[AREA], values[2 * AREA]), (3 * AREA, 1.0, 0.5, 0.0));
+}
+
+#[test]
+fn a_png_is_decoded_and_normalised_as_its_pixels_would_be() {
+    let png = image::to_png(&bar(), SIDE, SIDE);
+    let auto = |image| bytes(read(vec![image], &[], v1::Normalization::Auto).unwrap());
+    assert_eq!(auto(encoded(&png)), auto(pixels(&bar())));
+    let unasked = read(vec![encoded(&png)], &[], v1::Normalization::Unspecified).unwrap();
+    assert_eq!(bytes(unasked), auto(pixels(&bar())));
+    let untouched = read(vec![encoded(&png)], &[], v1::Normalization::None).unwrap();
+    assert_eq!(bytes(untouched), bar());
+}
+
+#[test]
+fn numbers_are_normalised_as_their_pixels_would_be() {
+    let values = bar().iter().map(|&byte| share(byte)).collect();
+    let center = |images, batch: &[u8]| bytes(read(images, batch, v1::Normalization::Center).unwrap());
+    assert_eq!(center(vec![floats(values)], &[]), center(vec![pixels(&bar())], &[]));
+    assert_eq!(center(Vec::new(), &bar()), center(vec![pixels(&bar())], &[]));
+}
+
+#[test]
+fn a_call_without_pictures_is_refused() {
+    assert_eq!(field(Vec::new(), &[]), "images");
+    assert_eq!(field(vec![v1::Image { form: None }], &[]), "images[0]");
+}
+
+#[test]
+fn pictures_of_the_wrong_size_are_named() {
+    assert_eq!(field(vec![pixels(&INK), pixels(&INK[1..])], &[]), "images[1].pixels");
+    assert_eq!(field(vec![floats(vec![0.0; 3])], &[]), "images[0].floats.values");
+    assert_eq!(field(Vec::new(), &INK[1..]), "pixel_batch");
+}
+
+#[test]
+fn more_pictures_than_a_call_may_have_are_refused() {
+    let batch = vec![0; (MOST_PICTURES + 1) * AREA];
+    assert_eq!(field(Vec::new(), &batch), "images");
+    assert_eq!(field(vec![encoded(b"x"); MOST_ENCODED + 1], &[]), "images");
+}
+
+#[test]
+fn numbers_outside_zero_to_one_are_named_with_their_place() {
+    for bad in [f32::NAN, f32::INFINITY, -0.1, 1.1] {
+        let mut values = vec![0.0; AREA];
+        values[5] = bad;
+        assert_eq!(field(vec![floats(values)], &[]), "images[0].floats.values[5]");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_picture_is_named_with_its_place() {
+    let images = vec![pixels(&INK), encoded(b"hello")];
+    let error = read(images, &[], v1::Normalization::Unspecified).unwrap_err();
+    assert_eq!(error.field, "images[1].encoded");
+    assert!(error.message.contains("PNG"), "{error}");
+}
+
+#[test]
+fn an_unknown_normalization_is_refused() {
+    assert_eq!(check(vec![pixels(&INK)], Bytes::new(), 9).unwrap_err().field, "normalization");
+}
+
+#[test]
+fn reading_stops_when_nobody_waits() {
+    let Checked::Unread(unread) = check(vec![pixels(&INK); 2], Bytes::new(), 0).unwrap() else {
+        panic!("two pictures are copied together")
+    };
+    assert!(unread.is_light());
+    assert!(unread.read(|| true).unwrap().is_none());
+}

@@ -1,0 +1,78 @@
+//! Questions to the network and its answers.
+
+use super::{
+    field::{Invalid, count, int},
+    model,
+    picture::{self, Checked},
+};
+use crate::{engine::Predicted, pb::digitd::v1, registry::ModelRef};
+
+/// A request to read pictures whose form is right.
+#[derive(Debug)]
+pub struct Question {
+    pub model: ModelRef,
+    pub pictures: Checked,
+    /// How many answers to list.
+    pub top_k: usize,
+}
+
+pub fn predict_request(request: v1::PredictRequest) -> Result<Question, Invalid> {
+    Ok(Question {
+        model: model::reference("model", request.model)?,
+        top_k: count("top_k", request.top_k, 0..=10, 0)? as usize,
+        pictures: picture::check(request.images, request.pixel_batch, request.normalization)?,
+    })
+}
+
+/// One prediction for each picture, in their order.
+pub fn from_predicted(predicted: &Predicted, top_k: usize) -> v1::PredictResponse {
+    let rows = predicted.probabilities.chunks_exact(predicted.classes);
+    v1::PredictResponse {
+        name: predicted.model.to_string(),
+        version: int(predicted.version.get()),
+        predictions: rows.map(|row| prediction(row, top_k)).collect(),
+    }
+}
+
+fn prediction(probabilities: &[f32], top_k: usize) -> v1::Prediction {
+    let best = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+    v1::Prediction {
+        label: best.map(|(label, _)| int(label)),
+        probability: best.map(|(_, &probability)| probability),
+        probabilities: probabilities.to_vec(),
+        top: top(probabilities, top_k),
+    }
+}
+
+/// The most probable labels, most probable first; of equals the smaller label first.
+fn top(probabilities: &[f32], top_k: usize) -> Vec<v1::ScoredLabel> {
+    if top_k == 0 {
+        return Vec::new();
+    }
+    let mut labels: Vec<usize> = (0..probabilities.len()).collect();
+    labels.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+    labels.truncate(top_k);
+    let scored =
+        |label: usize| v1::ScoredLabel { label: Some(int(label)), probability: Some(probabilities[label]) };
+    labels.into_iter().map(scored).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_come_most_probable_first_and_of_equals_the_smaller() {
+        let answer = prediction(&[0.1, 0.4, 0.4, 0.1], 3);
+        assert_eq!((answer.label, answer.probability), (Some(1), Some(0.4)));
+        let labels: Vec<_> = answer.top.iter().filter_map(|scored| scored.label).collect();
+        assert_eq!(labels, [1, 2, 0]);
+        assert_eq!(prediction(&[1.0, 0.0], 0).top, []);
+    }
+
+    #[test]
+    fn more_answers_than_digits_are_refused() {
+        let request = v1::PredictRequest { top_k: Some(11), ..v1::PredictRequest::default() };
+        assert_eq!(predict_request(request).unwrap_err().field, "top_k");
+    }
+}

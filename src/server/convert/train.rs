@@ -1,0 +1,198 @@
+//! `TrainRequest` → `TrainConfig` with every default filled in, and back with every field filled.
+
+use super::{
+    dataset,
+    field::{ANY, Invalid, count, int},
+    model, network, optimizer, schedule,
+};
+use crate::{data::Order, ids::Alias, pb::digitd::v1, train::TrainConfig};
+
+/// What becomes of a run whose caller goes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDisconnect {
+    GoOn,
+    Cancel,
+}
+
+/// The run that is asked for. Errors name the field that makes none.
+pub fn train_request(request: v1::TrainRequest) -> Result<(TrainConfig, OnDisconnect), Invalid> {
+    let default = TrainConfig::default();
+    let config = TrainConfig {
+        model: model::name("model", &request.model)?,
+        dataset: dataset::train_dataset(request.dataset)?,
+        network: network::network(request.network)?,
+        epochs: count("epochs", request.epochs, 1..=TrainConfig::MAX_EPOCHS, default.epochs)?,
+        batch_size: count(
+            "batch_size",
+            request.batch_size,
+            1..=TrainConfig::MAX_BATCH_SIZE,
+            default.batch_size,
+        )?,
+        order: match request.shuffle {
+            None => default.order,
+            Some(true) => Order::Shuffled,
+            Some(false) => Order::File,
+        },
+        seed: count("seed", request.seed, 0..=ANY, 0)?.into(),
+        schedule: match (&request.optimizer, request.schedule) {
+            (None, None) => default.schedule,
+            (_, given) => schedule::schedule(given)?,
+        },
+        optimizer: optimizer::optimizer(request.optimizer, default.optimizer),
+        loss: optimizer::loss(request.loss)?,
+        regularization: optimizer::regularization(request.regularization),
+        validation: dataset::validation(request.validation, default.validation)?,
+        report_every_batches: count(
+            "report_every_batches",
+            request.report_every_batches,
+            1..=ANY,
+            default.report_every_batches,
+        )?,
+        checkpoint_every_epochs: count(
+            "checkpoint_every_epochs",
+            request.checkpoint_every_epochs,
+            0..=ANY,
+            default.checkpoint_every_epochs,
+        )?,
+        set_alias: alias(&request.set_alias)?,
+    };
+    config.check().map_err(|invalid| Invalid::new(invalid.field, invalid.message))?;
+    let on_disconnect = match request.cancel_on_disconnect {
+        false => OnDisconnect::GoOn,
+        true => OnDisconnect::Cancel,
+    };
+    Ok((config, on_disconnect))
+}
+
+/// The request that would ask for this run again. What becomes of it when its caller goes away is
+/// the call's affair, not the run's.
+pub fn from_train_config(config: &TrainConfig) -> v1::TrainRequest {
+    v1::TrainRequest {
+        model: config.model.to_string(),
+        dataset: Some(dataset::from_dataset(&config.dataset)),
+        network: Some(network::from_network(&config.network)),
+        epochs: Some(int(config.epochs)),
+        batch_size: Some(int(config.batch_size)),
+        shuffle: Some(match config.order {
+            Order::Shuffled => true,
+            Order::File => false,
+        }),
+        seed: Some(int(config.seed)),
+        optimizer: Some(optimizer::from_optimizer(config.optimizer)),
+        schedule: Some(schedule::from_schedule(config.schedule)),
+        loss: optimizer::from_loss(config.loss).into(),
+        regularization: Some(optimizer::from_regularization(&config.regularization)),
+        validation: Some(dataset::from_validation(config.validation)),
+        report_every_batches: Some(int(config.report_every_batches)),
+        checkpoint_every_epochs: Some(int(config.checkpoint_every_epochs)),
+        set_alias: config.set_alias.as_ref().map(Alias::to_string).unwrap_or_default(),
+        cancel_on_disconnect: false,
+    }
+}
+
+/// `latest` moves by itself to every version that a run publishes, so asking for it changes nothing.
+fn alias(text: &str) -> Result<Option<Alias>, Invalid> {
+    (!text.is_empty()).then(|| text.parse().map_err(Invalid::at("set_alias"))).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        data::{DatasetSpec, ValidationSize},
+        optim::{Decay, OptimizerConfig},
+        pb::digitd::v1::{layer::Kind, optimizer::Rule, validation::Size},
+        train::{Loss, ValidationConfig},
+    };
+
+    fn field(change: impl FnOnce(&mut v1::TrainRequest)) -> String {
+        let mut request = v1::TrainRequest::default();
+        change(&mut request);
+        train_request(request).unwrap_err().field
+    }
+
+    #[test]
+    fn an_empty_request_is_the_default_config() {
+        let (config, on_disconnect) = train_request(v1::TrainRequest::default()).unwrap();
+        assert_eq!(config, TrainConfig::default());
+        assert_eq!(on_disconnect, OnDisconnect::GoOn);
+    }
+
+    #[test]
+    fn a_resolved_request_asks_for_the_same_run() {
+        let mut other = TrainConfig {
+            model: "other".parse().unwrap(),
+            dataset: DatasetSpec {
+                name: "synthetic".parse().unwrap(),
+                seed: Some(3),
+                max_train_images: Some(500),
+            },
+            epochs: 2,
+            batch_size: 10,
+            order: Order::File,
+            seed: 9,
+            optimizer: OptimizerConfig::momentum(0.1),
+            loss: Loss::MeanSquaredError,
+            validation: ValidationConfig { size: ValidationSize::Fraction(0.5), every_epochs: 2 },
+            report_every_batches: 7,
+            checkpoint_every_epochs: 0,
+            set_alias: Some(Alias::production()),
+            ..TrainConfig::default()
+        };
+        other.network.layers[7].name = "head".to_owned();
+        other.regularization.per_parameter.insert("head.bias".to_owned(), Decay { l1: 0.1, l2: 0.2 });
+        for config in [TrainConfig::default(), other] {
+            let request = from_train_config(&config);
+            assert_eq!(train_request(request).unwrap().0, config);
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_named() {
+        assert_eq!(field(|request| request.epochs = Some(0)), "epochs");
+        assert_eq!(field(|request| request.epochs = Some(10_001)), "epochs");
+        assert_eq!(field(|request| request.batch_size = Some(-1)), "batch_size");
+        assert_eq!(field(|request| request.batch_size = Some(65_537)), "batch_size");
+        assert_eq!(field(|request| request.seed = Some(-1)), "seed");
+        assert_eq!(field(|request| request.report_every_batches = Some(0)), "report_every_batches");
+        assert_eq!(field(|request| request.checkpoint_every_epochs = Some(-1)), "checkpoint_every_epochs");
+        assert_eq!(field(|request| request.loss = 3), "loss");
+    }
+
+    #[test]
+    fn terms_that_no_formula_bears_are_named_with_their_rule() {
+        let rule = |rule| field(|request| request.optimizer = Some(v1::Optimizer { rule: Some(rule) }));
+        let adam = v1::Adam { beta1: Some(1.0), ..v1::Adam::default() };
+        assert_eq!(rule(Rule::Adam(adam)), "optimizer.adam.beta1");
+        let sgd = v1::Sgd { learning_rate: Some(f64::NAN) };
+        assert_eq!(rule(Rule::Sgd(sgd)), "optimizer.sgd.learning_rate");
+        let half = v1::Validation { size: Some(Size::Fraction(f64::NAN)), every_epochs: None };
+        assert_eq!(field(|request| request.validation = Some(half)), "validation.fraction");
+        let own = [("fc9.bias".to_owned(), v1::ParameterRegularization::default())].into();
+        let unknown = v1::Regularization { per_parameter: own, ..v1::Regularization::default() };
+        let path = field(|request| request.regularization = Some(unknown));
+        assert_eq!(path, "regularization.per_parameter[\"fc9.bias\"]");
+    }
+
+    #[test]
+    fn layers_that_cannot_work_are_named_with_their_shapes() {
+        let linear = Kind::Linear(v1::Linear { out_features: 10 });
+        let layers = vec![v1::Layer { name: String::new(), kind: Some(linear) }];
+        let network = Some(v1::Network { preset: String::new(), layers });
+        let error = train_request(v1::TrainRequest { network, ..v1::TrainRequest::default() }).unwrap_err();
+        assert_eq!(error.field, "network.layers[0]");
+        assert!(error.message.contains("[N,1,28,28]"), "{error}");
+    }
+
+    #[test]
+    fn names_of_the_wrong_form_are_named() {
+        assert_eq!(field(|request| request.model = "../x".to_owned()), "model");
+        assert_eq!(field(|request| request.set_alias = "7".to_owned()), "set_alias");
+    }
+
+    #[test]
+    fn cancel_on_disconnect_turns_the_rule_around() {
+        let request = v1::TrainRequest { cancel_on_disconnect: true, ..v1::TrainRequest::default() };
+        assert_eq!(train_request(request).unwrap().1, OnDisconnect::Cancel);
+    }
+}

@@ -1,0 +1,103 @@
+//! `PredictionService`: pictures are read, one call at a time or as a stream of questions.
+
+use std::{pin::Pin, time::Instant};
+
+use futures::{Stream, StreamExt, stream};
+use tonic::{Request, Response, Status, Streaming};
+use tonic_types::StatusExt;
+
+use super::{
+    call::CallContext,
+    convert::prediction::{from_predicted, predict_request},
+    phase::{Life, Phase},
+    reader::Reader,
+    status,
+};
+use crate::{
+    engine::Engine,
+    pb::digitd::v1::{
+        self, predict_stream_response::Result as Outcome, prediction_service_server::PredictionService,
+    },
+};
+
+/// Questions of a stream that are worked on at once: enough to fill a batch while another is
+/// computed, few enough that their pictures fit in memory.
+const AHEAD: usize = 8;
+
+/// The service; clones share the engine and the decoders.
+#[derive(Debug, Clone)]
+pub struct Prediction {
+    engine: Engine,
+    reader: Reader,
+    life: Life,
+}
+
+impl Prediction {
+    pub fn new(engine: Engine, reader: Reader, life: Life) -> Self {
+        Self { engine, reader, life }
+    }
+
+    async fn answer(
+        &self,
+        request: v1::PredictRequest,
+        deadline: Option<Instant>,
+    ) -> Result<v1::PredictResponse, Status> {
+        let question = predict_request(request)?;
+        let pictures = self.reader.read(question.pictures).await?;
+        let predicted = self.engine.predict(&question.model, pictures, deadline).await?;
+        Ok(from_predicted(&predicted, question.top_k))
+    }
+
+    /// The answer to one question of a stream; an error is an answer too.
+    async fn answer_one(
+        &self,
+        question: v1::PredictStreamRequest,
+        deadline: Option<Instant>,
+    ) -> v1::PredictStreamResponse {
+        let outcome = match self.answer(question.request.unwrap_or_default(), deadline).await {
+            Ok(response) => Outcome::Response(response),
+            Err(status) => Outcome::Error(v1::PredictError {
+                code: status.code().into(),
+                message: status.message().to_owned(),
+                reason: status.get_details_error_info().map(|info| info.reason).unwrap_or_default(),
+            }),
+        };
+        v1::PredictStreamResponse { request_id: question.request_id, result: Some(outcome) }
+    }
+}
+
+#[tonic::async_trait]
+impl PredictionService for Prediction {
+    type PredictStreamStream = Pin<Box<dyn Stream<Item = Result<v1::PredictStreamResponse, Status>> + Send>>;
+
+    async fn predict(
+        &self,
+        request: Request<v1::PredictRequest>,
+    ) -> Result<Response<v1::PredictResponse>, Status> {
+        let deadline = deadline(&request);
+        self.answer(request.into_inner(), deadline).await.map(Response::new)
+    }
+
+    async fn predict_stream(
+        &self,
+        request: Request<Streaming<v1::PredictStreamRequest>>,
+    ) -> Result<Response<Self::PredictStreamStream>, Status> {
+        let deadline = deadline(&request);
+        let (service, life) = (self.clone(), self.life.clone());
+        let draining = async move { life.reached(Phase::Draining).await };
+        let answers = request.into_inner().take_until(draining).map(move |question| {
+            let service = service.clone();
+            // What cannot be read as a question ends the stream: there is no telling whose it was.
+            async move { Ok(service.answer_one(question?, deadline).await) }
+        });
+        // Questions that were taken are answered, then the caller hears why there are no more.
+        let life = self.life.clone();
+        let end = stream::once(async move { life.phase() })
+            .filter_map(|phase| async move { (phase >= Phase::Draining).then(|| Err(status::draining())) });
+        Ok(Response::new(answers.buffered(AHEAD).chain(end).boxed()))
+    }
+}
+
+fn deadline<T>(request: &Request<T>) -> Option<Instant> {
+    request.extensions().get::<CallContext>().and_then(CallContext::deadline)
+}

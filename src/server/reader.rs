@@ -1,0 +1,93 @@
+//! Reads the pictures of requests on threads that may block, a few calls at a time: decoding never
+//! runs on an async thread, and what waits for it is bounded.
+
+use std::{sync::Arc, thread};
+
+use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::{convert::picture::Checked, status};
+use crate::engine::Pictures;
+
+/// Calls that may wait for each decoder: enough to keep it busy, few enough to be served soon.
+const WAITING_PER_DECODER: usize = 32;
+
+/// The decoders; clones share them.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    /// One permit for each call that decodes: each may hold a picture of 4096 × 4096 pixels.
+    decoders: Arc<Semaphore>,
+    /// One permit for each call that decodes or waits to.
+    admitted: Arc<Semaphore>,
+}
+
+impl Reader {
+    /// As many decoders as the machine has cores.
+    pub fn new() -> Self {
+        Self::with_decoders(thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    fn with_decoders(decoders: usize) -> Self {
+        let admitted = decoders * (1 + WAITING_PER_DECODER);
+        Self { decoders: Arc::new(Semaphore::new(decoders)), admitted: Arc::new(Semaphore::new(admitted)) }
+    }
+
+    /// The pictures as the network takes them. Errors name the picture, or say that too many wait.
+    pub async fn read(&self, pictures: Checked) -> Result<Pictures, Status> {
+        let unread = match pictures {
+            Checked::Ready(pictures) => return Ok(pictures),
+            Checked::Unread(unread) => unread,
+        };
+        if unread.is_light() {
+            return Ok(unread.read(|| false)?.expect("only a stop ends reading without pictures"));
+        }
+        let Ok(_admitted) = self.admitted.try_acquire() else { return Err(status::decoders_busy()) };
+        let decoder = self.decoders.clone().acquire_owned().await;
+        let decoder = decoder.expect("the semaphore is never closed");
+        // Dropped when the caller goes away, which ends the work of a thread that cannot be.
+        let gone = CancellationToken::new();
+        let _waiting = gone.clone().drop_guard();
+        let task = spawn_blocking(move || {
+            let _decoder = decoder;
+            unread.read(|| gone.is_cancelled())
+        });
+        let pictures = task.await.map_err(status::lost)??;
+        Ok(pictures.expect("reading stops only when nobody waits here"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        pb::digitd::v1::{self, image::Form},
+        server::convert::picture,
+    };
+
+    fn undecodable() -> Checked {
+        let image = v1::Image { form: Some(Form::Encoded(Bytes::from_static(b"no picture"))) };
+        picture::check(vec![image], Bytes::new(), 0).unwrap()
+    }
+
+    #[tokio::test]
+    async fn more_calls_than_may_wait_are_refused() {
+        let reader = Reader::with_decoders(1);
+        let _busy = reader.decoders.clone().acquire_owned().await.unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..=WAITING_PER_DECODER {
+            let mut read = Box::pin({
+                let reader = reader.clone();
+                async move { reader.read(undecodable()).await }
+            });
+            assert!(futures::poll!(&mut read).is_pending());
+            waiting.push(read);
+        }
+        let refused = reader.read(undecodable()).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+        drop(waiting);
+        assert_eq!(reader.admitted.available_permits(), 1 + WAITING_PER_DECODER);
+    }
+}

@@ -1,0 +1,137 @@
+//! `RegistryService`: models, versions and aliases are listed, shown, moved and deleted.
+
+use std::pin::Pin;
+
+use futures::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    convert::{
+        model::{alias, expected, from_assignment, from_manifest, from_summary, get_version, name, version},
+        run::{version_page, version_token},
+    },
+    status,
+};
+use crate::{
+    engine::{self, Engine},
+    pb::digitd::v1::{self, registry_service_server::RegistryService},
+    registry::{self, Move},
+};
+
+/// The service; clones share the registry.
+#[derive(Debug, Clone)]
+pub struct Models {
+    engine: Engine,
+}
+
+impl Models {
+    pub fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+}
+
+#[tonic::async_trait]
+impl RegistryService for Models {
+    type ExportVersionStream = Pin<Box<dyn Stream<Item = Result<v1::ExportVersionResponse, Status>> + Send>>;
+
+    async fn list_models(
+        &self,
+        _: Request<v1::ListModelsRequest>,
+    ) -> Result<Response<v1::ListModelsResponse>, Status> {
+        let models = self.engine.registry().models().await.map_err(failed)?;
+        Ok(Response::new(v1::ListModelsResponse { models: models.into_iter().map(from_summary).collect() }))
+    }
+
+    async fn list_versions(
+        &self,
+        request: Request<v1::ListVersionsRequest>,
+    ) -> Result<Response<v1::ListVersionsResponse>, Status> {
+        let request = request.into_inner();
+        let (model, page) = (name("name", &request.name)?, version_page(&request)?);
+        let registry = self.engine.registry();
+        let page = registry.versions(&model, page).await.map_err(failed)?;
+        let aliases = registry.aliases(&model).await.map_err(failed)?;
+        let last = page.items.last().filter(|_| page.more);
+        let next_page_token = version_token(last.map(|manifest| manifest.version));
+        let versions = page.items.iter().map(|manifest| from_manifest(manifest, &aliases)).collect();
+        Ok(Response::new(v1::ListVersionsResponse { versions, next_page_token }))
+    }
+
+    async fn get_version(
+        &self,
+        request: Request<v1::GetVersionRequest>,
+    ) -> Result<Response<v1::GetVersionResponse>, Status> {
+        let reference = get_version(request.into_inner())?;
+        let registry = self.engine.registry();
+        let (model, version) = registry.resolve(&reference).await.map_err(failed)?;
+        let manifest = registry.manifest(&model, version).await.map_err(failed)?;
+        let aliases = registry.aliases(&model).await.map_err(failed)?;
+        Ok(Response::new(v1::GetVersionResponse { version: Some(from_manifest(&manifest, &aliases)) }))
+    }
+
+    async fn set_alias(
+        &self,
+        request: Request<v1::SetAliasRequest>,
+    ) -> Result<Response<v1::SetAliasResponse>, Status> {
+        let request = request.into_inner();
+        let (model, alias) = (name("name", &request.name)?, alias("alias", &request.alias)?);
+        let to = Move {
+            version: version("version", request.version)?,
+            expected: expected(request.expected_version)?,
+            reason: request.reason,
+        };
+        let assignment = self.engine.registry().set_alias(&model, &alias, to).await.map_err(failed)?;
+        Ok(Response::new(v1::SetAliasResponse { assignment: Some(from_assignment(assignment)) }))
+    }
+
+    async fn list_alias_history(
+        &self,
+        request: Request<v1::ListAliasHistoryRequest>,
+    ) -> Result<Response<v1::ListAliasHistoryResponse>, Status> {
+        let request = request.into_inner();
+        let (model, alias) = (name("name", &request.name)?, alias("alias", &request.alias)?);
+        let history = self.engine.registry().alias_history(&model, &alias).await.map_err(failed)?;
+        let assignments = history.into_iter().map(from_assignment).collect();
+        Ok(Response::new(v1::ListAliasHistoryResponse { assignments }))
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<v1::RollbackRequest>,
+    ) -> Result<Response<v1::RollbackResponse>, Status> {
+        let request = request.into_inner();
+        let (model, alias) = (name("name", &request.name)?, alias("alias", &request.alias)?);
+        let registry = self.engine.registry();
+        let assignment = registry.rollback(&model, &alias, &request.reason).await.map_err(failed)?;
+        Ok(Response::new(v1::RollbackResponse { assignment: Some(from_assignment(assignment)) }))
+    }
+
+    async fn delete_version(
+        &self,
+        request: Request<v1::DeleteVersionRequest>,
+    ) -> Result<Response<v1::DeleteVersionResponse>, Status> {
+        let request = request.into_inner();
+        let (model, version) = (name("name", &request.name)?, version("version", request.version)?);
+        self.engine.registry().delete_version(&model, version).await.map_err(failed)?;
+        Ok(Response::new(v1::DeleteVersionResponse {}))
+    }
+
+    async fn export_version(
+        &self,
+        _: Request<v1::ExportVersionRequest>,
+    ) -> Result<Response<Self::ExportVersionStream>, Status> {
+        Err(status::not_built("ExportVersion"))
+    }
+
+    async fn import_version(
+        &self,
+        _: Request<Streaming<v1::ImportVersionRequest>>,
+    ) -> Result<Response<v1::ImportVersionResponse>, Status> {
+        Err(status::not_built("ImportVersion"))
+    }
+}
+
+/// The registry's failures are those of the engine that holds it.
+fn failed(error: registry::Error) -> Status {
+    engine::Error::from(error).into()
+}

@@ -1,0 +1,274 @@
+//! What went wrong → status codes with machine-readable details, as the contract's table has them.
+//! Nothing of an internal error reaches the caller but the id under which the log tells it.
+
+use std::{any::Any, collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::convert::Invalid;
+use crate::{data::catalog::SYNTHETIC, engine::Error};
+
+/// Whose reasons they are.
+const DOMAIN: &str = "digitd";
+
+/// How soon to try again while a server starts or goes down: about as long as either takes.
+const SOON: Duration = Duration::from_secs(1);
+
+/// How soon to try again while a run trains; how long it still trains is not known.
+const AFTER_TRAINING: Duration = Duration::from_secs(30);
+
+impl From<Invalid> for Status {
+    fn from(invalid: Invalid) -> Self {
+        invalid_field(&invalid.field, &invalid.message)
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::InvalidField { field, message } => invalid_field(&field, &message),
+            Error::ModelNotFound(name) => not_found("MODEL_NOT_FOUND", "model", name.as_str(), message),
+            Error::VersionNotFound { model, version } => {
+                not_found("VERSION_NOT_FOUND", "version", &format!("{model}/{version}"), message)
+            }
+            Error::AliasNotFound { model, alias } => {
+                not_found("ALIAS_NOT_FOUND", "alias", &format!("{model}/{alias}"), message)
+            }
+            Error::RunNotFound(run) => not_found("RUN_NOT_FOUND", "run", &run.to_string(), message),
+            Error::DatasetNotFound(name) => not_found("DATASET_NOT_FOUND", "dataset", name.as_str(), message),
+            Error::DatasetUnavailable { .. } => {
+                let facts = [("built_in", SYNTHETIC.to_owned())];
+                status(Code::FailedPrecondition, "DATASET_UNAVAILABLE", message, facts)
+            }
+            Error::QueueFull { queue, retry_after } => {
+                let facts = [("queue", queue.to_owned())];
+                retry(Code::ResourceExhausted, "QUEUE_FULL", message, facts, retry_after)
+            }
+            Error::TrainingBusy { run } => {
+                let facts = [("run_id", run.to_string())];
+                retry(Code::ResourceExhausted, "TRAINING_BUSY", message, facts, AFTER_TRAINING)
+            }
+            Error::Loading => retry(Code::Unavailable, "MODEL_LOADING", message, [], SOON),
+            Error::Draining => draining(),
+            Error::DeadlineExceeded => deadline(),
+            Error::VersionAliased { aliases, .. } => {
+                let aliases: Vec<_> = aliases.iter().map(ToString::to_string).collect();
+                let facts = [("aliases", aliases.join(","))];
+                status(Code::FailedPrecondition, "VERSION_ALIASED", message, facts)
+            }
+            Error::AliasMoved { found, message, .. } => {
+                let found = found.map(|version| ("found_version", version.to_string()));
+                status(Code::FailedPrecondition, "ALIAS_MOVED", message, found)
+            }
+            Error::Corrupt { message } => status(Code::DataLoss, "CHECKPOINT_CORRUPT", message, []),
+            Error::Backend { message } => {
+                tracing::error!(message, "the engine failed");
+                internal()
+            }
+        }
+    }
+}
+
+/// A call that a server which goes down does not take any more.
+pub fn draining() -> Status {
+    let message = "the server is going down: try again in a few seconds";
+    retry(Code::Unavailable, "DRAINING", message, [], SOON)
+}
+
+pub fn deadline() -> Status {
+    status(Code::DeadlineExceeded, "DEADLINE", "the deadline passed before the answer was ready", [])
+}
+
+pub fn message_too_large() -> Status {
+    let message = "the message is above the server's limit: send fewer pictures in one message";
+    status(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message, [])
+}
+
+/// A message that is none of the method's; `what` is what its decoder says.
+pub fn undecodable(what: &str) -> Status {
+    invalid_field("request", &format!("is no message of this method: {what}"))
+}
+
+/// Too many calls with pictures to decode.
+pub fn decoders_busy() -> Status {
+    let facts = [("queue", "decoding".to_owned())];
+    retry(Code::ResourceExhausted, "QUEUE_FULL", "too many pictures wait to be decoded", facts, SOON)
+}
+
+/// An rpc of the contract that is not built yet.
+pub fn not_built(what: &str) -> Status {
+    let message = format!("{what} is not built yet");
+    status(Code::Unimplemented, "NOT_BUILT", message, [])
+}
+
+/// The status of a panic; the log gets what it said.
+pub fn panicked(panic: &(dyn Any + Send)) -> Status {
+    let said = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without words");
+    tracing::error!(said, "a call panicked");
+    internal()
+}
+
+/// The status of a task that did not come back: it panicked, or the runtime is going down.
+pub fn lost(error: tokio::task::JoinError) -> Status {
+    match error.try_into_panic() {
+        Ok(panic) => panicked(&*panic),
+        Err(_) => draining(),
+    }
+}
+
+fn internal() -> Status {
+    let message = "something failed inside: the server's log tells it under the call's x-request-id";
+    status(Code::Internal, "BACKEND_FAILURE", message, [])
+}
+
+fn invalid_field(field: &str, message: &str) -> Status {
+    let mut details = details("INVALID_FIELD", [("field", field.to_owned())]);
+    details.add_bad_request_violation(field, message);
+    Status::with_error_details(Code::InvalidArgument, format!("{field}: {message}"), details)
+}
+
+fn not_found(reason: &str, kind: &str, name: &str, message: String) -> Status {
+    let mut details = details(reason, []);
+    details.set_resource_info(kind, name, "", message.clone());
+    Status::with_error_details(Code::NotFound, message, details)
+}
+
+fn retry<const N: usize>(
+    code: Code,
+    reason: &str,
+    message: impl Into<String>,
+    facts: [(&str, String); N],
+    after: Duration,
+) -> Status {
+    let mut details = details(reason, facts);
+    details.set_retry_info(Some(after));
+    Status::with_error_details(code, message, details)
+}
+
+fn status<'a>(
+    code: Code,
+    reason: &str,
+    message: impl Into<String>,
+    facts: impl IntoIterator<Item = (&'a str, String)>,
+) -> Status {
+    Status::with_error_details(code, message, details(reason, facts))
+}
+
+fn details<'a>(reason: &str, facts: impl IntoIterator<Item = (&'a str, String)>) -> ErrorDetails {
+    let facts: HashMap<String, String> =
+        facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    ErrorDetails::with_error_info(reason, DOMAIN, facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Alias, ModelName, RunId, Version};
+
+    fn check(error: Error, code: Code, reason: &str) -> Status {
+        let status = Status::from(error);
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!((status.code(), info.reason.as_str(), info.domain.as_str()), (code, reason, "digitd"));
+        status
+    }
+
+    fn model() -> ModelName {
+        ModelName::default()
+    }
+
+    #[test]
+    fn a_refused_field_is_named_for_people_and_programs() {
+        let status = Status::from(Invalid::new("optimizer.adam.beta1", "is 1: use a number in [0, 1)"));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.message(), "optimizer.adam.beta1: is 1: use a number in [0, 1)");
+        let violations = status.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(violations[0].field, "optimizer.adam.beta1");
+        let status = check(Error::field("epochs", "is 0"), Code::InvalidArgument, "INVALID_FIELD");
+        assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "epochs");
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found_by_its_kind_and_name() {
+        let run = RunId::new();
+        let alias = Alias::production();
+        for (error, reason, kind, name) in [
+            (Error::ModelNotFound(model()), "MODEL_NOT_FOUND", "model", "digits".to_owned()),
+            (
+                Error::VersionNotFound { model: model(), version: Version::FIRST },
+                "VERSION_NOT_FOUND",
+                "version",
+                "digits/1".to_owned(),
+            ),
+            (
+                Error::AliasNotFound { model: model(), alias },
+                "ALIAS_NOT_FOUND",
+                "alias",
+                "digits/production".to_owned(),
+            ),
+            (Error::RunNotFound(run), "RUN_NOT_FOUND", "run", run.to_string()),
+            (
+                Error::DatasetNotFound("cifar".parse().unwrap()),
+                "DATASET_NOT_FOUND",
+                "dataset",
+                "cifar".to_owned(),
+            ),
+        ] {
+            let info = check(error, Code::NotFound, reason).get_details_resource_info().unwrap();
+            assert_eq!((info.resource_type, info.resource_name), (kind.to_owned(), name));
+        }
+    }
+
+    #[test]
+    fn what_passes_says_when_to_try_again() {
+        let run = RunId::new();
+        let full = Error::QueueFull { queue: "predictions", retry_after: Duration::from_millis(5) };
+        for (error, code, reason) in [
+            (full, Code::ResourceExhausted, "QUEUE_FULL"),
+            (Error::TrainingBusy { run }, Code::ResourceExhausted, "TRAINING_BUSY"),
+            (Error::Loading, Code::Unavailable, "MODEL_LOADING"),
+            (Error::Draining, Code::Unavailable, "DRAINING"),
+        ] {
+            assert!(check(error, code, reason).get_details_retry_info().unwrap().retry_delay.is_some());
+        }
+        let busy = Status::from(Error::TrainingBusy { run }).get_details_error_info().unwrap();
+        assert_eq!(busy.metadata["run_id"], run.to_string());
+    }
+
+    #[test]
+    fn preconditions_and_losses_have_their_own_codes() {
+        let version = Version::FIRST;
+        let aliases = vec![Alias::production(), Alias::latest()];
+        let aliased = Error::VersionAliased { model: model(), version, aliases };
+        let aliased = check(aliased, Code::FailedPrecondition, "VERSION_ALIASED");
+        assert_eq!(aliased.get_details_error_info().unwrap().metadata["aliases"], "production,latest");
+        let message = "how to get it".to_owned();
+        let missing = Error::DatasetUnavailable { name: None, message: message.clone() };
+        assert_eq!(check(missing, Code::FailedPrecondition, "DATASET_UNAVAILABLE").message(), message);
+        let alias = Alias::latest();
+        let moved = Error::AliasMoved { model: model(), alias, found: None, message: message.clone() };
+        check(moved, Code::FailedPrecondition, "ALIAS_MOVED");
+        check(Error::Corrupt { message }, Code::DataLoss, "CHECKPOINT_CORRUPT");
+        check(Error::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE");
+    }
+
+    #[test]
+    fn an_internal_error_tells_the_caller_nothing() {
+        let failed = Error::Backend { message: "secret".to_owned() };
+        let status = check(failed, Code::Internal, "BACKEND_FAILURE");
+        assert!(!status.message().contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panicked_is_an_internal_error() {
+        let lost_task = tokio::spawn(async { panic!("secret") }).await.unwrap_err();
+        let status = lost(lost_task);
+        assert_eq!(status.code(), Code::Internal);
+        assert!(!status.message().contains("secret"));
+    }
+}

@@ -1,0 +1,152 @@
+//! `TrainingService`: runs are started, watched, stopped and listed. A run belongs to the server:
+//! its caller's going away ends the stream and nothing else, unless the caller asked otherwise.
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use tokio::runtime::Handle;
+use tonic::{Request, Response, Status};
+use tracing::Instrument;
+
+use super::{
+    convert::{
+        event::from_event,
+        run::{after_sequence, from_run, run_id, run_page, run_token},
+        train::{OnDisconnect, train_request},
+    },
+    status,
+};
+use crate::{
+    engine::{Engine, Watch},
+    ids::RunId,
+    pb::digitd::v1::{self, training_service_server::TrainingService},
+};
+
+/// The service; clones share the engine.
+#[derive(Debug, Clone)]
+pub struct Training {
+    engine: Engine,
+}
+
+type EventStream = Pin<Box<dyn Stream<Item = Result<v1::TrainEvent, Status>> + Send>>;
+
+impl Training {
+    pub fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+}
+
+#[tonic::async_trait]
+impl TrainingService for Training {
+    type TrainStream = EventStream;
+    type WatchRunStream = EventStream;
+
+    async fn train(&self, request: Request<v1::TrainRequest>) -> Result<Response<EventStream>, Status> {
+        let (config, on_disconnect) = train_request(request.into_inner())?;
+        let engine = self.engine.clone();
+        // In a task of its own: a caller that goes away meanwhile leaves no half-made run. Where
+        // nobody takes the run any more, its guard is dropped with it.
+        let starting = async move {
+            let run = engine.train(config).await?;
+            Ok::<_, Status>((run, Guard::new(engine, run, on_disconnect)))
+        };
+        let (run, guard) = tokio::spawn(starting.in_current_span()).await.map_err(status::lost)??;
+        let watch = self.engine.watch(run, 0).await?;
+        Ok(Response::new(events(run, watch, guard)))
+    }
+
+    async fn watch_run(
+        &self,
+        request: Request<v1::WatchRunRequest>,
+    ) -> Result<Response<EventStream>, Status> {
+        let request = request.into_inner();
+        let run = run_id(&request.run_id)?;
+        let after = after_sequence(request.after_sequence)?;
+        let watch = self.engine.watch(run, after).await?;
+        Ok(Response::new(events(run, watch, None)))
+    }
+
+    async fn cancel_run(
+        &self,
+        request: Request<v1::CancelRunRequest>,
+    ) -> Result<Response<v1::CancelRunResponse>, Status> {
+        let run = self.engine.cancel(run_id(&request.into_inner().run_id)?).await?;
+        Ok(Response::new(v1::CancelRunResponse { run: Some(from_run(&run)) }))
+    }
+
+    async fn get_run(
+        &self,
+        request: Request<v1::GetRunRequest>,
+    ) -> Result<Response<v1::GetRunResponse>, Status> {
+        let run = self.engine.run(run_id(&request.into_inner().run_id)?).await?;
+        Ok(Response::new(v1::GetRunResponse { run: Some(from_run(&run)) }))
+    }
+
+    async fn list_runs(
+        &self,
+        request: Request<v1::ListRunsRequest>,
+    ) -> Result<Response<v1::ListRunsResponse>, Status> {
+        let page = self.engine.runs(run_page(request.get_ref())?).await?;
+        let next_page_token = run_token(page.items.last().filter(|_| page.more));
+        let runs = page.items.iter().map(from_run).collect();
+        Ok(Response::new(v1::ListRunsResponse { runs, next_page_token }))
+    }
+}
+
+/// The events of a run to its last. A caller that does not read leaves the watch where it is; the
+/// log waits for nobody.
+fn events(run: RunId, watch: Watch, guard: Option<Guard>) -> EventStream {
+    let chunks = stream::try_unfold((watch, guard), |(mut watch, mut guard)| async move {
+        match watch.next().await? {
+            Some(records) => Ok::<_, Status>(Some((records, (watch, guard)))),
+            None => {
+                if let Some(guard) = &mut guard {
+                    guard.disarm();
+                }
+                Ok(None)
+            }
+        }
+    });
+    let events = chunks.map_ok(move |records| {
+        stream::iter(records)
+            .map(move |record| Ok(from_event(run, record.sequence, record.time, &record.event)))
+    });
+    events.try_flatten().boxed()
+}
+
+/// Cancels its run when it is dropped before the run's end.
+#[derive(Debug)]
+struct Guard {
+    engine: Engine,
+    run: RunId,
+    runtime: Handle,
+    armed: bool,
+}
+
+impl Guard {
+    fn new(engine: Engine, run: RunId, on_disconnect: OnDisconnect) -> Option<Self> {
+        match on_disconnect {
+            OnDisconnect::GoOn => None,
+            OnDisconnect::Cancel => Some(Self { engine, run, runtime: Handle::current(), armed: true }),
+        }
+    }
+
+    fn disarm(&mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        let (engine, run) = (self.engine.clone(), self.run);
+        self.runtime.spawn(async move {
+            match engine.cancel(run).await {
+                Ok(_) => tracing::info!(%run, "cancelled: its caller went away"),
+                Err(error) => tracing::warn!(%run, %error, "not cancelled though its caller went away"),
+            }
+        });
+    }
+}

@@ -1,0 +1,81 @@
+//! What the program tells about itself: the log. Text for people, JSON for machines, always on
+//! standard error, so that standard output stays the command's own.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "log level {level:?} is not valid ({cause}): use error, warn, info, debug, trace or a list as in info,digitd=debug"
+    )]
+    Level { level: String, cause: String },
+    #[error("a log is running already")]
+    Running,
+}
+
+/// Starts the log of this process. `level` is a level, or a list of them by module.
+///
+/// Errors when the level is none, and when a log was started before.
+pub fn start(format: LogFormat, level: &str) -> Result<(), Error> {
+    let filter = filter(level)?;
+    let registry = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Text => {
+            let colour = console::colors_enabled_stderr();
+            registry.with(fmt::layer().with_writer(io::stderr).with_ansi(colour)).try_init()
+        }
+        LogFormat::Json => {
+            let layer = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
+            registry.with(layer.with_writer(io::stderr)).try_init()
+        }
+    }
+    .map_err(|_| Error::Running)
+}
+
+fn filter(level: &str) -> Result<EnvFilter, Error> {
+    let refused = |cause: String| Error::Level { level: level.to_owned(), cause };
+    // A bare word is a module's name to the parser, so that "inof" would silence everything.
+    let known = ["off", "error", "warn", "info", "debug", "trace"];
+    for part in level.split(',').map(str::trim) {
+        let last = part.rsplit('=').next().unwrap_or(part);
+        if !known.contains(&last.to_ascii_lowercase().as_str()) {
+            return Err(refused(format!("{last:?} is no level")));
+        }
+    }
+    EnvFilter::builder().parse(level).map_err(|error| refused(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_a_word_or_a_list_by_module() {
+        for level in ["info", "WARN", "off", "info,digitd::engine=debug"] {
+            filter(level).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused_and_does_not_silence_the_log() {
+        for level in ["inof", "", "info,digitd=loud"] {
+            let error = filter(level).unwrap_err().to_string();
+            assert!(error.contains("use error, warn, info"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! A training request with every default filled in.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    data::{DatasetSpec, Order, ValidationSize},
+    eval::Loss,
+    ids::{Alias, ModelName},
+    nn::NetworkConfig,
+    optim::{OptimizerConfig, Regularization, Schedule},
+};
+
+/// What to train, and how; it decides a run's result together with the data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainConfig {
+    pub model: ModelName,
+    pub dataset: DatasetSpec,
+    pub network: NetworkConfig,
+    pub epochs: u32,
+    pub batch_size: u32,
+    pub order: Order,
+    /// Of the initial weights, the order of the images and dropout.
+    pub seed: u64,
+    pub optimizer: OptimizerConfig,
+    /// Constant in what was kept before there were schedules.
+    #[serde(default)]
+    pub schedule: Schedule,
+    pub loss: Loss,
+    pub regularization: Regularization,
+    pub validation: ValidationConfig,
+    pub report_every_batches: u32,
+    /// 0: only at the end of the run.
+    pub checkpoint_every_epochs: u32,
+    /// Moved to the published version, beside `latest`.
+    pub set_alias: Option<Alias>,
+}
+
+/// How many training images are held back to validate on, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ValidationConfig {
+    pub size: ValidationSize,
+    pub every_epochs: u32,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            model: ModelName::default(),
+            dataset: DatasetSpec {
+                name: "mnist".parse().expect("mnist is a data set name"),
+                seed: None,
+                max_train_images: None,
+            },
+            network: NetworkConfig::tutorial(),
+            epochs: 5,
+            batch_size: 100,
+            order: Order::Shuffled,
+            seed: 0,
+            optimizer: OptimizerConfig::adam(0.003),
+            schedule: Schedule::one_cycle(),
+            loss: Loss::default(),
+            regularization: Regularization::default(),
+            validation: ValidationConfig { size: ValidationSize::Count(10_000), every_epochs: 1 },
+            report_every_batches: 100,
+            checkpoint_every_epochs: 1,
+            set_alias: None,
+        }
+    }
+}

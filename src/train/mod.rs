@@ -1,0 +1,18 @@
+//! Training: the request as resolved (`config`), what a run reports (`event`), and the loop
+//! (`Trainer::fit`). Knows nothing of where events and checkpoints go.
+
+mod check;
+mod config;
+mod event;
+pub(crate) mod finite;
+mod state;
+mod trainer;
+
+pub use crate::eval::Loss;
+pub use check::Invalid;
+pub use config::{TrainConfig, ValidationConfig};
+pub use event::{
+    BatchReport, CheckpointWritten, EpochReport, Event, FinishReason, Finished, Measured, RunState, Started,
+};
+pub use state::Position;
+pub use trainer::{BestEpoch, Ending, Error, Outcome, RunHooks, Trainer};

@@ -1,0 +1,376 @@
+//! The loop. Losses and accuracies stay on the device and are read at report points alone, so that
+//! a batch waits for nothing.
+
+use std::time::Instant;
+
+use tch::{Device, Kind, Tensor};
+
+use super::{BatchReport, EpochReport, Event, Invalid, Measured, Position, Started, TrainConfig, state};
+use crate::{
+    checkpoint,
+    data::{self, DeviceSet, Splits, epoch_order},
+    eval,
+    nn::{Mode, Network, ParameterSet, Shape, StepSeed},
+    optim::{Optimizer, Progress},
+};
+
+/// Images of a validation batch: large enough to keep the cores busy, small enough for caches.
+const VALIDATION_BATCH: usize = 500;
+
+/// Why a run could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error(transparent)]
+    Data(#[from] data::Error),
+    #[error("cannot keep a checkpoint: {0}")]
+    Checkpoint(String),
+}
+
+/// Where a run's reports go and whether it shall stop; the engine's side of a run.
+pub trait RunHooks {
+    /// `Started` first, then `Batch` and `Epoch` in the order in which they happen.
+    fn report(&mut self, event: Event);
+    /// Keeps a checkpoint: the whole state of the run at that position.
+    fn checkpoint(&mut self, at: Position, bytes: Vec<u8>) -> Result<(), String>;
+    /// Asked after every batch.
+    fn stop_requested(&self) -> bool;
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Completed,
+    /// Stopped where it was asked to; a checkpoint of that point is kept.
+    Cancelled,
+    /// The loss became infinite or not a number, at this batch or since the last one that was looked
+    /// at; no checkpoint was kept since.
+    NonFinite {
+        epoch: u32,
+        batch: u32,
+    },
+}
+
+/// What a run leaves.
+#[derive(Debug)]
+pub struct Outcome {
+    pub ending: Ending,
+    /// None where not one epoch was finished.
+    pub best: Option<BestEpoch>,
+    pub seconds: f64,
+}
+
+/// The best epoch by validation accuracy, of equals the one with the smaller validation loss;
+/// where there is no validation, the last epoch.
+#[derive(Debug, Clone)]
+pub struct BestEpoch {
+    pub epoch: u32,
+    pub train: Measured,
+    pub validation: Option<Measured>,
+    /// The parameters after it, as safetensors.
+    pub weights: Vec<u8>,
+}
+
+/// A run that is ready to begin.
+#[derive(Debug)]
+pub struct Trainer {
+    config: TrainConfig,
+    network: Network,
+    optimizer: Optimizer,
+    gradients: ParameterSet,
+    train: DeviceSet,
+    validation: DeviceSet,
+    step: u32,
+    best: Option<BestEpoch>,
+}
+
+/// What an epoch adds up on the device.
+struct Totals {
+    /// [2]: the sum of losses and the number of right answers, over images.
+    sums: Tensor,
+    images: i64,
+}
+
+/// The clock and the images since the last report.
+struct Pace {
+    since: Instant,
+    images: i64,
+}
+
+impl Trainer {
+    /// Builds the network with its initial weights and brings the data onto the device. The
+    /// validation set may be empty.
+    pub fn new(config: TrainConfig, splits: &Splits, device: Device) -> Result<Self, Error> {
+        let images = Shape::grey(splits.train.height(), splits.train.width());
+        let classes = splits.train.classes();
+        config.check_for(images, classes)?;
+        let mut network = Network::zeros(&config.network, images, classes, Kind::Float, device)
+            .expect("the layers were checked");
+        network.initialize(config.seed);
+        Ok(Self::with_network(config, network, splits))
+    }
+
+    /// The same with a network that has its weights already, in its own kind of numbers.
+    pub fn with_network(config: TrainConfig, network: Network, splits: &Splits) -> Self {
+        let device = network.device();
+        Self {
+            optimizer: Optimizer::new(config.optimizer, &config.regularization, network.parameters()),
+            gradients: network.parameters().zeros_like(),
+            train: DeviceSet::new(&splits.train, device),
+            validation: DeviceSet::new(&splits.validation, device),
+            step: 0,
+            best: None,
+            network,
+            config,
+        }
+    }
+
+    /// What the run is, for its first event.
+    pub fn started(&self) -> Started {
+        Started {
+            config: self.config.clone(),
+            train_images: self.train.len() as u32,
+            validation_images: self.validation.len() as u32,
+            batches_per_epoch: self.batches_per_epoch(),
+            total_parameters: self.network.total_parameters() as u32,
+            device: match self.network.device() {
+                Device::Cuda(index) => format!("cuda:{index}"),
+                _ => "cpu".to_owned(),
+            },
+        }
+    }
+
+    /// The network as it is now.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Trains to the end of the last epoch, or to where it is stopped.
+    pub fn fit(&mut self, run: &mut dyn RunHooks) -> Result<Outcome, Error> {
+        let clock = Instant::now();
+        run.report(Event::Started(Box::new(self.started())));
+        let mut ending = Ending::Completed;
+        for epoch in 1..=self.config.epochs {
+            let began = Instant::now();
+            let train = match self.train_epoch(epoch, run)? {
+                Ok(train) => train,
+                Err(early) => {
+                    ending = early;
+                    break;
+                }
+            };
+            let trained = began.elapsed().as_secs_f64();
+            let validation = self.validate(epoch);
+            self.keep_best(epoch, train, validation);
+            run.report(Event::Epoch(EpochReport {
+                epoch,
+                train_loss: train.loss,
+                train_accuracy: train.accuracy,
+                validation,
+                seconds: began.elapsed().as_secs_f64(),
+                images_per_second: self.train.len() as f64 / trained,
+            }));
+            if self.checkpoint_is_due(epoch) {
+                self.checkpoint(Position { epoch, batch: 0, step: self.step }, run)?;
+            }
+        }
+        Ok(Outcome { ending, best: self.best.take(), seconds: clock.elapsed().as_secs_f64() })
+    }
+
+    /// One pass over the training images: its means, or why the run ends within it.
+    fn train_epoch(&mut self, epoch: u32, run: &mut dyn RunHooks) -> Result<Result<Measured, Ending>, Error> {
+        let order = epoch_order(self.train.len(), self.config.order, self.config.seed, epoch);
+        let order = Tensor::from_slice(&order).to_device(self.network.device());
+        let mut totals = Totals::new(&self.network);
+        let mut pace = Pace { since: Instant::now(), images: 0 };
+        for batch in 1..=self.batches_per_epoch() {
+            let start = i64::from(batch - 1) * i64::from(self.config.batch_size);
+            let images = i64::from(self.config.batch_size).min(order.size()[0] - start);
+            self.step += 1;
+            let (loss, correct) = self.train_batch(epoch, &order.narrow(0, start, images));
+            totals.add(&loss, &correct, images);
+            pace.images += images;
+            if (batch - 1).is_multiple_of(self.config.report_every_batches) {
+                let report = self.report(epoch, batch, &loss, correct.double_value(&[]) / images as f64);
+                let report = BatchReport { images_per_second: pace.restart(), ..report };
+                run.report(Event::Batch(report));
+                if !report.loss.is_finite() {
+                    return Ok(Err(Ending::NonFinite { epoch, batch }));
+                }
+            }
+            if run.stop_requested() {
+                // Weights that give no finite loss are not worth keeping.
+                if !totals.means().loss.is_finite() {
+                    return Ok(Err(Ending::NonFinite { epoch, batch }));
+                }
+                self.checkpoint(Position { epoch: epoch - 1, batch, step: self.step }, run)?;
+                return Ok(Err(Ending::Cancelled));
+            }
+        }
+        let means = totals.means();
+        if means.loss.is_finite() {
+            return Ok(Ok(means));
+        }
+        Ok(Err(Ending::NonFinite { epoch, batch: self.batches_per_epoch() }))
+    }
+
+    /// One step: the batch's mean loss and its number of right answers, both before the step and
+    /// both still on the device.
+    fn train_batch(&mut self, epoch: u32, indices: &Tensor) -> (Tensor, Tensor) {
+        let batch = self.train.gather(indices, self.network.kind());
+        let at = StepSeed { seed: self.config.seed, epoch, step: self.step };
+        let logits = self.network.forward(&batch.images, Mode::Train(at));
+        let loss = self.config.loss.mean(&logits, &batch.labels);
+        let leaves: Vec<&Tensor> = self.network.parameters().iter().map(|(_, view)| view).collect();
+        let gradients = Tensor::run_backward(&[&loss], &leaves, false, false);
+        for (index, gradient) in gradients.iter().enumerate() {
+            self.gradients.assign(index, gradient);
+        }
+        let rate = self.learning_rate();
+        self.optimizer.step(self.network.parameters_mut(), &mut self.gradients, rate);
+        let correct = logits.detach().argmax(-1, false).eq_tensor(&batch.labels).sum(self.network.kind());
+        (loss.detach(), correct)
+    }
+
+    fn report(&self, epoch: u32, batch: u32, loss: &Tensor, accuracy: f64) -> BatchReport {
+        BatchReport {
+            epoch,
+            batch,
+            step: self.step,
+            loss: loss.double_value(&[]),
+            accuracy,
+            learning_rate: self.learning_rate(),
+            images_per_second: 0.0,
+        }
+    }
+
+    /// Of the step that is under way or was the last.
+    fn learning_rate(&self) -> f64 {
+        let steps_per_epoch = self.batches_per_epoch();
+        let total_steps = u64::from(steps_per_epoch) * u64::from(self.config.epochs);
+        let at = Progress { step: self.step.saturating_sub(1), steps_per_epoch, total_steps };
+        self.config.optimizer.learning_rate() * self.config.schedule.factor(at)
+    }
+
+    fn validate(&self, epoch: u32) -> Option<Measured> {
+        let due = epoch.is_multiple_of(self.config.validation.every_epochs) || epoch == self.config.epochs;
+        if !due || self.validation.is_empty() {
+            return None;
+        }
+        let evaluation = eval::evaluate(&self.network, &self.validation, VALIDATION_BATCH, self.config.loss);
+        Some(Measured { loss: evaluation.loss, accuracy: evaluation.accuracy() })
+    }
+
+    fn keep_best(&mut self, epoch: u32, train: Measured, validation: Option<Measured>) {
+        let better = match (self.best.as_ref().and_then(|best| best.validation), validation) {
+            (Some(best), Some(now)) => {
+                now.accuracy > best.accuracy || (now.accuracy == best.accuracy && now.loss < best.loss)
+            }
+            // An epoch that was not validated cannot take the place of one that was.
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        if better {
+            let weights = checkpoint::encode_network(&self.network);
+            self.best = Some(BestEpoch { epoch, train, validation, weights });
+        }
+    }
+
+    fn checkpoint(&self, at: Position, run: &mut dyn RunHooks) -> Result<(), Error> {
+        run.checkpoint(at, state::encode(&self.network, &self.optimizer, at)).map_err(Error::Checkpoint)
+    }
+
+    fn checkpoint_is_due(&self, epoch: u32) -> bool {
+        let every = self.config.checkpoint_every_epochs;
+        epoch == self.config.epochs || (every > 0 && epoch.is_multiple_of(every))
+    }
+
+    fn batches_per_epoch(&self) -> u32 {
+        (self.train.len() as u32).div_ceil(self.config.batch_size)
+    }
+}
+
+impl Totals {
+    fn new(network: &Network) -> Self {
+        Self { sums: Tensor::zeros([2], (Kind::Double, network.device())), images: 0 }
+    }
+
+    fn add(&mut self, mean_loss: &Tensor, correct: &Tensor, images: i64) {
+        self.sums += Tensor::stack(&[mean_loss * images as f64, correct.shallow_clone()], 0);
+        self.images += images;
+    }
+
+    /// Reads the sums from the device.
+    fn means(&self) -> Measured {
+        let mean = |index: i64| self.sums.double_value(&[index]) / self.images as f64;
+        Measured { loss: mean(0), accuracy: mean(1) }
+    }
+}
+
+impl Pace {
+    /// Images per second since the last call.
+    fn restart(&mut self) -> f64 {
+        let rate = self.images as f64 / self.since.elapsed().as_secs_f64();
+        *self = Self { since: Instant::now(), images: 0 };
+        rate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        data::{ImageSet, dataset::Dims},
+        nn::{LayerKind, LinearConfig, NetworkConfig},
+        optim::{OptimizerConfig, Schedule},
+    };
+
+    /// Asks a run to stop after a number of batches and counts its checkpoints.
+    struct StopAfter {
+        batches: std::cell::Cell<u32>,
+        checkpoints: u32,
+    }
+
+    impl RunHooks for StopAfter {
+        fn report(&mut self, _: Event) {}
+
+        fn checkpoint(&mut self, _: Position, _: Vec<u8>) -> Result<(), String> {
+            self.checkpoints += 1;
+            Ok(())
+        }
+
+        fn stop_requested(&self) -> bool {
+            self.batches.set(self.batches.get() - 1);
+            self.batches.get() == 0
+        }
+    }
+
+    /// How a run that is stopped after three batches ends, and how many checkpoints it keeps.
+    fn stopped(learning_rate: f64) -> (Ending, u32) {
+        let linear = LayerKind::Linear(LinearConfig { out_features: 10 });
+        let layers = vec![(None, LayerKind::Flatten), (None, linear)];
+        let config = TrainConfig {
+            network: NetworkConfig::from_layers(layers),
+            batch_size: 1,
+            optimizer: OptimizerConfig::sgd(learning_rate),
+            schedule: Schedule::default(),
+            ..TrainConfig::default()
+        };
+        let images = |number: usize| {
+            ImageSet::new(Dims::MNIST, vec![255; 784 * number], (0..number as u8).collect()).unwrap()
+        };
+        let splits = Splits { train: images(9), validation: images(0), test: images(0) };
+        let network =
+            Network::zeros(&config.network, Shape::grey(28, 28), 10, Kind::Float, Device::Cpu).unwrap();
+        let mut hooks = StopAfter { batches: 3.into(), checkpoints: 0 };
+        let outcome = Trainer::with_network(config, network, &splits).fit(&mut hooks).unwrap();
+        (outcome.ending, hooks.checkpoints)
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_keeps_a_checkpoint_only_where_its_loss_is_a_number() {
+        assert_eq!(stopped(0.001), (Ending::Cancelled, 1));
+        assert_eq!(stopped(1e300), (Ending::NonFinite { epoch: 1, batch: 3 }, 0));
+    }
+}

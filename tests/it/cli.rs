@@ -1,0 +1,172 @@
+//! The program as its users start it: `digitd` in a process of its own, on a store of its own, with
+//! the built-in digits.
+
+mod help;
+pub mod program;
+mod serving;
+
+use program::{SMALL_RUN, Server, digitd, run};
+
+#[test]
+fn a_network_is_trained_measured_shown_and_used() {
+    let server = Server::start();
+    let events = server.call(&[SMALL_RUN, &["--json", "--set-alias", "production"]].concat()).json_lines();
+    assert!(events[0]["started"]["request"]["epochs"] == 1, "{}", events[0]);
+    let finished = &events[events.len() - 1]["finished"];
+    assert_eq!((&finished["state"], &finished["version"]), (&"RUN_STATE_COMPLETED".into(), &1.into()));
+    let sequences: Vec<_> = events.iter().map(|event| event["sequence"].as_u64().unwrap()).collect();
+    assert_eq!(sequences, (1..=events.len() as u64).collect::<Vec<_>>());
+
+    let measured = server.call(&["evaluate", "--split", "validation", "--json"]).json();
+    assert_eq!(measured["total"], 100);
+    let shown = server.call(&["inspect", "--contents", "--layer", "conv1", "--sample-images", "10"]).ok();
+    assert!(shown.contains("Total: 20 350 parameters, 2.36 M multiply-adds"), "{shown}");
+    assert!(shown.contains("kernel ") && shown.contains("zeros over 10 images"), "{shown}");
+    let read = server.call(&["predict", "--dataset", "synthetic", "--index", "0", "--index", "3"]).ok();
+    assert!(read.contains("synthetic 3 (label ") && read.contains("by digits version 1"), "{read}");
+}
+
+#[test]
+fn pictures_come_from_files_and_from_standard_input() {
+    let server = Server::start();
+    server.call(SMALL_RUN).ok();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one.png");
+    let one = image::GrayImage::from_fn(28, 28, |x, y| {
+        image::Luma([if (12..16).contains(&x) && (4..24).contains(&y) { 255 } else { 0 }])
+    });
+    one.save(&path).unwrap();
+    let read = server.call(&["predict", path.to_str().unwrap(), "--json"]).json();
+    assert_eq!(read["predictions"][0]["probabilities"].as_array().unwrap().len(), 10);
+    let piped = server.feed(&["predict", "-"], &one.into_raw()).ok();
+    assert!(piped.starts_with("-: ") && piped.contains("@@"), "{piped}");
+}
+
+#[test]
+fn a_picture_that_cannot_be_read_is_named() {
+    let server = Server::start();
+    server.call(SMALL_RUN).ok();
+    let folder = tempfile::tempdir().unwrap();
+    let (good, bad) = (folder.path().join("one"), folder.path().join("torn.png"));
+    std::fs::write(&good, [9; 784]).unwrap();
+    std::fs::write(&bad, "no picture").unwrap();
+    let said = server.call(&["predict", good.to_str().unwrap(), bad.to_str().unwrap()]).error();
+    assert!(said.contains("torn.png: ") && said.contains("no known format"), "{said}");
+}
+
+#[test]
+fn runs_and_versions_are_listed_and_aliases_moved_and_rolled_back() {
+    let server = Server::start();
+    server.call(SMALL_RUN).ok();
+    let second = server.call(&[SMALL_RUN, &["--json"]].concat()).json_lines();
+    let run = second[0]["runId"].as_str().unwrap();
+    assert_eq!(server.call(&["runs", "watch", run, "--json"]).json_lines(), second);
+    assert!(server.call(&["runs", "list"]).ok().contains(run));
+    assert!(server.call(&["runs", "show", run]).ok().contains("state       completed"));
+
+    server.call(&["models", "set-alias", "production", "1", "--reason", "first"]).ok();
+    server.call(&["models", "set-alias", "production", "2"]).ok();
+    let moved = server.call(&["models", "rollback", "production"]).ok();
+    assert_eq!(moved, "production points to version 1, before that to version 2\n");
+    assert!(server.call(&["models", "history", "production"]).ok().contains("first"));
+    assert!(server.call(&["models", "list"]).ok().contains("latest=2 production=1"));
+    assert!(server.call(&["models", "delete", "1"]).error().contains("VERSION_ALIASED"));
+    assert!(server.call(&["models", "show", "--alias", "production"]).ok().contains("SHA-256"));
+}
+
+#[test]
+fn a_command_can_bring_its_own_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().to_str().unwrap();
+    let inside = ["--in-process", "--store", store];
+    let plain = run(&[SMALL_RUN, &inside].concat()).ok();
+    assert!(plain.contains("epoch 1/1") && plain.contains("completed after"), "{plain}");
+    assert!(run(&[&["runs", "list"], &inside[..]].concat()).ok().contains("completed"));
+}
+
+#[test]
+fn the_demo_shows_every_step_and_ends_when_told_to() {
+    let quick = ["demo", "--exit", "--dataset", "synthetic", "--epochs", "1", "--max-train-images", "300"];
+    let place = ["--store", "memory:", "--grpc-addr", "127.0.0.1:0", "--http-addr", "off", "--threads", "1"];
+    let shown = run(&[&quick[..], &place].concat()).ok();
+    for part in ["completed after", "precision", "20 350 parameters", "kernel ", " is "] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+    assert!(shown.lines().all(|line| line.chars().count() <= 100), "{shown}");
+}
+
+#[test]
+fn a_refused_field_is_named_with_its_reason() {
+    let server = Server::start();
+    let error = server.call(&["train", "--dataset", "synthetic", "--epochs", "0"]).error();
+    assert!(error.starts_with("error: ") && error.contains("epochs"), "{error}");
+    assert!(error.contains("  reason    INVALID_FIELD\n"), "{error}");
+    let error = server.call(&["evaluate", "--model", "nobody"]).error();
+    assert!(error.contains("MODEL_NOT_FOUND"), "{error}");
+    let error = server.call(&["runs", "show", "0192f0c1-7d1e-7cc3-98c4-dc0c0c07398f"]).error();
+    assert!(error.contains("RUN_NOT_FOUND"), "{error}");
+}
+
+#[test]
+fn a_server_that_is_not_there_comes_with_advice() {
+    let error = run(&["runs", "list", "--server", "127.0.0.1:1"]).error();
+    assert!(error.starts_with("error: no server answers at http://127.0.0.1:1"), "{error}");
+    assert!(error.contains("digitd serve") && error.contains("--in-process"), "{error}");
+    let error = run(&["runs", "list", "--server", "not an address"]).error();
+    assert!(error.contains("it looks like http://127.0.0.1:8001"), "{error}");
+}
+
+#[test]
+fn a_misspelt_flag_and_a_misspelt_setting_are_told_what_was_meant() {
+    let mut command = digitd();
+    let usage = program::finish(command.args(["train", "--epoch", "3"]));
+    assert_eq!(usage.code, Some(2));
+    assert!(usage.stderr.contains("'--epochs'"), "{}", usage.stderr);
+    let mut command = digitd();
+    let setting = program::finish(command.arg("serve").env("DIGITD_SERVING_WORKER", "1"));
+    assert!(setting.error().contains("did you mean DIGITD_SERVING_WORKERS?"));
+}
+
+#[test]
+fn a_request_file_with_an_unknown_field_is_refused() {
+    let refused =
+        program::feed(digitd().args(["train", "--in-process", "--request", "-"]), b"{\"epoch\": 1}");
+    let error = refused.error();
+    assert!(
+        error.contains("standard input is not the JSON form of TrainRequest") && error.contains("epoch"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_doctor_tells_what_is_there_and_fails_where_serving_would() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let healthy =
+        run(&["doctor", "--json", "--data-dir", data, "--store", data, "--grpc-addr", "127.0.0.1:0"]);
+    let checks = healthy.json();
+    let state = |name| {
+        checks.as_array().unwrap().iter().find(|check| check["name"] == name).unwrap()["state"].clone()
+    };
+    assert_eq!(
+        (state("libtorch"), state("mnist"), state("store")),
+        ("ok".into(), "optional".into(), "ok".into())
+    );
+    let ill = run(&["doctor", "--store", "/proc/nowhere"]);
+    assert_eq!(ill.code, Some(1));
+    assert!(ill.stdout.contains("missing") && ill.stdout.contains("--store"), "{}", ill.stdout);
+}
+
+#[test]
+fn data_info_names_the_files_that_are_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = run(&["data", "info", "--data-dir", folder.path().to_str().unwrap()]);
+    assert_eq!(found.code, Some(1));
+    assert!(found.stdout.contains("missing  t10k-labels-idx1-ubyte.gz"), "{}", found.stdout);
+}
+
+#[test]
+fn the_version_names_libtorch_too() {
+    let version = run(&["--version"]).ok();
+    assert!(version.starts_with(concat!("digitd ", env!("CARGO_PKG_VERSION"), " (libtorch 2.")), "{version}");
+}

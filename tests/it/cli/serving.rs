@@ -1,0 +1,53 @@
+//! Signals: what Ctrl-C and SIGTERM do to a server and to a run.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Stdio},
+};
+
+use super::program::{Server, send};
+
+/// A run that would take hours, as a child that has reported its first batch, and its id.
+fn long_run(server: &Server) -> (Child, String) {
+    let mut command = server.command(&["train", "--dataset", "synthetic", "--max-train-images", "300"]);
+    command.args(["--validation-count", "10", "--batch-size", "50", "--epochs", "10000", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let batch = lines.by_ref().map(Result::unwrap).find(|line| line.contains("\"batch\"")).unwrap();
+    // The rest is read away, so that the child does not wait for a reader.
+    std::thread::spawn(move || lines.for_each(drop));
+    let event: serde_json::Value = serde_json::from_str(&batch).unwrap();
+    (child, event["runId"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn ctrl_c_cancels_the_run_and_says_so_by_its_exit_code() {
+    let server = Server::start();
+    let (mut child, run) = long_run(&server);
+    send(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let shown = server.call(&["runs", "show", &run]).ok();
+    assert!(shown.contains("state       cancelled"), "{shown}");
+}
+
+#[test]
+fn a_run_goes_on_without_its_caller_and_can_be_cancelled_by_another() {
+    let server = Server::start();
+    let (mut child, run) = long_run(&server);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(server.call(&["runs", "show", &run, "--json"]).json()["state"], "RUN_STATE_RUNNING");
+    server.call(&["runs", "cancel", &run]).ok();
+    let watched = server.call(&["runs", "watch", &run]);
+    assert_eq!(watched.code, Some(130));
+    assert!(watched.stdout.contains("cancelled after"), "{}", watched.stdout);
+    assert!(watched.stderr.contains("its last checkpoint is"), "{}", watched.stderr);
+}
+
+#[test]
+fn sigterm_interrupts_the_run_and_ends_the_server_in_good_order() {
+    let server = Server::start();
+    let (mut child, _) = long_run(&server);
+    assert_eq!(server.end("TERM").code(), Some(0));
+    assert_eq!(child.wait().unwrap().code(), Some(1), "an interrupted run is no success");
+}

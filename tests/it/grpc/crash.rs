@@ -1,0 +1,168 @@
+//! `kill -9` at chosen moments of a run: the program itself is started, killed and started again on
+//! the same store. Moments are events that the caller saw, never times.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use bytes::Bytes;
+use digitd::pb::digitd::v1::{
+    self, prediction_service_client::PredictionServiceClient, registry_service_client::RegistryServiceClient,
+    train_event::Event, training_service_client::TrainingServiceClient,
+};
+use tonic::transport::Channel;
+
+use super::server::{
+    channel, check_sequence, collect, endless, finished, run_id, tiny, unseen_images, until, watch,
+};
+
+/// The program, serving; killed when it is dropped.
+struct Program {
+    child: Child,
+    channel: Channel,
+}
+
+impl Program {
+    fn start(store: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_digitd"))
+            .args(["serve", "--grpc-addr", "127.0.0.1:0", "--http-addr", "off", "--device", "cpu"])
+            .args(["--threads", "1", "--workers", "1", "--fetch", "never", "--store"])
+            .arg(store)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let addr = line.split_whitespace().find_map(|word| word.strip_prefix("grpc="));
+        let addr: SocketAddr = addr.unwrap_or_else(|| panic!("no address in {line:?}")).parse().unwrap();
+        Self { child, channel: channel(addr) }
+    }
+
+    fn training(&self) -> TrainingServiceClient<Channel> {
+        TrainingServiceClient::new(self.channel.clone())
+    }
+
+    /// SIGKILL: the program gets no chance to put anything away.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    async fn run(&self, run_id: &str) -> v1::Run {
+        let request = v1::GetRunRequest { run_id: run_id.to_owned() };
+        self.training().get_run(request).await.unwrap().into_inner().run.unwrap()
+    }
+
+    async fn versions(&self) -> Vec<v1::ModelVersion> {
+        let mut registry = RegistryServiceClient::new(self.channel.clone());
+        registry.list_versions(v1::ListVersionsRequest::default()).await.unwrap().into_inner().versions
+    }
+
+    /// Checks that every version that is listed loads and predicts.
+    async fn check_versions(&self) {
+        let mut prediction = PredictionServiceClient::new(self.channel.clone());
+        for version in self.versions().await {
+            let which = Some(v1::model_ref::Which::Version(version.version));
+            let request = v1::PredictRequest {
+                model: Some(v1::ModelRef { name: String::new(), which }),
+                pixel_batch: Bytes::copy_from_slice(unseen_images(3).pixels()),
+                ..v1::PredictRequest::default()
+            };
+            let answer = prediction.predict(request).await.unwrap().into_inner();
+            assert_eq!((answer.version, answer.predictions.len()), (version.version, 3));
+        }
+    }
+
+    /// Checks that a run's events are whole and begin with those that were seen; returns its end.
+    async fn check_events(&self, seen: &[v1::TrainEvent]) -> v1::RunFinished {
+        let replay = self.training().watch_run(watch(&run_id(seen), 0)).await.unwrap().into_inner();
+        let events = collect(replay).await;
+        check_sequence(&events);
+        assert_eq!(events[..seen.len()], *seen);
+        finished(&events).clone()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Trains until the moment, kills the program, and starts it again; returns what was seen.
+async fn die_at(
+    store: &Path,
+    request: v1::TrainRequest,
+    moment: fn(&Event) -> bool,
+) -> (Program, Vec<v1::TrainEvent>) {
+    let program = Program::start(store);
+    let mut stream = program.training().train(request).await.unwrap().into_inner();
+    let seen = until(&mut stream, moment).await;
+    program.kill();
+    (Program::start(store), seen)
+}
+
+async fn publish_one(store: &Path) {
+    let program = Program::start(store);
+    let stream = program.training().train(tiny()).await.unwrap().into_inner();
+    assert_eq!(finished(&collect(stream).await).version, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_died_is_told_as_interrupted_and_no_version_is_lost() {
+    let store = tempfile::tempdir().unwrap();
+    publish_one(store.path()).await;
+    let moments: [fn(&Event) -> bool; 5] = [
+        |event| matches!(event, Event::Started(_)),
+        |event| matches!(event, Event::Batch(batch) if batch.step == 3),
+        |event| matches!(event, Event::Epoch(epoch) if epoch.epoch == 1),
+        |event| matches!(event, Event::Checkpoint(_)),
+        |event| matches!(event, Event::Batch(batch) if batch.step == 9),
+    ];
+    for moment in moments {
+        let (program, seen) = die_at(store.path(), endless(), moment).await;
+        assert_eq!(program.run(&run_id(&seen)).await.state(), v1::RunState::Interrupted);
+        let end = program.check_events(&seen).await;
+        assert_eq!(end.reason(), v1::FinishReason::Interrupted);
+        program.check_versions().await;
+        assert_eq!(program.versions().await.len(), 1);
+    }
+    let program = Program::start(store.path());
+    let stream = program.training().train(tiny()).await.unwrap().into_inner();
+    assert_eq!(finished(&collect(stream).await).state(), v1::RunState::Completed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_around_publishing_leaves_a_whole_version_or_none() {
+    let store = tempfile::tempdir().unwrap();
+    publish_one(store.path()).await;
+    let moments: [fn(&Event) -> bool; 3] = [
+        |event| matches!(event, Event::Epoch(epoch) if epoch.epoch == 2),
+        |event| matches!(event, Event::Checkpoint(checkpoint) if checkpoint.epoch == Some(2)),
+        |event| matches!(event, Event::Finished(_)),
+    ];
+    for moment in moments {
+        let (program, seen) = die_at(store.path(), tiny(), moment).await;
+        let run = program.run(&run_id(&seen)).await;
+        let end = program.check_events(&seen).await;
+        assert_eq!((end.state(), end.version), (run.state(), run.version));
+        program.check_versions().await;
+        let versions = program.versions().await;
+        match run.state() {
+            v1::RunState::Completed => {
+                let published = versions.iter().find(|version| version.run_id == run.run_id).unwrap();
+                assert_eq!(Some(published.version), run.version);
+            }
+            state => assert_eq!(state, v1::RunState::Interrupted),
+        }
+        if matches!(seen.last().unwrap().event, Some(Event::Finished(_))) {
+            assert_eq!(run.state(), v1::RunState::Completed, "what was told stays true");
+        }
+    }
+}

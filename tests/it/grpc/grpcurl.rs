@@ -1,0 +1,77 @@
+//! The real grpcurl, which knows of the contract only what reflection tells it.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+use super::server::TestServer;
+use crate::support;
+
+/// What `make setup` installed, else one from the path. None skips the test, unless CI asks for
+/// everything.
+pub fn grpcurl() -> Option<PathBuf> {
+    let own = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/bin/grpcurl"));
+    let found = [own, PathBuf::from("grpcurl")]
+        .into_iter()
+        .find(|path| Command::new(path).arg("-version").output().is_ok_and(|output| output.status.success()));
+    if found.is_none() {
+        support::skip("grpcurl is neither in .tools/bin nor in the path: `make setup` installs it");
+    }
+    found
+}
+
+/// Runs grpcurl against the server, and returns what it printed.
+async fn ask(grpcurl: &PathBuf, server: &TestServer, before: &[&str], after: &[&str]) -> Output {
+    let mut command = Command::new(grpcurl);
+    command.arg("-plaintext").args(before).arg(server.addr.to_string()).args(after);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn text(output: Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcurl_streams_a_run() {
+    let Some(grpcurl) = grpcurl() else { return };
+    let server = TestServer::start().await;
+    let request = r#"{"dataset": {"name": "synthetic", "max_train_images": 300}, "epochs": 1,
+        "batch_size": 50, "validation": {"count": 100}, "report_every_batches": 3}"#;
+    let train = ["digitd.v1.TrainingService/Train"];
+    let streamed = text(ask(&grpcurl, &server, &["-d", request], &train).await);
+    let events: Vec<Value> =
+        serde_json::Deserializer::from_str(&streamed).into_iter().collect::<Result<_, _>>().unwrap();
+    assert_eq!(events[0]["started"]["trainImages"], 300);
+    assert_eq!(events[0]["started"]["request"]["batchSize"], 50);
+    let batches = events.iter().filter_map(|event| event["batch"]["batch"].as_i64());
+    assert_eq!(batches.collect::<Vec<_>>(), [1, 4]);
+    let end = &events[events.len() - 1]["finished"];
+    assert_eq!((&end["state"], &end["version"]), (&"RUN_STATE_COMPLETED".into(), &1.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcurl_shows_the_services_and_their_comments() {
+    let Some(grpcurl) = grpcurl() else { return };
+    let server = TestServer::start().await;
+    let services = text(ask(&grpcurl, &server, &[], &["list"]).await);
+    assert!(services.lines().any(|line| line == "digitd.v1.TrainingService"), "{services}");
+    let described = text(ask(&grpcurl, &server, &[], &["describe", "digitd.v1.TrainRequest"]).await);
+    assert!(described.contains("// How often every training image is seen."), "{described}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcurl_shows_which_field_is_wrong() {
+    let Some(grpcurl) = grpcurl() else { return };
+    let server = TestServer::start().await;
+    let train = ["digitd.v1.TrainingService/Train"];
+    let refused = ask(&grpcurl, &server, &["-d", r#"{"epochs": 0}"#], &train).await;
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success());
+    assert!(message.contains("InvalidArgument") && message.contains("epochs: is 0"), "{message}");
+    // The details come in words, since reflection tells what they are made of.
+    assert!(message.contains(r#""reason": "INVALID_FIELD""#), "{message}");
+}

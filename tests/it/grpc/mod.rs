@@ -1,0 +1,15 @@
+//! The server over a real socket, as its callers meet it.
+
+mod analysis;
+mod contract;
+mod crash;
+pub mod grpcurl;
+mod limits;
+mod prediction;
+mod registry;
+mod runs;
+pub mod server;
+mod shutdown;
+mod status;
+mod training;
+mod watching;

@@ -1,0 +1,149 @@
+//! The model registry over the wire.
+
+use digitd::pb::digitd::v1;
+use tonic::Code;
+use tonic_types::StatusExt;
+
+use super::{
+    server::{TestServer, run_id},
+    status::{check, check_field, check_not_found, error},
+};
+
+async fn point(server: &TestServer, alias: &str, version: i32) -> v1::AliasAssignment {
+    let set = v1::SetAliasRequest { alias: alias.to_owned(), version, ..v1::SetAliasRequest::default() };
+    server.registry().set_alias(set).await.unwrap().into_inner().assignment.unwrap()
+}
+
+async fn history(server: &TestServer, alias: &str) -> Vec<(i32, i32, Option<i32>)> {
+    let request = v1::ListAliasHistoryRequest { name: String::new(), alias: alias.to_owned() };
+    let history = server.registry().list_alias_history(request).await.unwrap().into_inner();
+    history.assignments.into_iter().map(|a| (a.number, a.version, a.previous_version)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_run_publishes_the_next_version_and_moves_latest() {
+    let server = TestServer::start().await;
+    let first = server.train().await;
+    server.train().await;
+    let models = server.registry().list_models(v1::ListModelsRequest {}).await.unwrap().into_inner().models;
+    assert_eq!(models.len(), 1);
+    assert_eq!(
+        (models[0].name.as_str(), models[0].newest_version, models[0].version_count),
+        ("digits", 2, 2)
+    );
+    assert_eq!(models[0].aliases, [("latest".to_owned(), 2)].into());
+    assert_eq!(history(&server, "latest").await, [(2, 2, Some(1)), (1, 1, None)]);
+
+    let which = Some(v1::get_version_request::Which::Version(1));
+    let request = v1::GetVersionRequest { name: "digits".to_owned(), which };
+    let version = server.registry().get_version(request).await.unwrap().into_inner().version.unwrap();
+    assert_eq!((version.version, version.run_id), (1, run_id(&first)));
+    assert_eq!((version.layers.len(), version.total_parameters), (8, 20_350));
+    assert_eq!(version.request.unwrap().batch_size, Some(50));
+    assert_eq!((version.weights_sha256.len(), version.dataset_digest.len()), (64, 64));
+    assert!(version.weights_bytes > 4 * 20_350 && version.validation_accuracy.is_some());
+    assert_eq!(version.digitd_version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(version.aliases, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_moves_the_alias_that_it_was_asked_to() {
+    let server = TestServer::start().await;
+    let request = v1::TrainRequest { set_alias: "production".to_owned(), ..super::server::tiny() };
+    super::server::collect(server.training().train(request).await.unwrap().into_inner()).await;
+    let request = v1::GetVersionRequest::default();
+    let version = server.registry().get_version(request).await.unwrap().into_inner().version.unwrap();
+    assert_eq!(version.aliases, ["latest", "production"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_are_listed_newest_first_in_pages() {
+    let server = TestServer::start().await;
+    for _ in 0..3 {
+        server.train().await;
+    }
+    let mut request = v1::ListVersionsRequest { page_size: Some(2), ..v1::ListVersionsRequest::default() };
+    let page = server.registry().list_versions(request.clone()).await.unwrap().into_inner();
+    let numbers = |versions: &[v1::ModelVersion]| versions.iter().map(|v| v.version).collect::<Vec<_>>();
+    assert_eq!(numbers(&page.versions), [3, 2]);
+    request.page_token = page.next_page_token;
+    let page = server.registry().list_versions(request).await.unwrap().into_inner();
+    assert_eq!((numbers(&page.versions), page.next_page_token.as_str()), (vec![1], ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_moves_only_from_where_it_was_expected() {
+    let server = TestServer::start().await;
+    server.train().await;
+    server.train().await;
+    let mut registry = server.registry();
+    let mut set = v1::SetAliasRequest {
+        alias: "production".to_owned(),
+        version: 1,
+        expected_version: Some(0),
+        reason: "first".to_owned(),
+        ..v1::SetAliasRequest::default()
+    };
+    let first = registry.set_alias(set.clone()).await.unwrap().into_inner().assignment.unwrap();
+    assert_eq!((first.number, first.version, first.reason.as_str()), (1, 1, "first"));
+    set.version = 2;
+    let moved = error(registry.set_alias(set.clone()).await);
+    check(&moved, Code::FailedPrecondition, "ALIAS_MOVED");
+    assert_eq!(moved.get_details_error_info().unwrap().metadata["found_version"], "1");
+    set.expected_version = Some(1);
+    registry.set_alias(set).await.unwrap();
+
+    let back = v1::RollbackRequest { alias: "production".to_owned(), ..v1::RollbackRequest::default() };
+    let back = registry.rollback(back).await.unwrap().into_inner().assignment.unwrap();
+    assert_eq!((back.number, back.version, back.previous_version), (3, 1, Some(2)));
+    let versions = history(&server, "production").await;
+    assert_eq!(versions, [(3, 1, Some(2)), (2, 2, Some(1)), (1, 1, None)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_with_an_alias_is_not_deleted_and_a_number_is_not_used_again() {
+    let server = TestServer::start().await;
+    server.train().await;
+    server.train().await;
+    let delete = |version| v1::DeleteVersionRequest { name: String::new(), version };
+    let mut registry = server.registry();
+    let aliased = error(registry.delete_version(delete(2)).await);
+    check(&aliased, Code::FailedPrecondition, "VERSION_ALIASED");
+    assert_eq!(aliased.get_details_error_info().unwrap().metadata["aliases"], "latest");
+    registry.delete_version(delete(1)).await.unwrap();
+    let gone = error(registry.delete_version(delete(1)).await);
+    check_not_found(&gone, "VERSION_NOT_FOUND", "digits/1");
+    point(&server, "latest", 2).await;
+    let events = server.train().await;
+    assert_eq!(super::server::finished(&events).version, Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aliases_and_versions_that_cannot_be_are_refused() {
+    let server = TestServer::start().await;
+    server.train().await;
+    let mut registry = server.registry();
+    let set = |alias: &str, version| v1::SetAliasRequest {
+        alias: alias.to_owned(),
+        version,
+        ..v1::SetAliasRequest::default()
+    };
+    check_field(&error(registry.set_alias(set("", 1)).await), "alias");
+    check_field(&error(registry.set_alias(set("7", 1)).await), "alias");
+    check_field(&error(registry.set_alias(set("production", 0)).await), "version");
+    let missing = error(registry.set_alias(set("production", 9)).await);
+    check_not_found(&missing, "VERSION_NOT_FOUND", "digits/9");
+    let request = v1::ListVersionsRequest { name: "nobody".to_owned(), ..Default::default() };
+    check_not_found(&error(registry.list_versions(request).await), "MODEL_NOT_FOUND", "nobody");
+    let request = v1::ListAliasHistoryRequest { name: String::new(), alias: "beta".to_owned() };
+    check_not_found(&error(registry.list_alias_history(request).await), "ALIAS_NOT_FOUND", "digits/beta");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_built_yet_says_so() {
+    let server = TestServer::start().await;
+    let export = server.registry().export_version(v1::ExportVersionRequest::default()).await;
+    check(&error(export), Code::Unimplemented, "NOT_BUILT");
+    let import = server.registry().import_version(futures::stream::empty()).await;
+    check(&error(import), Code::Unimplemented, "NOT_BUILT");
+}

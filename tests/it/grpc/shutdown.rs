@@ -1,0 +1,62 @@
+//! The end of a server: what its callers hear, and what is kept.
+
+use digitd::pb::digitd::v1::{self, train_event::Event};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use super::server::{TestServer, check_sequence, collect, endless, finished, run_id, until, watch};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_interrupted_with_a_checkpoint_and_told_so_after_the_restart() {
+    let server = TestServer::start().await;
+    let mut stream = server.training().train(endless()).await.unwrap().into_inner();
+    let mut events = until(&mut stream, |event| matches!(event, Event::Batch(_))).await;
+    let (store, rest) = tokio::join!(server.stop(), collect(stream));
+    events.extend(rest);
+    check_sequence(&events);
+    let end = finished(&events);
+    let ending = (end.state(), end.reason());
+    assert_eq!(ending, (v1::RunState::Interrupted, v1::FinishReason::Interrupted));
+    assert!(events.iter().any(|event| matches!(event.event, Some(Event::Checkpoint(_)))));
+
+    let server = TestServer::on(store).await;
+    let replay = server.training().watch_run(watch(&run_id(&events), 0)).await.unwrap().into_inner();
+    assert_eq!(collect(replay).await, events);
+    let request = v1::GetRunRequest { run_id: run_id(&events) };
+    let run = server.training().get_run(request).await.unwrap().into_inner().run.unwrap();
+    assert_eq!(run.state(), v1::RunState::Interrupted);
+    server.train().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watchers_of_health_hear_of_the_end_and_do_not_hold_it_up() {
+    let server = TestServer::start().await;
+    let mut health = HealthClient::new(server.channel());
+    let request = HealthCheckRequest { service: "digitd.v1.PredictionService".to_owned() };
+    let mut watched = health.watch(request).await.unwrap().into_inner();
+    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let served = server.begin_to_stop();
+    // The end may come before the news of it: then the stream ends with the server.
+    if let Ok(Some(answer)) = watched.message().await {
+        assert_eq!(answer.status(), ServingStatus::NotServing);
+    }
+    served.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_questions_ends_when_the_server_goes_down() {
+    let server = TestServer::start().await;
+    server.train().await;
+    let (questions, asked) = tokio::sync::mpsc::channel(4);
+    let asked = tokio_stream::wrappers::ReceiverStream::new(asked);
+    let question = v1::PredictStreamRequest { request_id: "1".to_owned(), request: None };
+    questions.send(question).await.unwrap();
+    let mut answers = server.prediction().predict_stream(asked).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap().unwrap().request_id, "1");
+    let served = server.begin_to_stop();
+    let end = answers.message().await.unwrap_err();
+    super::status::check(&end, tonic::Code::Unavailable, "DRAINING");
+    served.await.unwrap().unwrap();
+    drop(questions);
+}

@@ -1,0 +1,51 @@
+//! What a user is promised about results: whole runs over gRPC on real MNIST, judged on test images
+//! that no run looks at. Skipped where MNIST is missing.
+
+use digitd::pb::digitd::v1::{
+    Adam, Dataset, EvaluateRequest, Optimizer, Split, TrainRequest, optimizer::Rule,
+};
+
+use crate::{
+    grpc::server::{TestServer, collect, finished},
+    support,
+};
+
+/// Trains at a server of its own and measures the published version on MNIST's test images.
+async fn accuracy_on_test_images(request: TrainRequest) -> Option<f64> {
+    let server = TestServer::with_data(vec![support::mnist_dir()?]).await;
+    let events = collect(server.training().train(request).await.unwrap().into_inner()).await;
+    let version = finished(&events).version;
+    assert_eq!(version, Some(1), "{:?}", finished(&events));
+    let dataset = Some(Dataset { name: "mnist".to_owned(), ..Dataset::default() });
+    let request = EvaluateRequest { dataset, split: Split::Test.into(), ..EvaluateRequest::default() };
+    let answer = server.analysis().evaluate(request).await.unwrap().into_inner();
+    assert_eq!(answer.total, 10_000);
+    Some(answer.accuracy())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_nothing_set_trains_to_98_8_percent() {
+    let Some(accuracy) = accuracy_on_test_images(TrainRequest::default()).await else { return };
+    assert!(accuracy >= 0.988, "{accuracy}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tutorials_own_run_ends_where_paddles_does() {
+    let rule = Rule::Adam(Adam { learning_rate: Some(0.01), ..Adam::default() });
+    let request = TrainRequest {
+        epochs: Some(5),
+        batch_size: Some(100),
+        optimizer: Some(Optimizer { rule: Some(rule) }),
+        ..TrainRequest::default()
+    };
+    let Some(accuracy) = accuracy_on_test_images(request).await else { return };
+    assert!((0.979..=0.992).contains(&accuracy), "{accuracy}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_saw_only_built_in_digits_reads_real_ones() {
+    let dataset = Some(Dataset { name: "synthetic".to_owned(), ..Dataset::default() });
+    let request = TrainRequest { dataset, epochs: Some(2), ..TrainRequest::default() };
+    let Some(accuracy) = accuracy_on_test_images(request).await else { return };
+    assert!(accuracy >= 0.85, "{accuracy}");
+}

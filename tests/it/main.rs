@@ -1,0 +1,13 @@
+//! Everything that needs two rooms or more: one binary, so that libtorch is linked once.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod cli;
+mod client;
+mod data;
+mod grpc;
+mod learning;
+mod parity;
+mod readme;
+mod support;
+mod tidy;

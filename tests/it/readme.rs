@@ -1,0 +1,92 @@
+//! README's commands, run as a reader would paste them: against a real server, with the data of a
+//! request made small.
+
+use std::{os::unix::fs::symlink, path::Path, process::Command};
+
+use digitd::data::{
+    image,
+    synthetic::{self, Source},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    cli::program::{Server, finish},
+    grpc::grpcurl::grpcurl,
+};
+
+const README: &str = include_str!("../../README.md");
+const MAKEFILE: &str = include_str!("../../Makefile");
+
+#[test]
+fn every_command_of_the_readme_works() {
+    let grpcurl = grpcurl();
+    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    symlink(env!("CARGO_BIN_EXE_digitd"), folder.path().join("digitd")).unwrap();
+    if let Some(path) = grpcurl.iter().filter_map(|path| std::fs::canonicalize(path).ok()).next() {
+        symlink(path, folder.path().join("grpcurl")).unwrap();
+    }
+    draw_seven(&folder.path().join("seven.png"));
+    let mut ran = 0;
+    for command in commands(README) {
+        if let Some(target) = command.strip_prefix("make ") {
+            let target = target.split(' ').next().unwrap();
+            assert!(MAKEFILE.contains(&format!("\n{target}:")), "make {target}");
+        } else if !command.contains("digitd serve") && (grpcurl.is_some() || !command.contains("grpcurl")) {
+            let said = finish(&mut shell(&small(&command), &server, folder.path()));
+            assert_eq!(said.code, Some(0), "{command}\n{}\n{}", said.stdout, said.stderr);
+            ran += 1;
+        }
+    }
+    assert!(ran >= 7, "{ran} commands");
+}
+
+/// The lines of all shell blocks, continued lines joined and comments left out.
+fn commands(text: &str) -> Vec<String> {
+    let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let mut commands = Vec::<String>::new();
+    let mut open = false;
+    for line in blocks.flat_map(str::lines) {
+        let line = line.split(" #").next().unwrap().trim();
+        match commands.last_mut().filter(|_| open) {
+            Some(command) => *command = format!("{} {line}", command.trim_end_matches('\\')),
+            None => commands.push(line.to_owned()),
+        }
+        let command = commands.last().unwrap();
+        open = command.ends_with('\\') || command.matches('\'').count() % 2 == 1;
+    }
+    commands
+}
+
+/// A training command with little data.
+fn small(command: &str) -> String {
+    if command.contains("TrainingService/Train") {
+        let (before, rest) = command.split_once("-d '").unwrap();
+        let (request, after) = rest.split_once('\'').unwrap();
+        let mut request: Value = serde_json::from_str(request).unwrap();
+        request["dataset"] = json!({"name": "synthetic", "max_train_images": 300});
+        request["validation"] = json!({"count": 100});
+        return format!("{before}-d '{request}'{after}");
+    }
+    match command.strip_prefix("digitd train") {
+        Some(flags) => {
+            format!("digitd train --dataset synthetic --max-train-images 300 --validation-count 100{flags}")
+        }
+        None => command.to_owned(),
+    }
+}
+
+/// The command as a shell runs it, with the programs of this build and the server of this test.
+fn shell(command: &str, server: &Server, folder: &Path) -> Command {
+    let addr = server.url.trim_start_matches("http://");
+    let mut shell = server.wrap("bash");
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    shell.args(["-c", &command.replace("localhost:8001", addr)]).current_dir(folder).env("PATH", path);
+    shell
+}
+
+fn draw_seven(path: &Path) {
+    let digits = synthetic::draw(0, Source::Test, 0..100);
+    let seven = (0..100).find(|&index| digits.label(index) == 7).unwrap();
+    std::fs::write(path, image::to_png(digits.image(seven), 28, 28)).unwrap();
+}

@@ -1,0 +1,49 @@
+//! What tests lean on: where the reference data lies.
+
+use std::{io::Write as _, path::PathBuf};
+
+use digitd::data::mnist::{self, Finding};
+
+/// Real MNIST: `DIGITD_DATA_DIR`, else the project's neighbour. None skips the test, unless CI asks
+/// for everything.
+pub fn mnist_dir() -> Option<PathBuf> {
+    let own = std::env::var_os("DIGITD_DATA_DIR").map(PathBuf::from);
+    let has_it = |folder: &PathBuf| {
+        let folders = [folder.clone()];
+        mnist::survey(&folders).iter().all(|(_, finding)| matches!(finding, Finding::Good(_)))
+    };
+    let found = [own, Some(neighbour("data/mnist"))].into_iter().flatten().find(has_it);
+    if found.is_none() {
+        skip("MNIST is neither in DIGITD_DATA_DIR nor beside the project");
+    }
+    found
+}
+
+/// Paddle's reference numbers.
+pub fn golden_dir() -> Option<PathBuf> {
+    let folder = neighbour("golden");
+    if folder.join("manifest.json").exists() {
+        return Some(folder);
+    }
+    skip(&format!("Paddle's reference numbers are not in {}", folder.display()));
+    None
+}
+
+/// Keeps libtorch to this thread: its thread pool is the process's, and tests that train side by
+/// side would wait for each other in it.
+pub fn one_torch_thread() {
+    // The first call makes libtorch set the thread up, and would undo a setting made before it.
+    tch::get_num_threads();
+    tch::set_num_threads(1);
+}
+
+/// Tells that a test was skipped; with CI=true, what is missing fails it.
+pub fn skip(message: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
+    // Written past the test harness, which swallows what a passing test prints.
+    writeln!(std::io::stderr(), "skipped: {message}").expect("standard error takes a line");
+}
+
+fn neighbour(folder: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")).join(folder)
+}
