@@ -6,6 +6,8 @@ mod config;
 mod event;
 pub(crate) mod finite;
 mod state;
+mod step;
+mod totals;
 mod trainer;
 
 pub use crate::eval::Loss;
@@ -16,3 +18,6 @@ pub use event::{
 };
 pub use state::Position;
 pub use trainer::{BestEpoch, Ending, Error, Outcome, RunHooks, Trainer};
+
+#[cfg(test)]
+mod tests;

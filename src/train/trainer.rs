@@ -5,13 +5,16 @@ use std::time::Instant;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{BatchReport, EpochReport, Event, Invalid, Measured, Position, Started, TrainConfig, state};
+use super::{
+    BatchReport, EpochReport, Event, Invalid, Measured, Position, Started, TrainConfig, state,
+    totals::{Pace, Totals},
+};
 use crate::{
     checkpoint,
     data::{self, DeviceSet, Splits, epoch_order},
     eval,
-    nn::{Mode, Network, ParameterSet, Shape, StepSeed},
-    optim::{Optimizer, Progress},
+    nn::{Network, ParameterSet, Shape},
+    optim::Optimizer,
 };
 
 /// Images of a validation batch: large enough to keep the cores busy, small enough for caches.
@@ -75,27 +78,14 @@ pub struct BestEpoch {
 /// A run that is ready to begin.
 #[derive(Debug)]
 pub struct Trainer {
-    config: TrainConfig,
-    network: Network,
-    optimizer: Optimizer,
-    gradients: ParameterSet,
-    train: DeviceSet,
+    pub(super) config: TrainConfig,
+    pub(super) network: Network,
+    pub(super) optimizer: Optimizer,
+    pub(super) gradients: ParameterSet,
+    pub(super) train: DeviceSet,
     validation: DeviceSet,
-    step: u32,
+    pub(super) step: u32,
     best: Option<BestEpoch>,
-}
-
-/// What an epoch adds up on the device.
-struct Totals {
-    /// [2]: the sum of losses and the number of right answers, over images.
-    sums: Tensor,
-    images: i64,
-}
-
-/// The clock and the images since the last report.
-struct Pace {
-    since: Instant,
-    images: i64,
 }
 
 impl Trainer {
@@ -183,14 +173,14 @@ impl Trainer {
         let order = epoch_order(self.train.len(), self.config.order, self.config.seed, epoch);
         let order = Tensor::from_slice(&order).to_device(self.network.device());
         let mut totals = Totals::new(&self.network);
-        let mut pace = Pace { since: Instant::now(), images: 0 };
+        let mut pace = Pace::start();
         for batch in 1..=self.batches_per_epoch() {
             let start = i64::from(batch - 1) * i64::from(self.config.batch_size);
             let images = i64::from(self.config.batch_size).min(order.size()[0] - start);
             self.step += 1;
             let (loss, correct) = self.train_batch(epoch, &order.narrow(0, start, images));
             totals.add(&loss, &correct, images);
-            pace.images += images;
+            pace.add(images);
             if (batch - 1).is_multiple_of(self.config.report_every_batches) {
                 let report = self.report(epoch, batch, &loss, correct.double_value(&[]) / images as f64);
                 let report = BatchReport { images_per_second: pace.restart(), ..report };
@@ -215,24 +205,6 @@ impl Trainer {
         Ok(Err(Ending::NonFinite { epoch, batch: self.batches_per_epoch() }))
     }
 
-    /// One step: the batch's mean loss and its number of right answers, both before the step and
-    /// both still on the device.
-    fn train_batch(&mut self, epoch: u32, indices: &Tensor) -> (Tensor, Tensor) {
-        let batch = self.train.gather(indices, self.network.kind());
-        let at = StepSeed { seed: self.config.seed, epoch, step: self.step };
-        let logits = self.network.forward(&batch.images, Mode::Train(at));
-        let loss = self.config.loss.mean(&logits, &batch.labels);
-        let leaves: Vec<&Tensor> = self.network.parameters().iter().map(|(_, view)| view).collect();
-        let gradients = Tensor::run_backward(&[&loss], &leaves, false, false);
-        for (index, gradient) in gradients.iter().enumerate() {
-            self.gradients.assign(index, gradient);
-        }
-        let rate = self.learning_rate();
-        self.optimizer.step(self.network.parameters_mut(), &mut self.gradients, rate);
-        let correct = logits.detach().argmax(-1, false).eq_tensor(&batch.labels).sum(self.network.kind());
-        (loss.detach(), correct)
-    }
-
     fn report(&self, epoch: u32, batch: u32, loss: &Tensor, accuracy: f64) -> BatchReport {
         BatchReport {
             epoch,
@@ -243,14 +215,6 @@ impl Trainer {
             learning_rate: self.learning_rate(),
             images_per_second: 0.0,
         }
-    }
-
-    /// Of the step that is under way or was the last.
-    fn learning_rate(&self) -> f64 {
-        let steps_per_epoch = self.batches_per_epoch();
-        let total_steps = u64::from(steps_per_epoch) * u64::from(self.config.epochs);
-        let at = Progress { step: self.step.saturating_sub(1), steps_per_epoch, total_steps };
-        self.config.optimizer.learning_rate() * self.config.schedule.factor(at)
     }
 
     fn validate(&self, epoch: u32) -> Option<Measured> {
@@ -286,91 +250,7 @@ impl Trainer {
         epoch == self.config.epochs || (every > 0 && epoch.is_multiple_of(every))
     }
 
-    fn batches_per_epoch(&self) -> u32 {
+    pub(super) fn batches_per_epoch(&self) -> u32 {
         (self.train.len() as u32).div_ceil(self.config.batch_size)
-    }
-}
-
-impl Totals {
-    fn new(network: &Network) -> Self {
-        Self { sums: Tensor::zeros([2], (Kind::Double, network.device())), images: 0 }
-    }
-
-    fn add(&mut self, mean_loss: &Tensor, correct: &Tensor, images: i64) {
-        self.sums += Tensor::stack(&[mean_loss * images as f64, correct.shallow_clone()], 0);
-        self.images += images;
-    }
-
-    /// Reads the sums from the device.
-    fn means(&self) -> Measured {
-        let mean = |index: i64| self.sums.double_value(&[index]) / self.images as f64;
-        Measured { loss: mean(0), accuracy: mean(1) }
-    }
-}
-
-impl Pace {
-    /// Images per second since the last call.
-    fn restart(&mut self) -> f64 {
-        let rate = self.images as f64 / self.since.elapsed().as_secs_f64();
-        *self = Self { since: Instant::now(), images: 0 };
-        rate
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        data::{ImageSet, dataset::Dims},
-        nn::{LayerKind, LinearConfig, NetworkConfig},
-        optim::{OptimizerConfig, Schedule},
-    };
-
-    /// Asks a run to stop after a number of batches and counts its checkpoints.
-    struct StopAfter {
-        batches: std::cell::Cell<u32>,
-        checkpoints: u32,
-    }
-
-    impl RunHooks for StopAfter {
-        fn report(&mut self, _: Event) {}
-
-        fn checkpoint(&mut self, _: Position, _: Vec<u8>) -> Result<(), String> {
-            self.checkpoints += 1;
-            Ok(())
-        }
-
-        fn stop_requested(&self) -> bool {
-            self.batches.set(self.batches.get() - 1);
-            self.batches.get() == 0
-        }
-    }
-
-    /// How a run that is stopped after three batches ends, and how many checkpoints it keeps.
-    fn stopped(learning_rate: f64) -> (Ending, u32) {
-        let linear = LayerKind::Linear(LinearConfig { out_features: 10 });
-        let layers = vec![(None, LayerKind::Flatten), (None, linear)];
-        let config = TrainConfig {
-            network: NetworkConfig::from_layers(layers),
-            batch_size: 1,
-            optimizer: OptimizerConfig::sgd(learning_rate),
-            schedule: Schedule::default(),
-            ..TrainConfig::default()
-        };
-        let images = |number: usize| {
-            ImageSet::new(Dims::MNIST, vec![255; 784 * number], (0..number as u8).collect()).unwrap()
-        };
-        let splits = Splits { train: images(9), validation: images(0), test: images(0) };
-        let network =
-            Network::zeros(&config.network, Shape::grey(28, 28), 10, Kind::Float, Device::Cpu).unwrap();
-        let mut hooks = StopAfter { batches: 3.into(), checkpoints: 0 };
-        let outcome = Trainer::with_network(config, network, &splits).fit(&mut hooks).unwrap();
-        (outcome.ending, hooks.checkpoints)
-    }
-
-    #[test]
-    fn a_run_that_is_stopped_keeps_a_checkpoint_only_where_its_loss_is_a_number() {
-        assert_eq!(stopped(0.001), (Ending::Cancelled, 1));
-        assert_eq!(stopped(1e300), (Ending::NonFinite { epoch: 1, batch: 3 }, 0));
     }
 }
