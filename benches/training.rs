@@ -38,7 +38,8 @@ fn epoch(splits: &Splits, batch_size: u32) -> f64 {
         validation: ValidationConfig { size: ValidationSize::Count(0), every_epochs: 1 },
         ..TrainConfig::default()
     };
-    let mut trainer = Trainer::new(config, splits, Device::Cpu).expect("the default request makes sense");
+    let mut trainer =
+        Trainer::new(config, None, splits, Device::Cpu).expect("the default request makes sense");
     let began = Instant::now();
     trainer.fit(&mut Sink).expect("a sink keeps everything");
     began.elapsed().as_secs_f64()

@@ -118,6 +118,19 @@ impl DatasetName {
     }
 }
 
+/// One version of one model, exactly.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct VersionRef {
+    pub model: ModelName,
+    pub version: Version,
+}
+
+impl fmt::Display for VersionRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {} of {:?}", self.version, self.model.as_str())
+    }
+}
+
 /// The number of a published version, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "i64", into = "i64")]

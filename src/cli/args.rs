@@ -93,6 +93,20 @@ impl ModelArgs {
     }
 }
 
+/// A version as one word: `3`, `latest`, `digits/3` or `digits/latest`. Whether the names are of
+/// their forms is the server's to say.
+pub fn reference(text: &str) -> Result<ModelRef, String> {
+    let (name, which) = text.rsplit_once('/').unwrap_or(("", text));
+    if which.is_empty() {
+        return Err("names no version: write 3, latest, digits/3 or digits/latest".to_owned());
+    }
+    let which = match which.parse() {
+        Ok(version) => Which::Version(version),
+        Err(_) => Which::Alias(which.to_owned()),
+    };
+    Ok(ModelRef { name: name.to_owned(), which: Some(which) })
+}
+
 impl DatasetArgs {
     /// The data set that a request carries.
     pub fn dataset(&self) -> Option<Dataset> {
@@ -203,7 +217,12 @@ mod tests {
     fn a_version_stands_for_itself_and_an_alias_for_what_it_points_to() {
         let args = ModelArgs { version: Some(3), ..Default::default() };
         assert_eq!(args.reference().which, Some(Which::Version(3)));
+        assert_eq!(reference("3"), Ok(args.reference()));
+        let args = ModelArgs { model: Some("m".to_owned()), ..args };
+        assert_eq!(reference("m/3"), Ok(args.reference()));
         let args = ModelArgs { alias: Some("latest".to_owned()), ..Default::default() };
         assert_eq!(args.reference().which, Some(Which::Alias("latest".to_owned())));
+        assert_eq!(reference("latest"), Ok(args.reference()));
+        assert!(reference("digits/").is_err() && reference("").is_err());
     }
 }

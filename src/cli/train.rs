@@ -9,8 +9,8 @@ use super::{
     watch::{Interrupt, follow},
 };
 use crate::pb::digitd::v1::{
-    Adagrad, Adam, Loss, Momentum, Network, Optimizer, Sgd, TrainRequest, Validation, optimizer::Rule,
-    validation::Size,
+    Adagrad, Adam, Loss, ModelRef, Momentum, Network, Optimizer, Sgd, TrainRequest, Validation,
+    optimizer::Rule, validation::Size,
 };
 
 /// Train a network and publish it as a new version
@@ -57,6 +57,11 @@ pub struct Args {
     /// The network: tutorial (layers of your own come by --request) [default: tutorial]
     #[arg(long, value_name = "NAME", help_heading = "Training")]
     preset: Option<String>,
+
+    /// Start from the weights of a version, and take its network where --preset names none: 3,
+    /// latest, digits/3 or digits/latest [default: weights drawn from the seed]
+    #[arg(long, value_name = "VERSION", help_heading = "Training", value_parser = args::reference)]
+    initial: Option<ModelRef>,
 
     /// How often every training image is seen [default: 5]
     #[arg(long, value_name = "N", help_heading = "Training")]
@@ -170,6 +175,7 @@ impl Args {
         if let Some(preset) = &self.preset {
             request.network = Some(Network { preset: preset.clone(), layers: Vec::new() });
         }
+        set(&mut request.initial, self.initial.clone());
         set(&mut request.epochs, self.epochs);
         set(&mut request.batch_size, self.batch_size);
         set(&mut request.seed, self.seed);
@@ -263,9 +269,9 @@ mod tests {
     #[test]
     fn every_flag_reaches_its_field() {
         let line = "--model m --dataset synthetic --dataset-seed 1 --max-train-images 2 --validation-count 0 \
-                    --preset tutorial --epochs 3 --batch-size 4 --optimizer momentum --learning-rate 0.5 \
+                    --preset tutorial --initial m/7 --epochs 3 --batch-size 4 --optimizer momentum --learning-rate 0.5 \
                     --loss mean-squared-error --l1 0.1 --l2 0.2 --seed 5 --report-every 6 --set-alias production";
-        let expected = r#"{"model":"m","dataset":{"name":"synthetic","seed":1,"maxTrainImages":2},"network":{"preset":"tutorial"},"epochs":3,"batchSize":4,"seed":5,"optimizer":{"momentum":{"learningRate":0.5}},"loss":"LOSS_MEAN_SQUARED_ERROR","regularization":{"l1":0.1,"l2":0.2},"validation":{"count":0},"reportEveryBatches":6,"setAlias":"production"}"#;
+        let expected = r#"{"model":"m","dataset":{"name":"synthetic","seed":1,"maxTrainImages":2},"network":{"preset":"tutorial"},"epochs":3,"batchSize":4,"seed":5,"initial":{"name":"m","version":7},"optimizer":{"momentum":{"learningRate":0.5}},"loss":"LOSS_MEAN_SQUARED_ERROR","regularization":{"l1":0.1,"l2":0.2},"validation":{"count":0},"reportEveryBatches":6,"setAlias":"production"}"#;
         assert_eq!(request(line), expected);
     }
 

@@ -16,12 +16,12 @@ use super::{
     Error,
     log::{EventSender, FIRST_RETRY, RETRIES},
     publish::{self, Candidate},
-    worker::{Device, panic_message},
+    worker::{self, Device, panic_message},
 };
 use crate::{
     data::{Splits, dataset::Dims},
     ids::RunId,
-    registry::{self, Registry},
+    registry::{self, Manifest, Registry},
     train::{
         self, CheckpointWritten, Ending, Event, FinishReason, Finished, Outcome, Position, RunHooks,
         RunState, Started, TrainConfig, Trainer,
@@ -60,6 +60,8 @@ impl Stop {
 /// What a run needs before it exists.
 pub(super) struct Job {
     pub config: TrainConfig,
+    /// The version to start from, and its weights.
+    pub initial: Option<(Manifest, Vec<u8>)>,
     pub splits: Splits,
     /// Of the training images.
     pub digest: String,
@@ -77,9 +79,7 @@ pub(super) struct Go {
 
 /// Prepares a run, says what it will be (or why it cannot be), waits for `go` and trains.
 pub(super) fn run(job: Job, prepared: oneshot::Sender<Result<Started, Error>>, go: oneshot::Receiver<Go>) {
-    let made = catch_unwind(AssertUnwindSafe(|| {
-        Trainer::new(job.config.clone(), &job.splits, job.device).map_err(Error::from)
-    }));
+    let made = catch_unwind(AssertUnwindSafe(|| prepare(&job)));
     let made = made.unwrap_or_else(|panic| Err(Error::backend("preparing a run", panic_message(&*panic))));
     let mut trainer = match made {
         Ok(trainer) => trainer,
@@ -100,6 +100,13 @@ pub(super) fn run(job: Job, prepared: oneshot::Sender<Result<Started, Error>>, g
     let finished = ending.train(&mut trainer, &go);
     // The log's task keeps the event; where it cannot, it has said so.
     let _ = go.events.push(Event::Finished(finished));
+}
+
+fn prepare(job: &Job) -> Result<Trainer, Error> {
+    let initial = job.initial.as_ref();
+    let initial =
+        initial.map(|(manifest, weights)| worker::decode(manifest, weights, job.device)).transpose()?;
+    Ok(Trainer::new(job.config.clone(), initial.as_ref(), &job.splits, job.device)?)
 }
 
 /// What is needed to end a run well.

@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use crate::{
     data::Catalog,
     ids::RunId,
-    registry::{ModelRef, Page, Registry},
+    registry::{Manifest, ModelRef, Page, Registry},
     train::TrainConfig,
 };
 
@@ -153,6 +153,12 @@ impl Engine {
     /// A part of the runs, newest first.
     pub async fn runs(&self, page: RunPage) -> Result<Page<RunSummary>, Error> {
         self.inner.training.runs(page).await
+    }
+
+    /// What is told of the version that a reference means now.
+    pub async fn version(&self, model: &ModelRef) -> Result<Manifest, Error> {
+        let (name, version) = self.inner.registry.resolve(model).await?;
+        Ok(self.inner.registry.manifest(&name, version).await?)
     }
 
     /// Measures a version on a part of a data set.

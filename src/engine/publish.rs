@@ -38,7 +38,7 @@ pub(super) async fn publish(
         train: Some(best.train),
         validation: best.validation,
         dataset_digest: Some(candidate.digest.to_owned()),
-        parent: None,
+        parent: config.initial.clone(),
         libtorch_version: LIBTORCH_VERSION.to_owned(),
     };
     let manifest = registry.publish(&config.model, draft, best.weights).await?;

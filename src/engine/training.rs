@@ -19,7 +19,7 @@ use super::{
 use crate::{
     data::{Catalog, Split, Splits},
     ids::RunId,
-    registry::{Page, Registry},
+    registry::{Manifest, Page, Registry},
     train::{Event, TrainConfig},
 };
 
@@ -115,8 +115,10 @@ impl Training {
     async fn begin(&self, fold: Fold, held: Held) -> Result<RunId, Error> {
         let (run, config, stop) = (fold.summary().run_id, fold.summary().config.clone(), held.stop.clone());
         let (splits, digest) = self.load(&config).await?;
+        let initial = self.initial(&config).await?;
         let job = Job {
             config,
+            initial,
             splits,
             digest,
             device: self.device,
@@ -254,6 +256,14 @@ impl Training {
 
     fn live(&self, run: RunId) -> Option<Live> {
         lock(&self.slot).as_ref().filter(|active| active.run == run)?.live.clone()
+    }
+
+    /// The version to start from and its weights, where the request names one.
+    async fn initial(&self, config: &TrainConfig) -> Result<Option<(Manifest, Vec<u8>)>, Error> {
+        let Some(initial) = &config.initial else { return Ok(None) };
+        let manifest = self.registry.manifest(&initial.model, initial.version).await?;
+        let weights = self.registry.weights(&manifest).await?;
+        Ok(Some((manifest, weights)))
     }
 
     /// Training and validation images, and the digest of the former. Test images stay where they

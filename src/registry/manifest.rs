@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{ModelName, RunId, Version},
+    ids::{ModelName, RunId, Version, VersionRef},
     nn::NetworkConfig,
     train::{Measured, TrainConfig},
 };
@@ -45,16 +45,9 @@ pub struct Manifest {
     pub dataset_digest: Option<String>,
     /// The version that training started from.
     #[serde(default)]
-    pub parent: Option<Parent>,
+    pub parent: Option<VersionRef>,
     pub digitd_version: String,
     pub libtorch_version: String,
-}
-
-/// A version that another one was made from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parent {
-    pub model: ModelName,
-    pub version: Version,
 }
 
 /// What a publisher knows of a version before it has a number. Fields as in [`Manifest`].
@@ -71,7 +64,7 @@ pub struct Draft {
     pub train: Option<Measured>,
     pub validation: Option<Measured>,
     pub dataset_digest: Option<String>,
-    pub parent: Option<Parent>,
+    pub parent: Option<VersionRef>,
     pub libtorch_version: String,
 }
 

@@ -11,8 +11,9 @@ use tracing::Instrument;
 use super::{
     convert::{
         event::from_event,
+        model::reference,
         run::{after_sequence, from_run, run_id, run_page, run_token},
-        train::{OnDisconnect, train_request},
+        train::{OnDisconnect, resolve_initial, train_request},
     },
     status,
 };
@@ -42,7 +43,12 @@ impl TrainingService for Training {
     type WatchRunStream = EventStream;
 
     async fn train(&self, request: Request<v1::TrainRequest>) -> Result<Response<EventStream>, Status> {
-        let (config, on_disconnect) = train_request(request.into_inner())?;
+        let mut request = request.into_inner();
+        if let Some(initial) = &request.initial {
+            let initial = self.engine.version(&reference("initial", Some(initial.clone()))?).await?;
+            resolve_initial(&mut request, &initial);
+        }
+        let (config, on_disconnect) = train_request(request)?;
         let engine = self.engine.clone();
         // In a task of its own: a caller that goes away meanwhile leaves no half-made run. Where
         // nobody takes the run any more, its guard is dropped with it.

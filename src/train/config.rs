@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     data::{DatasetSpec, Order, ValidationSize},
     eval::Loss,
-    ids::{Alias, ModelName},
+    ids::{Alias, ModelName, VersionRef},
     nn::NetworkConfig,
     optim::{OptimizerConfig, Regularization, Schedule},
 };
@@ -16,6 +16,9 @@ pub struct TrainConfig {
     pub model: ModelName,
     pub dataset: DatasetSpec,
     pub network: NetworkConfig,
+    /// The version whose weights the run starts from; none: drawn from the seed.
+    #[serde(default)]
+    pub initial: Option<VersionRef>,
     pub epochs: u32,
     pub batch_size: u32,
     pub order: Order,
@@ -52,6 +55,7 @@ impl Default for TrainConfig {
                 max_train_images: None,
             },
             network: NetworkConfig::tutorial(),
+            initial: None,
             epochs: 5,
             batch_size: 100,
             order: Order::Shuffled,

@@ -89,15 +89,23 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Builds the network with its initial weights and brings the data onto the device. The
-    /// validation set may be empty.
-    pub fn new(config: TrainConfig, splits: &Splits, device: Device) -> Result<Self, Error> {
+    /// Builds the network with its initial weights, those of `initial` where it is given, and brings
+    /// the data onto the device. The validation set may be empty.
+    pub fn new(
+        config: TrainConfig,
+        initial: Option<&Network>,
+        splits: &Splits,
+        device: Device,
+    ) -> Result<Self, Error> {
         let images = Shape::grey(splits.train.height(), splits.train.width());
         let classes = splits.train.classes();
         config.check_for(images, classes)?;
         let mut network = Network::zeros(&config.network, images, classes, Kind::Float, device)
             .expect("the layers were checked");
-        network.initialize(config.seed);
+        match initial {
+            None => network.initialize(config.seed),
+            Some(initial) => start_from(&mut network, initial, &config)?,
+        }
         Ok(Self::with_network(config, network, splits))
     }
 
@@ -253,4 +261,17 @@ impl Trainer {
     pub(super) fn batches_per_epoch(&self) -> u32 {
         (self.train.len() as u32).div_ceil(self.config.batch_size)
     }
+}
+
+/// Takes the weights over; the network must have parameters of the same names and shapes.
+fn start_from(network: &mut Network, initial: &Network, config: &TrainConfig) -> Result<(), Invalid> {
+    let arrays = initial.parameters().export().into_iter().collect();
+    network.parameters_mut().load(&arrays).map_err(|error| {
+        let version = config.initial.as_ref().map_or_else(String::new, ToString::to_string);
+        let message = format!(
+            "is {version}, whose weights do not fit the request's network: {error}; leave network out to take \
+             the version's own"
+        );
+        Invalid { field: "initial".to_owned(), message }
+    })
 }

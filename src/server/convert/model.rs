@@ -7,7 +7,7 @@ use super::{
     train::from_train_config,
 };
 use crate::{
-    ids::{Alias, ModelName, RunId, Version},
+    ids::{Alias, ModelName, RunId, Version, VersionRef},
     pb::digitd::v1::{self, get_version_request, model_ref},
     registry::{Assignment, Expected, Manifest, ModelRef, ModelSummary, Which},
 };
@@ -39,6 +39,20 @@ pub fn reference(path: &str, given: Option<v1::ModelRef>) -> Result<ModelRef, In
         Some(model_ref::Which::Alias(text)) => Which::Alias(alias(&format!("{path}.alias"), &text)?),
     };
     Ok(ModelRef { name: name(&format!("{path}.name"), &given.name)?, which })
+}
+
+/// The reference at `path` to one version exactly, as `from_exact` writes it.
+pub fn exact(path: &str, given: v1::ModelRef) -> Result<VersionRef, Invalid> {
+    let reference = reference(path, Some(given))?;
+    match reference.which {
+        Which::Version(version) => Ok(VersionRef { model: reference.name, version }),
+        Which::Default | Which::Alias(_) => Err(Invalid::new(format!("{path}.version"), "is missing")),
+    }
+}
+
+pub fn from_exact(exact: &VersionRef) -> v1::ModelRef {
+    let which = Some(model_ref::Which::Version(int(exact.version.get())));
+    v1::ModelRef { name: exact.model.to_string(), which }
 }
 
 pub fn get_version(request: v1::GetVersionRequest) -> Result<ModelRef, Invalid> {
@@ -90,6 +104,7 @@ pub fn from_manifest(manifest: &Manifest, aliases: &[(Alias, Version)]) -> v1::M
         digitd_version: manifest.digitd_version.clone(),
         libtorch_version: manifest.libtorch_version.clone(),
         aliases: pointing.map(|(alias, _)| alias.to_string()).collect(),
+        parent: manifest.parent.as_ref().map(from_exact),
     }
 }
 

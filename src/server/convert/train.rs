@@ -5,7 +5,13 @@ use super::{
     field::{ANY, Invalid, count, int},
     model, network, optimizer, schedule,
 };
-use crate::{data::Order, ids::Alias, pb::digitd::v1, train::TrainConfig};
+use crate::{
+    data::Order,
+    ids::{Alias, VersionRef},
+    pb::digitd::v1,
+    registry::Manifest,
+    train::TrainConfig,
+};
 
 /// What becomes of a run whose caller goes away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,13 +20,22 @@ pub enum OnDisconnect {
     Cancel,
 }
 
-/// The run that is asked for. Errors name the field that makes none.
+/// Makes `initial` exact: from here on it names `version`, whose network is the run's where the
+/// request has none of its own.
+pub fn resolve_initial(request: &mut v1::TrainRequest, version: &Manifest) {
+    let exact = VersionRef { model: version.model.clone(), version: version.version };
+    request.initial = Some(model::from_exact(&exact));
+    request.network.get_or_insert_with(|| network::from_network(&version.network));
+}
+
+/// The run that is asked for, its `initial` made exact before. Errors name the field that makes none.
 pub fn train_request(request: v1::TrainRequest) -> Result<(TrainConfig, OnDisconnect), Invalid> {
     let default = TrainConfig::default();
     let config = TrainConfig {
         model: model::name("model", &request.model)?,
         dataset: dataset::train_dataset(request.dataset)?,
         network: network::network(request.network)?,
+        initial: request.initial.map(|given| model::exact("initial", given)).transpose()?,
         epochs: count("epochs", request.epochs, 1..=TrainConfig::MAX_EPOCHS, default.epochs)?,
         batch_size: count(
             "batch_size",
@@ -71,6 +86,7 @@ pub fn from_train_config(config: &TrainConfig) -> v1::TrainRequest {
         model: config.model.to_string(),
         dataset: Some(dataset::from_dataset(&config.dataset)),
         network: Some(network::from_network(&config.network)),
+        initial: config.initial.as_ref().map(model::from_exact),
         epochs: Some(int(config.epochs)),
         batch_size: Some(int(config.batch_size)),
         shuffle: Some(match config.order {
@@ -100,6 +116,7 @@ mod tests {
     use super::*;
     use crate::{
         data::{DatasetSpec, ValidationSize},
+        ids::Version,
         optim::{Decay, OptimizerConfig},
         pb::digitd::v1::{layer::Kind, optimizer::Rule, validation::Size},
         train::{Loss, ValidationConfig},
@@ -128,6 +145,7 @@ mod tests {
                 max_train_images: Some(500),
             },
             epochs: 2,
+            initial: Some(VersionRef { model: "base".parse().unwrap(), version: Version::FIRST }),
             batch_size: 10,
             order: Order::File,
             seed: 9,

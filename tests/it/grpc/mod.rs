@@ -4,6 +4,7 @@ mod analysis;
 mod contract;
 mod crash;
 pub mod grpcurl;
+mod initial;
 mod limits;
 mod prediction;
 mod registry;
