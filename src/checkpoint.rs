@@ -1,5 +1,8 @@
 //! Arrays ⇄ bytes: safetensors files of weights and of a run's whole state. Everything about a
-//! file is checked before a tensor is made of it. Knows no store.
+//! file is checked before a tensor is made of it. `foreign` takes files that others wrote. Knows no store.
+
+pub mod foreign;
+mod mapping;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,20 +10,28 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
-use crate::nn::{self, Network, NetworkConfig, Shape};
+use crate::nn::{self, Network, NetworkConfig, Precision, Shape};
 
-/// Largest file that is read: the largest network in float32 with Adam's state, and a header.
-pub const MAX_BYTES: u64 = 4 * (3 * NetworkConfig::MAX_PARAMETERS) + (1 << 20);
+/// Largest file that is read: the largest network in float64, with Adam's state and averaged weights,
+/// and a header.
+pub const MAX_BYTES: usize = 8 * (4 * NetworkConfig::MAX_PARAMETERS as usize) + (1 << 20);
 
 /// Why bytes are not the arrays that they should be.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the weights file is {bytes} bytes; the limit is {MAX_BYTES}")]
-    TooLarge { bytes: usize },
+    #[error("the weights file is {bytes} bytes; the limit is {limit}")]
+    TooLarge { bytes: usize, limit: usize },
     #[error("the weights file is not safetensors: {0}")]
     Format(#[from] safetensors::SafeTensorError),
-    #[error("the weights file holds {name:?} as {found:?}, which is not float32 or float64")]
-    Kind { name: String, found: Dtype },
+    #[error("the weights file holds {name:?} as {found:?}, not {expected}")]
+    Kind { name: String, found: Dtype, expected: &'static str },
+    #[error("the weights file holds {name:?} as {found:?} and others otherwise: save all in one precision")]
+    MixedKinds { name: String, found: Dtype },
+    #[error("{name:?} in the weights file holds a value that is no finite number")]
+    NotFinite { name: String },
+    /// Arrays of foreign names that could be more than one layer's.
+    #[error("it is not clear which of {candidates} is layer {layer:?}: give the arrays the network's names")]
+    Ambiguous { layer: String, candidates: String },
     /// Arrays that do not belong to the network.
     #[error("the weights file does not belong to this network: {0}")]
     Network(#[from] nn::Error),
@@ -56,8 +67,8 @@ impl Arrays {
 
     /// Reads a file.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        if bytes.len() as u64 > MAX_BYTES {
-            return Err(Error::TooLarge { bytes: bytes.len() });
+        if bytes.len() > MAX_BYTES {
+            return Err(Error::TooLarge { bytes: bytes.len(), limit: MAX_BYTES });
         }
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let metadata = header
@@ -82,18 +93,30 @@ pub fn encode_network(network: &Network) -> Vec<u8> {
     Arrays { arrays, metadata: HashMap::new() }.encode()
 }
 
-/// A network from a file that must hold exactly its parameters: names, shapes and float32.
+/// What a file of weights must hold: exactly the parameters of a network.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    pub network: &'a NetworkConfig,
+    /// What one image is.
+    pub input: Shape,
+    pub classes: usize,
+    /// Of the numbers in the file.
+    pub precision: Precision,
+}
+
+/// A network from a file, in `kind`. Errors where names, shapes or precision are not as expected.
 pub fn decode_network(
-    config: &NetworkConfig,
-    input: Shape,
-    classes: usize,
+    expected: Expected<'_>,
     bytes: &[u8],
+    kind: Kind,
     device: Device,
 ) -> Result<Network, Error> {
-    let mut network = Network::zeros(config, input, classes, Kind::Float, device)?;
+    let mut network = Network::zeros(expected.network, expected.input, expected.classes, kind, device)?;
     let file = Arrays::decode(bytes)?;
-    if let Some((name, _)) = file.arrays.iter().find(|(_, array)| array.kind() != Kind::Float) {
-        return Err(Error::Kind { name: name.clone(), found: Dtype::F64 });
+    let wanted = expected.precision.kind();
+    if let Some((name, array)) = file.arrays.iter().find(|(_, array)| array.kind() != wanted) {
+        let (found, expected) = (dtype(array.kind()).0, spelt(dtype(wanted).0));
+        return Err(Error::Kind { name: name.clone(), found, expected });
     }
     network.parameters_mut().load(&file.arrays)?;
     Ok(network)
@@ -109,21 +132,30 @@ const METADATA: &str = "digitd";
 
 fn raw(name: &str, array: &Tensor) -> (String, Dtype, Vec<usize>, Vec<u8>) {
     let array = array.detach().to_device(Device::Cpu).contiguous();
-    let (dtype, width) = match array.kind() {
-        Kind::Double => (Dtype::F64, 8),
-        _ => (Dtype::F32, 4),
-    };
+    let (dtype, width) = dtype(array.kind());
     let shape = array.size().iter().map(|&extent| extent as usize).collect();
     let mut bytes = vec![0; array.numel() * width];
     array.copy_data_u8(&mut bytes, array.numel());
     (name.to_owned(), dtype, shape, bytes)
 }
 
+/// The form of numbers in a file, and the bytes of one.
+fn dtype(kind: Kind) -> (Dtype, usize) {
+    match kind {
+        Kind::Double => (Dtype::F64, 8),
+        _ => (Dtype::F32, 4),
+    }
+}
+
+fn spelt(dtype: Dtype) -> &'static str {
+    if dtype == Dtype::F64 { "F64" } else { "F32" }
+}
+
 fn tensor(name: &str, view: &TensorView<'_>) -> Result<Tensor, Error> {
     let kind = match view.dtype() {
         Dtype::F32 => Kind::Float,
         Dtype::F64 => Kind::Double,
-        found => return Err(Error::Kind { name: name.to_owned(), found }),
+        found => return Err(Error::Kind { name: name.to_owned(), found, expected: "F32 or F64" }),
     };
     let shape: Vec<i64> = view.shape().iter().map(|&extent| extent as i64).collect();
     Ok(Tensor::from_data_size(view.data(), &shape, kind))
@@ -143,7 +175,10 @@ mod tests {
     }
 
     fn decode(bytes: &[u8]) -> Result<Network, Error> {
-        decode_network(&NetworkConfig::tutorial(), MNIST, 10, bytes, Device::Cpu)
+        let network = NetworkConfig::tutorial();
+        let expected =
+            Expected { network: &network, input: MNIST, classes: 10, precision: Precision::Float32 };
+        decode_network(expected, bytes, Kind::Float, Device::Cpu)
     }
 
     fn changed(change: impl FnOnce(&mut BTreeMap<String, Tensor>)) -> String {
@@ -196,7 +231,7 @@ mod tests {
                 changed(|arrays| {
                     drop(arrays.insert(name("fc.bias"), Tensor::zeros([10], (Kind::Double, Device::Cpu))))
                 }),
-                "\"fc.bias\" as F64",
+                "\"fc.bias\" as F64, not F32",
             ),
         ] {
             assert!(message.contains(told), "{message}");

@@ -124,11 +124,16 @@ fn fail(error: &Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Prints text on standard output. Where nobody reads it any more (`digitd runs list | head -1`) the
-/// program ends quietly, as others do.
+/// Prints text on standard output.
 fn print(text: &str) {
+    print_bytes(text.as_bytes());
+}
+
+/// Writes bytes to standard output. Where nobody reads them any more (`digitd runs list | head -1`)
+/// the program ends quietly, as others do.
+fn print_bytes(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
         std::process::exit(CLOSED_PIPE);
     }
 }

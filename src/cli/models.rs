@@ -1,4 +1,6 @@
-//! `digitd models`: the registry of models, versions and aliases.
+//! `digitd models`: the registry of models, versions and aliases. Weights go in and out in `transfer`.
+
+mod transfer;
 
 use super::{Error, Outcome, args::ModelArgs, output, session::SessionArgs};
 use crate::pb::digitd::v1::{
@@ -6,14 +8,16 @@ use crate::pb::digitd::v1::{
     RollbackRequest, SetAliasRequest,
 };
 
-/// List, show and delete versions of models, and move aliases
+/// List, show, import, export and delete versions of models, and move aliases
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   digitd models versions
   digitd models set-alias production 3 --reason 'better on sevens'
   digitd models rollback production
-  digitd models history production")]
+  digitd models history production
+  digitd models export --output digits.safetensors
+  digitd models import digits.safetensors --set-alias production")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -35,6 +39,8 @@ enum Command {
     Rollback(AliasArgs),
     /// Delete a version that no alias points to; its number is not used again
     Delete(DeleteArgs),
+    Import(transfer::ImportArgs),
+    Export(transfer::ExportArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -129,6 +135,8 @@ pub async fn run(args: Args) -> Result<Outcome, Error> {
         Command::History(args) => history(args).await?,
         Command::Rollback(args) => rollback(args).await?,
         Command::Delete(args) => delete(args).await?,
+        Command::Import(args) => transfer::import(args).await?,
+        Command::Export(args) => transfer::export(args).await?,
     }
     Ok(Outcome::Done)
 }

@@ -1,16 +1,22 @@
 //! One method for each call of the contract that digitd's own command line makes.
 
+use bytes::Bytes;
 use tonic::transport::Channel;
 
 use super::{Client, Error, MAX_MESSAGE_BYTES};
 use crate::pb::digitd::v1::{
     AliasAssignment, CancelRunRequest, DeleteVersionRequest, EvaluateRequest, EvaluateResponse,
-    GetRunRequest, GetVersionRequest, InspectRequest, InspectResponse, ListAliasHistoryRequest,
-    ListModelsRequest, ListRunsRequest, ListRunsResponse, ListVersionsRequest, ListVersionsResponse, Model,
-    ModelVersion, PredictRequest, PredictResponse, RollbackRequest, Run, SetAliasRequest,
-    analysis_service_client::AnalysisServiceClient, prediction_service_client::PredictionServiceClient,
-    registry_service_client::RegistryServiceClient, training_service_client::TrainingServiceClient,
+    ExportVersionRequest, GetRunRequest, GetVersionRequest, ImportMetadata, ImportVersionRequest,
+    ImportVersionResponse, InspectRequest, InspectResponse, ListAliasHistoryRequest, ListModelsRequest,
+    ListRunsRequest, ListRunsResponse, ListVersionsRequest, ListVersionsResponse, Model, ModelVersion,
+    PredictRequest, PredictResponse, RollbackRequest, Run, SetAliasRequest,
+    analysis_service_client::AnalysisServiceClient, export_version_response, import_version_request,
+    prediction_service_client::PredictionServiceClient, registry_service_client::RegistryServiceClient,
+    training_service_client::TrainingServiceClient,
 };
+
+/// Bytes of a file that go out in one message.
+const PIECE: usize = 1 << 20;
 
 impl Client {
     /// Asks a run to stop after its current batch; answers the run as it is now.
@@ -79,6 +85,41 @@ impl Client {
     pub async fn rollback(&self, request: RollbackRequest) -> Result<AliasAssignment, Error> {
         let answer = self.registry().rollback(request).await?.into_inner();
         answer.assignment.ok_or(Error::Incomplete("assignment"))
+    }
+
+    /// Publishes a version of a file of weights.
+    pub async fn import_version(
+        &self,
+        metadata: ImportMetadata,
+        file: Vec<u8>,
+    ) -> Result<ImportVersionResponse, Error> {
+        use import_version_request::Part;
+        let file = Bytes::from(file);
+        let pieces = (0..file.len()).step_by(PIECE).map(move |start| {
+            let end = file.len().min(start + PIECE);
+            Part::Chunk(file.slice(start..end))
+        });
+        let parts = std::iter::once(Part::Metadata(metadata)).chain(pieces);
+        let messages = futures::stream::iter(parts.map(|part| ImportVersionRequest { part: Some(part) }));
+        Ok(self.registry().import_version(messages).await?.into_inner())
+    }
+
+    /// A version and its weights, as the registry keeps them.
+    pub async fn export_version(
+        &self,
+        request: ExportVersionRequest,
+    ) -> Result<(ModelVersion, Vec<u8>), Error> {
+        use export_version_response::Part;
+        let mut messages = self.registry().export_version(request).await?.into_inner();
+        let (mut version, mut file) = (None, Vec::new());
+        while let Some(message) = messages.message().await? {
+            match message.part {
+                Some(Part::Version(told)) => version = Some(told),
+                Some(Part::Chunk(chunk)) => file.extend_from_slice(&chunk),
+                None => {}
+            }
+        }
+        Ok((version.ok_or(Error::Incomplete("version"))?, file))
     }
 
     /// Deletes a version that no alias points to.

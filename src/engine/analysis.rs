@@ -147,7 +147,7 @@ impl Analysis {
     async fn prepare(&self, manifest: &Manifest, needs: Vec<Need>) -> Result<(), Error> {
         let permit = self.preparing.try_acquire();
         let _permit = permit.map_err(|_| Error::QueueFull { queue: "analyses", retry_after: RETRY_AFTER })?;
-        let own = manifest.config.as_ref().map(|config| config.dataset.clone());
+        let own = manifest.dataset().cloned();
         let catalog = self.catalog.clone();
         let preparing = tokio::task::spawn_blocking(move || {
             let needs = needs.into_iter().filter_map(|(asked, split)| Some((asked.or(own.clone())?, split)));
@@ -208,7 +208,7 @@ impl Subject {
 
     /// The data set that is asked for, or the one that the version was trained on.
     fn dataset(&self, asked: Option<DatasetSpec>, field: &str) -> Result<DatasetSpec, Error> {
-        let own = || self.manifest.config.as_ref().map(|config| config.dataset.clone());
+        let own = || self.manifest.dataset().cloned();
         asked.or_else(own).ok_or_else(|| {
             let message =
                 "is left out, and the version does not tell what it was trained on: name a data set";

@@ -4,6 +4,7 @@
 mod analysis;
 mod chunk;
 mod error;
+mod import;
 mod jobs;
 mod log;
 mod memory;
@@ -34,6 +35,7 @@ use crate::{
 
 pub use crate::inspect::Channels;
 pub use error::Error;
+pub use import::{ImportJob, Imported};
 pub use summary::RunSummary;
 pub use types::{
     Depth, EvaluateJob, Evaluated, InspectInput, InspectJob, Inspected, Pictures, Predicted, Record, RunPage,
@@ -159,6 +161,11 @@ impl Engine {
     pub async fn version(&self, model: &ModelRef) -> Result<Manifest, Error> {
         let (name, version) = self.inner.registry.resolve(model).await?;
         Ok(self.inner.registry.manifest(&name, version).await?)
+    }
+
+    /// Publishes a version of a file of weights. Errors before anything is published.
+    pub async fn import(&self, job: ImportJob, file: Vec<u8>) -> Result<Imported, Error> {
+        import::import(self.inner.registry.clone(), job, file).await
     }
 
     /// Measures a version on a part of a data set.

@@ -5,6 +5,7 @@ use super::worker::LIBTORCH_VERSION;
 use crate::{
     data::dataset::Dims,
     ids::{Alias, ModelName, RunId, Version},
+    nn::Precision,
     registry::{self, Draft, Expected, Manifest, Move, Registry},
     train::{BestEpoch, TrainConfig},
 };
@@ -39,6 +40,8 @@ pub(super) async fn publish(
         validation: best.validation,
         dataset_digest: Some(candidate.digest.to_owned()),
         parent: config.initial.clone(),
+        precision: Precision::Float32,
+        imported: None,
         libtorch_version: LIBTORCH_VERSION.to_owned(),
     };
     let manifest = registry.publish(&config.model, draft, best.weights).await?;
@@ -65,7 +68,7 @@ pub(super) async fn move_aliases(
 }
 
 /// Moves `latest` forward only: of two runs that end together the newer version stays.
-async fn advance_latest(
+pub(super) async fn advance_latest(
     registry: &Registry,
     manifest: &Manifest,
     reason: &str,

@@ -5,6 +5,7 @@ mod config;
 mod dropout;
 mod network;
 mod parameters;
+mod precision;
 mod shape;
 
 pub use config::{
@@ -13,6 +14,7 @@ pub use config::{
 pub use dropout::StepSeed;
 pub use network::{Mode, Network};
 pub use parameters::ParameterSet;
+pub use precision::Precision;
 pub use shape::{LayerShape, ParameterShape, Shape};
 
 /// Why a network cannot be.

@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    data::DatasetSpec,
     ids::{ModelName, RunId, Version, VersionRef},
-    nn::NetworkConfig,
+    nn::{NetworkConfig, Precision},
     train::{Measured, TrainConfig},
 };
 
@@ -46,8 +47,21 @@ pub struct Manifest {
     /// The version that training started from.
     #[serde(default)]
     pub parent: Option<VersionRef>,
+    /// Of the numbers in the weights file.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Of a version that no run made: what its importer told.
+    #[serde(default)]
+    pub imported: Option<Import>,
     pub digitd_version: String,
     pub libtorch_version: String,
+}
+
+/// What the importer of a version told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// What it was trained on.
+    pub dataset: Option<DatasetSpec>,
 }
 
 /// What a publisher knows of a version before it has a number. Fields as in [`Manifest`].
@@ -65,6 +79,8 @@ pub struct Draft {
     pub validation: Option<Measured>,
     pub dataset_digest: Option<String>,
     pub parent: Option<VersionRef>,
+    pub precision: Precision,
+    pub imported: Option<Import>,
     pub libtorch_version: String,
 }
 
@@ -107,9 +123,19 @@ impl Draft {
             validation: self.validation,
             dataset_digest: self.dataset_digest,
             parent: self.parent,
+            precision: self.precision,
+            imported: self.imported,
             digitd_version: env!("CARGO_PKG_VERSION").to_owned(),
             libtorch_version: self.libtorch_version,
         }
+    }
+}
+
+impl Manifest {
+    /// What the version was trained on, where that is known.
+    pub fn dataset(&self) -> Option<&DatasetSpec> {
+        let imported = || self.imported.as_ref()?.dataset.as_ref();
+        self.config.as_ref().map(|config| &config.dataset).or_else(imported)
     }
 }
 

@@ -29,7 +29,7 @@ use crate::ids::{Alias, ModelName, Version};
 
 pub use aliases::{Assignment, Expected, Move};
 pub use error::Error;
-pub use manifest::{Draft, FORMAT_VERSION, Manifest};
+pub use manifest::{Draft, FORMAT_VERSION, Import, Manifest};
 pub use models::ModelSummary;
 pub use runs::{Append, RunStore};
 use store::Store;

@@ -1,7 +1,10 @@
 //! Stores and drafts for tests.
 
 use super::{Draft, Manifest, Registry};
-use crate::{ids::ModelName, nn::NetworkConfig};
+use crate::{
+    ids::ModelName,
+    nn::{NetworkConfig, Precision},
+};
 
 /// Every kind of store, new and empty; a folder lives as long as its guard.
 pub async fn stores() -> Vec<(Registry, Option<tempfile::TempDir>)> {
@@ -28,6 +31,8 @@ pub fn draft() -> Draft {
         validation: None,
         dataset_digest: None,
         parent: None,
+        precision: Precision::Float32,
+        imported: None,
         libtorch_version: "2.11.0".to_owned(),
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Largest weights file that is kept or read.
-pub const MAX_WEIGHTS_BYTES: usize = checkpoint::MAX_BYTES as usize;
+pub const MAX_WEIGHTS_BYTES: usize = checkpoint::foreign::MAX_BYTES;
 
 const MAX_MANIFEST_BYTES: usize = 1 << 20;
 

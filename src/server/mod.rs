@@ -11,6 +11,7 @@ mod reader;
 mod registry;
 mod status;
 mod training;
+mod transfer;
 
 use std::{io, net::SocketAddr, pin::pin, time::Duration};
 

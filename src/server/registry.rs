@@ -1,16 +1,18 @@
-//! `RegistryService`: models, versions and aliases are listed, shown, moved and deleted.
+//! `RegistryService`: models, versions and aliases are listed, shown, moved and deleted; weights go out
+//! and come in.
 
-use std::pin::Pin;
-
-use futures::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     convert::{
-        model::{alias, expected, from_assignment, from_manifest, from_summary, get_version, name, version},
+        import::{from_imported, import_job},
+        model::{
+            alias, expected, export_version, from_assignment, from_manifest, from_summary, get_version, name,
+            version,
+        },
         run::{version_page, version_token},
     },
-    status,
+    transfer::{self, ExportStream, Transfers},
 };
 use crate::{
     engine::{self, Engine},
@@ -22,17 +24,18 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Models {
     engine: Engine,
+    transfers: Transfers,
 }
 
 impl Models {
     pub fn new(engine: Engine) -> Self {
-        Self { engine }
+        Self { engine, transfers: Transfers::new() }
     }
 }
 
 #[tonic::async_trait]
 impl RegistryService for Models {
-    type ExportVersionStream = Pin<Box<dyn Stream<Item = Result<v1::ExportVersionResponse, Status>> + Send>>;
+    type ExportVersionStream = ExportStream;
 
     async fn list_models(
         &self,
@@ -118,16 +121,29 @@ impl RegistryService for Models {
 
     async fn export_version(
         &self,
-        _: Request<v1::ExportVersionRequest>,
-    ) -> Result<Response<Self::ExportVersionStream>, Status> {
-        Err(status::not_built("ExportVersion"))
+        request: Request<v1::ExportVersionRequest>,
+    ) -> Result<Response<ExportStream>, Status> {
+        let held = self.transfers.begin()?;
+        let manifest = self.engine.version(&export_version(request.into_inner())?).await?;
+        let registry = self.engine.registry();
+        let weights = registry.weights(&manifest).await.map_err(failed)?;
+        let aliases = registry.aliases(&manifest.model).await.map_err(failed)?;
+        let version = from_manifest(&manifest, &aliases);
+        Ok(Response::new(transfer::export(version, weights.into(), held)))
     }
 
     async fn import_version(
         &self,
-        _: Request<Streaming<v1::ImportVersionRequest>>,
+        request: Request<Streaming<v1::ImportVersionRequest>>,
     ) -> Result<Response<v1::ImportVersionResponse>, Status> {
-        Err(status::not_built("ImportVersion"))
+        let _held = self.transfers.begin()?;
+        let mut messages = request.into_inner();
+        let job = import_job(transfer::metadata(&mut messages).await?)?;
+        job.check()?;
+        let file = transfer::file(&mut messages).await?;
+        let imported = self.engine.import(job, file).await?;
+        let aliases = self.engine.registry().aliases(&imported.manifest.model).await.map_err(failed)?;
+        Ok(Response::new(from_imported(&imported, &aliases)))
     }
 }
 

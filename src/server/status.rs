@@ -97,10 +97,16 @@ pub fn decoders_busy() -> Status {
     retry(Code::ResourceExhausted, "QUEUE_FULL", "too many pictures wait to be decoded", facts, SOON)
 }
 
-/// An rpc of the contract that is not built yet.
-pub fn not_built(what: &str) -> Status {
-    let message = format!("{what} is not built yet");
-    status(Code::Unimplemented, "NOT_BUILT", message, [])
+/// Too many files of weights on their way in or out.
+pub fn transfers_busy() -> Status {
+    let facts = [("queue", "transfers".to_owned())];
+    retry(Code::ResourceExhausted, "QUEUE_FULL", "too many imports and exports are under way", facts, SOON)
+}
+
+/// A caller that sends no more and does not end its stream either.
+pub fn silent(limit: Duration) -> Status {
+    let message = format!("no message came for {} seconds", limit.as_secs());
+    status(Code::DeadlineExceeded, "DEADLINE", message, [])
 }
 
 /// The status of a panic; the log gets what it said.

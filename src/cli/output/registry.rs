@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     cli::json,
-    pb::digitd::v1::{AliasAssignment, Model, ModelVersion},
+    pb::digitd::v1::{AliasAssignment, Model, ModelRef, ModelVersion, model_ref::Which},
 };
 
 /// A row for every model.
@@ -48,6 +48,9 @@ pub fn version(it: &ModelVersion) -> String {
         ("aliases", it.aliases.join(" ")),
         ("published", day_time(it.create_time.as_ref())),
         ("run", it.run_id.clone()),
+        ("parent", it.parent.as_ref().map(parent).unwrap_or_default()),
+        ("imported", it.imported.as_ref().map(|_| "from a file".to_owned()).unwrap_or_default()),
+        ("precision", it.precision().as_str_name().trim_start_matches("PRECISION_").to_lowercase()),
         ("epoch", it.epoch.map(|epoch| epoch.to_string()).unwrap_or_default()),
         ("training", both(it.train_loss, it.train_accuracy)),
         ("validation", both(it.validation_loss, it.validation_accuracy)),
@@ -60,9 +63,19 @@ pub fn version(it: &ModelVersion) -> String {
         ("made by", format!("digitd {}, libtorch {}", it.digitd_version, it.libtorch_version)),
     ];
     let request = it.request.as_ref().map(|request| json::text("TrainRequest", request)).unwrap_or_default();
-    let facts: String =
-        facts.iter().map(|(name, fact)| format!("{name:<11} {fact}").trim_end().to_owned() + "\n").collect();
+    let facts: String = facts
+        .iter()
+        .filter(|(name, fact)| !fact.is_empty() || *name == "aliases")
+        .map(|(name, fact)| format!("{name:<11} {fact}").trim_end().to_owned() + "\n")
+        .collect();
     format!("{facts}request     {request}\n")
+}
+
+fn parent(parent: &ModelRef) -> String {
+    match parent.which {
+        Some(Which::Version(version)) => format!("{}/{version}", parent.name),
+        Some(Which::Alias(_)) | None => parent.name.clone(),
+    }
 }
 
 /// A row for every time that an alias was moved.

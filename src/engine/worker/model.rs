@@ -5,12 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 use tokio::sync::mpsc;
 
 use super::thread::{self, Priority, Setup, panic_message};
 use crate::{
-    checkpoint,
+    checkpoint::{self, Expected},
     engine::{
         BatchConfig, Error,
         serve::{Answer, Batcher, Chunk, Pixels},
@@ -106,7 +106,8 @@ struct ModelWorker {
 
 impl ModelWorker {
     fn new(plan: &Plan) -> Result<Self, Error> {
-        let network = decode(&plan.manifest, &plan.weights, plan.device)?;
+        // Pictures are bytes: more than float32 would answer no better, and later.
+        let network = decode_as(Kind::Float, &plan.manifest, &plan.weights, plan.device)?;
         let ink = std::array::from_fn(|value| value as f32 / 255.0);
         let mut worker = Self { network, manifest: plan.manifest.clone(), pixels: Vec::new(), ink };
         // The first pass of each size prepares kernels; no caller shall wait for that.
@@ -156,14 +157,23 @@ impl ModelWorker {
     }
 }
 
-/// The network of a version.
+/// The network of a version in the precision of its weights.
 pub(in crate::engine) fn decode(
     manifest: &Manifest,
     weights: &[u8],
     device: Device,
 ) -> Result<Network, Error> {
-    let input = Shape::grey(manifest.height, manifest.width);
-    checkpoint::decode_network(&manifest.network, input, manifest.classes, weights, device).map_err(|error| {
+    decode_as(manifest.precision.kind(), manifest, weights, device)
+}
+
+fn decode_as(kind: Kind, manifest: &Manifest, weights: &[u8], device: Device) -> Result<Network, Error> {
+    let expected = Expected {
+        network: &manifest.network,
+        input: Shape::grey(manifest.height, manifest.width),
+        classes: manifest.classes,
+        precision: manifest.precision,
+    };
+    checkpoint::decode_network(expected, weights, kind, device).map_err(|error| {
         let (model, version) = (&manifest.model, manifest.version);
         Error::Corrupt { message: format!("version {version} of {model} cannot be loaded: {error}") }
     })

@@ -1,14 +1,16 @@
 //! Models, versions and aliases: how requests name them, and how answers show them.
 
 use super::{
+    dataset::from_dataset,
     event::from_time,
     field::{Invalid, int},
     network::from_layers,
+    precision::from_precision,
     train::from_train_config,
 };
 use crate::{
     ids::{Alias, ModelName, RunId, Version, VersionRef},
-    pb::digitd::v1::{self, get_version_request, model_ref},
+    pb::digitd::v1::{self, export_version_request, get_version_request, model_ref},
     registry::{Assignment, Expected, Manifest, ModelRef, ModelSummary, Which},
 };
 
@@ -64,6 +66,15 @@ pub fn get_version(request: v1::GetVersionRequest) -> Result<ModelRef, Invalid> 
     Ok(ModelRef { name: name("name", &request.name)?, which })
 }
 
+pub fn export_version(request: v1::ExportVersionRequest) -> Result<ModelRef, Invalid> {
+    let which = match request.which {
+        None => Which::Default,
+        Some(export_version_request::Which::Version(number)) => Which::Version(version("version", number)?),
+        Some(export_version_request::Which::Alias(text)) => Which::Alias(alias("alias", &text)?),
+    };
+    Ok(ModelRef { name: name("name", &request.name)?, which })
+}
+
 /// Where the caller expects an alias to point: 0 means that it was never set.
 pub fn expected(number: Option<i32>) -> Result<Expected, Invalid> {
     Ok(match number {
@@ -105,6 +116,11 @@ pub fn from_manifest(manifest: &Manifest, aliases: &[(Alias, Version)]) -> v1::M
         libtorch_version: manifest.libtorch_version.clone(),
         aliases: pointing.map(|(alias, _)| alias.to_string()).collect(),
         parent: manifest.parent.as_ref().map(from_exact),
+        precision: from_precision(manifest.precision).into(),
+        imported: manifest
+            .imported
+            .as_ref()
+            .map(|imported| v1::ImportFacts { dataset: imported.dataset.as_ref().map(from_dataset) }),
     }
 }
 

@@ -13,4 +13,5 @@ pub mod server;
 mod shutdown;
 mod status;
 mod training;
+mod transfer;
 mod watching;

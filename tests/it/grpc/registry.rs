@@ -138,12 +138,3 @@ async fn aliases_and_versions_that_cannot_be_are_refused() {
     let request = v1::ListAliasHistoryRequest { name: String::new(), alias: "beta".to_owned() };
     check_not_found(&error(registry.list_alias_history(request).await), "ALIAS_NOT_FOUND", "digits/beta");
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_built_yet_says_so() {
-    let server = TestServer::start().await;
-    let export = server.registry().export_version(v1::ExportVersionRequest::default()).await;
-    check(&error(export), Code::Unimplemented, "NOT_BUILT");
-    let import = server.registry().import_version(futures::stream::empty()).await;
-    check(&error(import), Code::Unimplemented, "NOT_BUILT");
-}

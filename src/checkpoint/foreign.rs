@@ -1,0 +1,209 @@
+//! Weights that others wrote, made the network's own: a safetensors file in libtorch's layout or
+//! Paddle's, with the network's names or PyTorch's. Everything is checked on the bytes; no tensor is
+//! made. Which array is which parameter is `mapping`'s to say.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+use super::{Error, mapping};
+use crate::nn::{self, LayerKind, LayerShape, NetworkConfig, Precision};
+
+/// Largest file that is taken: the largest network in float64, and a header.
+pub const MAX_BYTES: usize = 8 * NetworkConfig::MAX_PARAMETERS as usize + MAX_HEADER_BYTES;
+
+/// Largest header: a network has at most a few hundred arrays, of a hundred bytes of header each.
+const MAX_HEADER_BYTES: usize = 1 << 20;
+
+/// How the weights of linear layers lie in a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// [out, in]: y = W x + b.
+    #[default]
+    Libtorch,
+    /// [in, out]: y = x W + b.
+    Paddle,
+}
+
+/// Which names a file's arrays may have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Names {
+    /// Those of the network's parameters.
+    #[default]
+    Own,
+    /// Any that leave no doubt which parameter is meant.
+    Mapped,
+}
+
+/// A file as the registry keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adopted {
+    /// Exactly the network's parameters, in libtorch's layout.
+    pub bytes: Vec<u8>,
+    /// As the file had it.
+    pub precision: Precision,
+    /// In the order of the layers.
+    pub mapping: Vec<Mapped>,
+}
+
+/// Which array became which parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapped {
+    pub parameter: String,
+    pub array: String,
+    /// Of the parameter.
+    pub shape: Vec<i64>,
+}
+
+/// A parameter, as a file in its layout should have it.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub name: String,
+    pub shape: Vec<i64>,
+    /// In the file it lies [in, out].
+    pub transposed: bool,
+}
+
+/// Reads a file of weights for a network whose shapes are `shapes`. Errors name the array or the
+/// parameter that does not fit.
+pub fn adopt(
+    file: &[u8],
+    network: &NetworkConfig,
+    shapes: &[LayerShape],
+    layout: Layout,
+    names: Names,
+) -> Result<Adopted, Error> {
+    check_size(file)?;
+    let wanted = wanted(network, shapes, layout);
+    let mut arrays: BTreeMap<String, TensorView<'_>> =
+        SafeTensors::deserialize(file)?.tensors().into_iter().collect();
+    if names == Names::Mapped {
+        // PyTorch's counter of batches, which only its own momentum-free averages need.
+        arrays.retain(|name, _| !name.ends_with("num_batches_tracked"));
+    }
+    let precision = precision(&arrays)?;
+    let found = match names {
+        Names::Own => mapping::own(&wanted, &arrays)?,
+        Names::Mapped => mapping::mapped(&wanted, &arrays)?,
+    };
+    let mut mapping = Vec::with_capacity(wanted.len());
+    let mut views = Vec::with_capacity(wanted.len());
+    for (wanted, array) in wanted.iter().zip(found) {
+        let view = &arrays[&array];
+        check_shape(wanted, view)?;
+        check_values(&array, view)?;
+        views.push((wanted, values(wanted, view)));
+        let (parameter, shape) = (wanted.name.clone(), wanted.shape.clone());
+        mapping.push(Mapped { parameter, array, shape });
+    }
+    Ok(Adopted { bytes: encode(&views, precision), precision, mapping })
+}
+
+fn check_size(file: &[u8]) -> Result<(), Error> {
+    let header = file.first_chunk().map(|length| u64::from_le_bytes(*length));
+    match header {
+        _ if file.len() > MAX_BYTES => Err(Error::TooLarge { bytes: file.len(), limit: MAX_BYTES }),
+        Some(header) if header > MAX_HEADER_BYTES as u64 => {
+            Err(Error::Format(safetensors::SafeTensorError::HeaderTooLarge))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn wanted(network: &NetworkConfig, shapes: &[LayerShape], layout: Layout) -> Vec<Wanted> {
+    let layers = network.layers.iter().zip(shapes);
+    let wanted = layers.flat_map(|(layer, shape)| {
+        let linear = matches!(layer.kind, LayerKind::Linear(_));
+        shape.parameters.iter().map(move |parameter| Wanted {
+            name: parameter.name.clone(),
+            shape: parameter.dims.clone(),
+            transposed: linear && layout == Layout::Paddle && parameter.dims.len() == 2,
+        })
+    });
+    wanted.collect()
+}
+
+/// One for the whole file: weights of two precisions are a mistake.
+fn precision(arrays: &BTreeMap<String, TensorView<'_>>) -> Result<Precision, Error> {
+    let mut precision = None;
+    for (name, view) in arrays {
+        let found = match view.dtype() {
+            Dtype::F32 => Precision::Float32,
+            Dtype::F64 => Precision::Float64,
+            found => return Err(Error::Kind { name: name.clone(), found, expected: "F32 or F64" }),
+        };
+        if *precision.get_or_insert(found) != found {
+            return Err(Error::MixedKinds { name: name.clone(), found: view.dtype() });
+        }
+    }
+    Ok(precision.unwrap_or_default())
+}
+
+fn check_shape(wanted: &Wanted, view: &TensorView<'_>) -> Result<(), Error> {
+    let (found, expected) = (shape(view), wanted.shape_in_file());
+    if found == expected {
+        return Ok(());
+    }
+    let turned: Vec<i64> = expected.iter().rev().copied().collect();
+    let hint = match (found == turned && found.len() == 2, wanted.transposed) {
+        (false, _) => "",
+        (true, false) => ": it lies as Paddle keeps it, so say that the layout is Paddle's",
+        (true, true) => ": it lies as libtorch keeps it, so say that the layout is libtorch's",
+    };
+    let message = format!("has shape {found:?}, not {expected:?}{hint}");
+    Err(nn::Error::Parameter { name: wanted.name.clone(), message }.into())
+}
+
+fn check_values(array: &str, view: &TensorView<'_>) -> Result<(), Error> {
+    let finite = match view.dtype() {
+        Dtype::F64 => view.data().as_chunks().0.iter().all(|bytes| f64::from_le_bytes(*bytes).is_finite()),
+        _ => view.data().as_chunks().0.iter().all(|bytes| f32::from_le_bytes(*bytes).is_finite()),
+    };
+    if finite { Ok(()) } else { Err(Error::NotFinite { name: array.to_owned() }) }
+}
+
+/// Row by row, as libtorch has it.
+fn values<'a>(wanted: &Wanted, view: &TensorView<'a>) -> Cow<'a, [u8]> {
+    let data = view.data();
+    let [rows, columns] = *wanted.shape else { return Cow::Borrowed(data) };
+    if !wanted.transposed || data.is_empty() {
+        return Cow::Borrowed(data);
+    }
+    let (rows, columns) = (rows as usize, columns as usize);
+    let width = data.len() / (rows * columns);
+    let mut turned = Vec::with_capacity(data.len());
+    for row in 0..rows {
+        for column in 0..columns {
+            let at = (column * rows + row) * width;
+            turned.extend_from_slice(&data[at..at + width]);
+        }
+    }
+    Cow::Owned(turned)
+}
+
+fn encode(views: &[(&Wanted, Cow<'_, [u8]>)], precision: Precision) -> Vec<u8> {
+    let dtype = match precision {
+        Precision::Float32 => Dtype::F32,
+        Precision::Float64 => Dtype::F64,
+    };
+    let views = views.iter().map(|(wanted, bytes)| {
+        let shape = wanted.shape.iter().map(|&extent| extent as usize).collect();
+        let view = TensorView::new(dtype, shape, bytes);
+        (wanted.name.as_str(), view.expect("the shape was checked against the bytes"))
+    });
+    safetensors::serialize(views, None).expect("the names and shapes of parameters make a header")
+}
+
+pub(super) fn shape(view: &TensorView<'_>) -> Vec<i64> {
+    view.shape().iter().map(|&extent| i64::try_from(extent).unwrap_or(i64::MAX)).collect()
+}
+
+impl Wanted {
+    pub fn shape_in_file(&self) -> Vec<i64> {
+        let mut shape = self.shape.clone();
+        if self.transposed {
+            shape.reverse();
+        }
+        shape
+    }
+}

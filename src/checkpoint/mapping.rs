@@ -1,0 +1,136 @@
+//! Which array of a file is which parameter of a network. By name where the names are the network's
+//! own, under one prefix or none; else by shape, and among modules of one shape by their numbers, as
+//! in `features.0` and `features.3`. What leaves a doubt is an error, never a guess.
+
+use std::collections::BTreeMap;
+
+use safetensors::tensor::TensorView;
+
+use super::{
+    Error,
+    foreign::{Wanted, shape},
+};
+use crate::nn;
+
+type Arrays<'a> = BTreeMap<String, TensorView<'a>>;
+
+/// The names of a module's arrays after its own name, and their shapes.
+type Signature = BTreeMap<String, Vec<i64>>;
+
+/// The arrays of the parameters where the file must have exactly their names.
+pub(super) fn own(wanted: &[Wanted], arrays: &Arrays<'_>) -> Result<Vec<String>, Error> {
+    let fail = |name: &str, message: &str| {
+        Err(nn::Error::Parameter { name: shortened(name), message: message.to_owned() }.into())
+    };
+    if let Some(missing) = wanted.iter().find(|wanted| !arrays.contains_key(&wanted.name)) {
+        return fail(&missing.name, "is missing");
+    }
+    if let Some(name) = arrays.keys().find(|name| wanted.iter().all(|wanted| wanted.name != **name)) {
+        return fail(name, "is not one of the network's");
+    }
+    Ok(wanted.iter().map(|wanted| wanted.name.clone()).collect())
+}
+
+/// The arrays of the parameters, whatever their names are.
+pub(super) fn mapped(wanted: &[Wanted], arrays: &Arrays<'_>) -> Result<Vec<String>, Error> {
+    if let Some(found) = prefixed(wanted, arrays) {
+        return Ok(found);
+    }
+    let layers = modules(wanted.iter().map(|wanted| (wanted.name.as_str(), wanted.shape_in_file())));
+    let modules = modules(arrays.iter().map(|(name, view)| (name.as_str(), shape(view))));
+    let mut module_of = BTreeMap::new();
+    for (layer, signature) in &layers {
+        if module_of.contains_key(layer) {
+            continue;
+        }
+        let same = |all: &Modules| -> Vec<String> {
+            all.iter().filter(|(_, other)| other == signature).map(|(name, _)| name.clone()).collect()
+        };
+        let (alike, candidates) = (same(&layers), in_order(same(&modules), layer)?);
+        if candidates.len() != alike.len() {
+            return Err(unmatched(layer, signature, alike.len(), &candidates));
+        }
+        module_of.extend(alike.into_iter().zip(candidates));
+    }
+    if let Some((left, _)) = modules.iter().find(|(name, _)| !module_of.values().any(|taken| taken == name)) {
+        let message = "belongs to no layer of the network: leave it out of the file".to_owned();
+        return Err(nn::Error::Parameter { name: shortened(left), message }.into());
+    }
+    let array = |wanted: &Wanted| {
+        let (layer, part) = split(&wanted.name);
+        join(&module_of[layer], part)
+    };
+    Ok(wanted.iter().map(array).collect())
+}
+
+/// The network's own names, all after the same text.
+fn prefixed(wanted: &[Wanted], arrays: &Arrays<'_>) -> Option<Vec<String>> {
+    let first = wanted.first()?;
+    let prefixes = arrays.keys().filter_map(|name| name.strip_suffix(first.name.as_str()));
+    let mut complete = prefixes
+        .filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+        .map(|prefix| wanted.iter().map(|wanted| format!("{prefix}{}", wanted.name)).collect::<Vec<_>>())
+        .filter(|names| names.len() == arrays.len() && names.iter().all(|name| arrays.contains_key(name)));
+    complete.next()
+}
+
+/// In the order of the layers, or of the file.
+type Modules = Vec<(String, Signature)>;
+
+fn modules<'a>(arrays: impl Iterator<Item = (&'a str, Vec<i64>)>) -> Modules {
+    let mut modules = Modules::new();
+    for (name, shape) in arrays {
+        let (module, part) = split(name);
+        match modules.iter_mut().find(|(known, _)| known == module) {
+            Some((_, signature)) => drop(signature.insert(part.to_owned(), shape)),
+            None => modules.push((module.to_owned(), [(part.to_owned(), shape)].into())),
+        }
+    }
+    modules
+}
+
+/// Modules of one shape by their numbers. Several whose names differ in more than numbers have no
+/// order that a file tells: safetensors sorts by name.
+fn in_order(mut candidates: Vec<String>, layer: &str) -> Result<Vec<String>, Error> {
+    let texts = |name: &String| numbered(name).0;
+    if candidates.windows(2).any(|pair| texts(&pair[0]) != texts(&pair[1])) {
+        let candidates = candidates.iter().map(|name| shortened(name)).collect::<Vec<_>>().join(", ");
+        return Err(Error::Ambiguous { layer: layer.to_owned(), candidates });
+    }
+    candidates.sort_by_key(|name| numbered(name).1);
+    Ok(candidates)
+}
+
+/// A name's texts and its numbers: `layer1.0.conv` has `layer`, `.`, `.conv` and 1, 0.
+fn numbered(name: &str) -> (Vec<&str>, Vec<u64>) {
+    let texts = name.split(|c: char| c.is_ascii_digit()).filter(|text| !text.is_empty()).collect();
+    let numbers = name.split(|c: char| !c.is_ascii_digit()).filter_map(|text| text.parse().ok()).collect();
+    (texts, numbers)
+}
+
+fn unmatched(layer: &str, signature: &Signature, layers: usize, found: &[String]) -> Error {
+    let shapes: Vec<String> = signature.iter().map(|(part, shape)| format!("{part} {shape:?}")).collect();
+    let found = match found {
+        [] => "none".to_owned(),
+        found => found.iter().map(|name| shortened(name)).collect::<Vec<_>>().join(", "),
+    };
+    let message = format!(
+        "cannot be told from the file: the network has {layers} of {}, the file has {found}",
+        shapes.join(" and ")
+    );
+    nn::Error::Parameter { name: layer.to_owned(), message }.into()
+}
+
+/// `features.0.weight` is part `weight` of module `features.0`.
+fn split(name: &str) -> (&str, &str) {
+    name.rsplit_once('.').unwrap_or(("", name))
+}
+
+fn join(module: &str, part: &str) -> String {
+    if module.is_empty() { part.to_owned() } else { format!("{module}.{part}") }
+}
+
+/// A hostile name may be long: messages quote its beginning only.
+fn shortened(name: &str) -> String {
+    name.chars().take(64).collect()
+}

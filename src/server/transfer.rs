@@ -1,0 +1,177 @@
+//! Files of weights as streams of messages, in and out: in pieces that fit into a message, and never
+//! more of them at once than memory holds.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+
+use super::{convert::Invalid, status};
+use crate::{
+    checkpoint::foreign::MAX_BYTES,
+    pb::digitd::v1::{self, export_version_response, import_version_request::Part},
+};
+
+/// Files that may be under way at once; each may hold 80 MB.
+const AT_ONCE: usize = 4;
+
+/// Most pieces of a file: below a kilobyte each they would be more header than file.
+const MAX_CHUNKS: usize = 1 << 16;
+
+/// Bytes of an exported piece: far below what any client takes in a message.
+const CHUNK: usize = 1 << 20;
+
+/// Longest time between two pieces, so that a caller that has stopped holds up no other.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// The pieces of an exported file.
+pub type ExportStream = Pin<Box<dyn Stream<Item = Result<v1::ExportVersionResponse, Status>> + Send>>;
+
+/// How many files are under way; clones share it.
+#[derive(Debug, Clone)]
+pub struct Transfers {
+    free: Arc<Semaphore>,
+}
+
+impl Transfers {
+    pub fn new() -> Self {
+        Self { free: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Admits a file for as long as the permit is held, or refuses it.
+    pub fn begin(&self) -> Result<OwnedSemaphorePermit, Status> {
+        self.free.clone().try_acquire_owned().map_err(|_| status::transfers_busy())
+    }
+}
+
+/// What a caller imports: the first message.
+pub async fn metadata(
+    messages: &mut (impl Stream<Item = Result<v1::ImportVersionRequest, Status>> + Unpin),
+) -> Result<v1::ImportMetadata, Status> {
+    match next(messages).await? {
+        Some(Part::Metadata(metadata)) => Ok(metadata),
+        Some(Part::Chunk(_)) | None => {
+            Err(Invalid::new("metadata", "is missing: send it in the first message").into())
+        }
+    }
+}
+
+/// The file: all messages after the first.
+pub async fn file(
+    messages: &mut (impl Stream<Item = Result<v1::ImportVersionRequest, Status>> + Unpin),
+) -> Result<Vec<u8>, Status> {
+    let mut file = Vec::new();
+    let refused = |message: String| Err(Invalid::new("chunk", message).into());
+    for _ in 0..MAX_CHUNKS {
+        match next(messages).await? {
+            None if file.is_empty() => {
+                return refused("is missing: send the file after the metadata".to_owned());
+            }
+            None => return Ok(file),
+            Some(Part::Metadata(_)) => {
+                return Err(Invalid::new("metadata", "comes twice: send it in the first message only").into());
+            }
+            Some(Part::Chunk(chunk)) if chunk.is_empty() => {
+                return refused("is empty: end the stream after the last piece".to_owned());
+            }
+            Some(Part::Chunk(chunk)) if file.len() + chunk.len() > MAX_BYTES => {
+                return refused(format!(
+                    "makes a file of more than {MAX_BYTES} bytes, which no network needs"
+                ));
+            }
+            Some(Part::Chunk(chunk)) => file.extend_from_slice(&chunk),
+        }
+    }
+    refused(format!("comes more than {MAX_CHUNKS} times: send larger pieces, for instance of 1 MiB"))
+}
+
+/// A version and then its weights; `held` is let go with the stream.
+pub fn export(version: v1::ModelVersion, weights: Bytes, held: OwnedSemaphorePermit) -> ExportStream {
+    use export_version_response::Part;
+    let chunks = (0..weights.len()).step_by(CHUNK).map(move |start| {
+        let end = weights.len().min(start + CHUNK);
+        Part::Chunk(weights.slice(start..end))
+    });
+    let parts = std::iter::once(Part::Version(version)).chain(chunks);
+    let messages = stream::iter(parts.map(|part| Ok(v1::ExportVersionResponse { part: Some(part) })));
+    messages.inspect(move |_| _ = &held).boxed()
+}
+
+/// The next message's part; none at the stream's end.
+async fn next(
+    messages: &mut (impl Stream<Item = Result<v1::ImportVersionRequest, Status>> + Unpin),
+) -> Result<Option<Part>, Status> {
+    match tokio::time::timeout(SILENCE, messages.next()).await {
+        Err(_) => Err(status::silent(SILENCE)),
+        Ok(None) => Ok(None),
+        Ok(Some(message)) => match message?.part {
+            Some(part) => Ok(Some(part)),
+            None => Err(Invalid::new("chunk", "is missing: a message brings metadata or a piece").into()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    fn message(part: Part) -> Result<v1::ImportVersionRequest, Status> {
+        Ok(v1::ImportVersionRequest { part: Some(part) })
+    }
+
+    fn chunk(bytes: &'static [u8]) -> Result<v1::ImportVersionRequest, Status> {
+        message(Part::Chunk(Bytes::from_static(bytes)))
+    }
+
+    async fn refused(messages: Vec<Result<v1::ImportVersionRequest, Status>>) -> String {
+        let status = file(&mut stream::iter(messages)).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        status.message().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_file_is_its_pieces_in_their_order() {
+        let metadata_part = Part::Metadata(v1::ImportMetadata::default());
+        let mut messages = stream::iter(vec![message(metadata_part), chunk(b"ab"), chunk(b"c")]);
+        metadata(&mut messages).await.unwrap();
+        assert_eq!(file(&mut messages).await.unwrap(), b"abc");
+    }
+
+    #[tokio::test]
+    async fn streams_that_bring_no_file_are_refused() {
+        let metadata_part = || Part::Metadata(v1::ImportMetadata::default());
+        assert!(metadata(&mut stream::iter(vec![chunk(b"a")])).await.is_err());
+        assert!(metadata(&mut stream::iter(vec![])).await.is_err());
+        assert!(refused(vec![]).await.contains("is missing"));
+        assert!(refused(vec![chunk(b"a"), chunk(b"")]).await.contains("is empty"));
+        assert!(refused(vec![message(metadata_part())]).await.contains("comes twice"));
+        let nothing = Ok(v1::ImportVersionRequest { part: None });
+        assert!(refused(vec![nothing]).await.contains("metadata or a piece"));
+        assert!(refused((0..=MAX_CHUNKS).map(|_| chunk(b"a")).collect()).await.contains("larger pieces"));
+        let mib = Bytes::from(vec![0; 1 << 20]);
+        let endless = (0..100).map(|_| message(Part::Chunk(mib.clone()))).collect();
+        assert!(refused(endless).await.contains("which no network needs"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_falls_silent_is_not_waited_for() {
+        let mut messages = stream::iter(vec![chunk(b"a")]).chain(stream::pending());
+        let status = file(&mut messages).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+    }
+
+    #[tokio::test]
+    async fn more_files_than_memory_holds_are_refused_until_one_ends() {
+        let transfers = Transfers::new();
+        let mut held: Vec<_> = (0..AT_ONCE).map(|_| transfers.begin().unwrap()).collect();
+        assert_eq!(transfers.begin().unwrap_err().code(), Code::ResourceExhausted);
+        let stream = export(v1::ModelVersion::default(), Bytes::from(vec![1; CHUNK + 1]), held.remove(0));
+        let messages: Vec<_> = stream.collect().await;
+        assert_eq!(messages.len(), 3);
+        transfers.begin().unwrap();
+    }
+}
