@@ -91,20 +91,32 @@ fn modules<'a>(arrays: impl Iterator<Item = (&'a str, Vec<i64>)>) -> Modules {
 
 /// Modules of one shape by their numbers. Several whose names differ in more than numbers have no
 /// order that a file tells: safetensors sorts by name.
-fn in_order(mut candidates: Vec<String>, layer: &str) -> Result<Vec<String>, Error> {
-    let texts = |name: &String| numbered(name).0;
-    if candidates.windows(2).any(|pair| texts(&pair[0]) != texts(&pair[1])) {
-        let candidates = candidates.iter().map(|name| shortened(name)).collect::<Vec<_>>().join(", ");
-        return Err(Error::Ambiguous { layer: layer.to_owned(), candidates });
+fn in_order(candidates: Vec<String>, layer: &str) -> Result<Vec<String>, Error> {
+    let mut numbered: Vec<_> = candidates.iter().map(|name| (numbers(name), name)).collect();
+    numbered.sort();
+    let told = |pair: &[((String, Vec<u64>), &String)]| {
+        let ((texts, numbers), (other_texts, other_numbers)) = (&pair[0].0, &pair[1].0);
+        texts == other_texts && numbers != other_numbers
+    };
+    if numbered.windows(2).all(told) {
+        return Ok(numbered.into_iter().map(|(_, name)| name.clone()).collect());
     }
-    candidates.sort_by_key(|name| numbered(name).1);
-    Ok(candidates)
+    let candidates = candidates.iter().map(|name| shortened(name)).collect::<Vec<_>>().join(", ");
+    Err(Error::Ambiguous { layer: layer.to_owned(), candidates })
 }
 
-/// A name's texts and its numbers: `layer1.0.conv` has `layer`, `.`, `.conv` and 1, 0.
-fn numbered(name: &str) -> (Vec<&str>, Vec<u64>) {
-    let texts = name.split(|c: char| c.is_ascii_digit()).filter(|text| !text.is_empty()).collect();
-    let numbers = name.split(|c: char| !c.is_ascii_digit()).filter_map(|text| text.parse().ok()).collect();
+/// A name with `#` in place of its numbers, and the numbers: `layer1.0.conv` is `layer#.#.conv` and 1, 0.
+fn numbers(name: &str) -> (String, Vec<u64>) {
+    let (mut texts, mut numbers) = (String::new(), Vec::new());
+    let mut rest = name;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let digits = rest[start..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - start);
+        texts.push_str(&rest[..start]);
+        texts.push('#');
+        numbers.push(rest[start..start + digits].parse().unwrap_or(u64::MAX));
+        rest = &rest[start + digits..];
+    }
+    texts.push_str(rest);
     (texts, numbers)
 }
 
@@ -133,4 +145,75 @@ fn join(module: &str, part: &str) -> String {
 /// A hostile name may be long: messages quote its beginning only.
 fn shortened(name: &str) -> String {
     name.chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use safetensors::Dtype;
+
+    use super::*;
+
+    fn wanted(parameters: &[(&str, &[i64])]) -> Vec<Wanted> {
+        let wanted = |(name, shape): &(&str, &[i64])| Wanted {
+            name: (*name).to_owned(),
+            shape: shape.to_vec(),
+            transposed: false,
+        };
+        parameters.iter().map(wanted).collect()
+    }
+
+    /// What the parameters are taken from, or why not.
+    fn map(parameters: &[(&str, &[i64])], arrays: &[(&str, &[i64])]) -> Result<Vec<String>, String> {
+        let bytes = [0u8; 400];
+        let view = |shape: &[i64]| {
+            let shape: Vec<usize> = shape.iter().map(|&extent| extent as usize).collect();
+            let size = 4 * shape.iter().product::<usize>();
+            TensorView::new(Dtype::F32, shape, &bytes[..size]).unwrap()
+        };
+        let arrays = arrays.iter().map(|(name, shape)| ((*name).to_owned(), view(shape))).collect();
+        mapped(&wanted(parameters), &arrays).map_err(|error| error.to_string())
+    }
+
+    const TWINS: &[(&str, &[i64])] =
+        &[("first.weight", &[2, 2]), ("second.weight", &[2, 2]), ("fc.weight", &[3])];
+
+    #[test]
+    fn modules_of_one_shape_are_told_by_their_numbers() {
+        let found =
+            map(TWINS, &[("net.10.weight", &[2, 2]), ("net.9.weight", &[2, 2]), ("head.weight", &[3])]);
+        assert_eq!(found.unwrap(), ["net.9.weight", "net.10.weight", "head.weight"]);
+        let found = map(TWINS, &[("b1.c2.weight", &[2, 2]), ("b2.c1.weight", &[2, 2]), ("weight", &[3])]);
+        assert_eq!(found.unwrap(), ["b1.c2.weight", "b2.c1.weight", "weight"]);
+    }
+
+    #[test]
+    fn the_networks_own_names_may_stand_under_a_prefix() {
+        let arrays: &[(&str, &[i64])] =
+            &[("model.second.weight", &[2, 2]), ("model.first.weight", &[2, 2]), ("model.fc.weight", &[3])];
+        let own = ["model.first.weight", "model.second.weight", "model.fc.weight"];
+        assert_eq!(map(TWINS, arrays).unwrap(), own);
+    }
+
+    #[test]
+    fn a_doubt_is_an_error_that_names_the_candidates() {
+        let told = |arrays| map(TWINS, arrays).unwrap_err();
+        let message = told(&[("stem.weight", &[2, 2]), ("body.weight", &[2, 2]), ("head.weight", &[3])]);
+        assert!(message.contains("body, stem is layer \"first\""), "{message}");
+        let message = told(&[("a.1.weight", &[2, 2]), ("a.01.weight", &[2, 2]), ("head.weight", &[3])]);
+        assert!(message.contains("not clear"), "{message}");
+    }
+
+    #[test]
+    fn modules_that_are_missing_or_too_many_are_named() {
+        let told = |arrays| map(TWINS, arrays).unwrap_err();
+        let message = told(&[("net.1.weight", &[2, 2]), ("head.weight", &[3])]);
+        assert!(message.contains("the network has 2 of weight [2, 2], the file has net.1"), "{message}");
+        let arrays: &[(&str, &[i64])] = &[
+            ("net.1.weight", &[2, 2]),
+            ("net.2.weight", &[2, 2]),
+            ("head.weight", &[3]),
+            ("x.weight", &[5]),
+        ];
+        assert!(told(arrays).contains("\"x\" belongs to no layer"));
+    }
 }

@@ -9,7 +9,7 @@ use super::{
     watch::{Interrupt, follow},
 };
 use crate::pb::digitd::v1::{
-    Adagrad, Adam, Loss, ModelRef, Momentum, Network, Optimizer, Sgd, TrainRequest, Validation,
+    Adagrad, Adam, Loss, ModelRef, Momentum, Network, Optimizer, Precision, Sgd, TrainRequest, Validation,
     optimizer::Rule, validation::Size,
 };
 
@@ -71,6 +71,10 @@ pub struct Args {
     #[arg(long, value_name = "N", help_heading = "Training")]
     batch_size: Option<i32>,
 
+    /// The numbers that it computes in [default: float32]
+    #[arg(long, value_enum, value_name = "PRECISION", help_heading = "Training")]
+    precision: Option<PrecisionArg>,
+
     /// The rule that turns gradients into steps [default: adam]
     #[arg(long, value_enum, value_name = "RULE", help_heading = "Training")]
     optimizer: Option<OptimizerArg>,
@@ -114,6 +118,13 @@ enum OptimizerArg {
     Momentum,
     Adagrad,
     Adam,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PrecisionArg {
+    Float32,
+    /// Slower; for parity with reference runs
+    Float64,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -178,6 +189,9 @@ impl Args {
         set(&mut request.initial, self.initial.clone());
         set(&mut request.epochs, self.epochs);
         set(&mut request.batch_size, self.batch_size);
+        if let Some(precision) = self.precision {
+            request.set_precision(precision.into());
+        }
         set(&mut request.seed, self.seed);
         if let Some(optimizer) = self.optimizer {
             request.optimizer = Some(Optimizer { rule: Some(optimizer.rule()) });
@@ -232,6 +246,15 @@ impl OptimizerArg {
     }
 }
 
+impl From<PrecisionArg> for Precision {
+    fn from(precision: PrecisionArg) -> Self {
+        match precision {
+            PrecisionArg::Float32 => Self::Float32,
+            PrecisionArg::Float64 => Self::Float64,
+        }
+    }
+}
+
 impl From<LossArg> for Loss {
     fn from(loss: LossArg) -> Self {
         match loss {
@@ -269,9 +292,9 @@ mod tests {
     #[test]
     fn every_flag_reaches_its_field() {
         let line = "--model m --dataset synthetic --dataset-seed 1 --max-train-images 2 --validation-count 0 \
-                    --preset tutorial --initial m/7 --epochs 3 --batch-size 4 --optimizer momentum --learning-rate 0.5 \
+                    --preset tutorial --initial m/7 --epochs 3 --batch-size 4 --precision float64 --optimizer momentum --learning-rate 0.5 \
                     --loss mean-squared-error --l1 0.1 --l2 0.2 --seed 5 --report-every 6 --set-alias production";
-        let expected = r#"{"model":"m","dataset":{"name":"synthetic","seed":1,"maxTrainImages":2},"network":{"preset":"tutorial"},"epochs":3,"batchSize":4,"seed":5,"initial":{"name":"m","version":7},"optimizer":{"momentum":{"learningRate":0.5}},"loss":"LOSS_MEAN_SQUARED_ERROR","regularization":{"l1":0.1,"l2":0.2},"validation":{"count":0},"reportEveryBatches":6,"setAlias":"production"}"#;
+        let expected = r#"{"model":"m","dataset":{"name":"synthetic","seed":1,"maxTrainImages":2},"network":{"preset":"tutorial"},"epochs":3,"batchSize":4,"seed":5,"precision":"PRECISION_FLOAT64","initial":{"name":"m","version":7},"optimizer":{"momentum":{"learningRate":0.5}},"loss":"LOSS_MEAN_SQUARED_ERROR","regularization":{"l1":0.1,"l2":0.2},"validation":{"count":0},"reportEveryBatches":6,"setAlias":"production"}"#;
         assert_eq!(request(line), expected);
     }
 

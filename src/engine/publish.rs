@@ -5,7 +5,6 @@ use super::worker::LIBTORCH_VERSION;
 use crate::{
     data::dataset::Dims,
     ids::{Alias, ModelName, RunId, Version},
-    nn::Precision,
     registry::{self, Draft, Expected, Manifest, Move, Registry},
     train::{BestEpoch, TrainConfig},
 };
@@ -40,7 +39,7 @@ pub(super) async fn publish(
         validation: best.validation,
         dataset_digest: Some(candidate.digest.to_owned()),
         parent: config.initial.clone(),
-        precision: Precision::Float32,
+        precision: config.precision,
         imported: None,
         libtorch_version: LIBTORCH_VERSION.to_owned(),
     };

@@ -72,13 +72,14 @@ impl Network {
         }
     }
 
-    /// The largest batch up to `wanted` whose forward pass without gradients stays within 512 MiB of
-    /// float32 numbers between two layers; at least 1.
+    /// The largest batch up to `wanted` whose forward pass without gradients stays within 512 MiB
+    /// between two layers; at least 1.
     pub fn forward_batch(&self, wanted: usize) -> usize {
-        const MOST_VALUES: i64 = 1 << 27;
+        const MOST_BYTES: i64 = 1 << 29;
         let widest = self.shapes.iter().map(|shape| shape.input.len() + shape.output.len()).max();
         // A shape holds at most 2^20 values, so that the quotient is never 0.
-        wanted.min((MOST_VALUES / widest.unwrap_or(1)) as usize).max(1)
+        let most = MOST_BYTES / (widest.unwrap_or(1) * self.kind().elt_size_in_bytes() as i64);
+        wanted.min(most as usize).max(1)
     }
 
     pub fn config(&self) -> &NetworkConfig {

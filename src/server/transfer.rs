@@ -172,6 +172,6 @@ mod tests {
         let stream = export(v1::ModelVersion::default(), Bytes::from(vec![1; CHUNK + 1]), held.remove(0));
         let messages: Vec<_> = stream.collect().await;
         assert_eq!(messages.len(), 3);
-        transfers.begin().unwrap();
+        drop(transfers.begin().unwrap());
     }
 }

@@ -20,7 +20,7 @@ impl TrainConfig {
     pub const MAX_EPOCHS: u32 = 10_000;
     pub const MAX_BATCH_SIZE: u32 = 65_536;
 
-    /// Most values of a batch over the input and all layers' outputs, which training keeps for the
+    /// Most values in float32 of a batch over the input and all layers' outputs, which training keeps for the
     /// way back: 2 GiB in float32, 11 703 images of the tutorial's network.
     const MAX_BATCH_VALUES: i64 = 1 << 29;
 
@@ -68,7 +68,7 @@ impl TrainConfig {
 
     fn check_memory(&self, input: Shape, shapes: &[LayerShape]) -> Result<(), Invalid> {
         let values = input.len() + shapes.iter().map(|shape| shape.output.len()).sum::<i64>();
-        let most = Self::MAX_BATCH_VALUES / values;
+        let most = Self::MAX_BATCH_VALUES * 4 / (values * self.precision.kind().elt_size_in_bytes() as i64);
         if i64::from(self.batch_size) <= most {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use crate::{
     data::{DatasetSpec, Order, ValidationSize},
     eval::Loss,
     ids::{Alias, ModelName, VersionRef},
-    nn::NetworkConfig,
+    nn::{NetworkConfig, Precision},
     optim::{OptimizerConfig, Regularization, Schedule},
 };
 
@@ -22,6 +22,8 @@ pub struct TrainConfig {
     pub epochs: u32,
     pub batch_size: u32,
     pub order: Order,
+    #[serde(default)]
+    pub precision: Precision,
     /// Of the initial weights, the order of the images and dropout.
     pub seed: u64,
     pub optimizer: OptimizerConfig,
@@ -59,6 +61,7 @@ impl Default for TrainConfig {
             epochs: 5,
             batch_size: 100,
             order: Order::Shuffled,
+            precision: Precision::Float32,
             seed: 0,
             optimizer: OptimizerConfig::adam(0.003),
             schedule: Schedule::one_cycle(),

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::{
     BatchReport, EpochReport, Event, Invalid, Measured, Position, Started, TrainConfig, state,
@@ -100,7 +100,7 @@ impl Trainer {
         let images = Shape::grey(splits.train.height(), splits.train.width());
         let classes = splits.train.classes();
         config.check_for(images, classes)?;
-        let mut network = Network::zeros(&config.network, images, classes, Kind::Float, device)
+        let mut network = Network::zeros(&config.network, images, classes, config.precision.kind(), device)
             .expect("the layers were checked");
         match initial {
             None => network.initialize(config.seed),

@@ -75,6 +75,41 @@ fn runs_and_versions_are_listed_and_aliases_moved_and_rolled_back() {
 }
 
 #[test]
+fn weights_go_out_to_a_file_and_come_back_as_a_version() {
+    let server = Server::start();
+    server.call(SMALL_RUN).ok();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let said = server.call(&["models", "export", "--output", &path("own")]).ok();
+    assert!(said.starts_with("digits version 1: "), "{said}");
+    let own = std::fs::read(path("own")).unwrap();
+    let renamed = [("conv1.", "net.0."), ("conv2.", "net.3."), ("fc.", "net.7.")];
+    let arrays =
+        safetensors::SafeTensors::deserialize(&own).unwrap().tensors().into_iter().map(|(name, array)| {
+            let (from, to) = renamed.iter().find(|(from, _)| name.starts_with(from)).unwrap();
+            (name.replace(from, to), array)
+        });
+    std::fs::write(path("theirs"), safetensors::serialize(arrays, None).unwrap()).unwrap();
+    std::fs::write(path("layers.json"), LAYERS).unwrap();
+    let said = server.call(&["models", "import", &path("theirs"), "--network", &path("layers.json")]).ok();
+    assert!(
+        said.contains("digits version 2 (latest)\n  conv1.weight [20, 1, 5, 5] from net.0.weight\n"),
+        "{said}"
+    );
+    server.call(&["models", "export", "--version", "2", "--output", &path("back")]).ok();
+    assert!(std::fs::read(path("back")).unwrap() == own, "the same bytes come back");
+    let said = server.call(&["models", "import", &path("own"), "--layout", "paddle"]).error();
+    assert!(said.contains("say that the layout is libtorch's"), "{said}");
+    assert!(server.call(&["models", "show", "--version", "2"]).ok().contains("imported    from a file"));
+}
+
+/// The tutorial's network.
+const LAYERS: &str = r#"{"layers": [
+    {"conv": {"outChannels": 20, "kernelSize": 5, "padding": 2}}, {"relu": {}}, {"maxPool": {"kernelSize": 2}},
+    {"conv": {"outChannels": 20, "kernelSize": 5, "padding": 2}}, {"relu": {}}, {"maxPool": {"kernelSize": 2}},
+    {"flatten": {}}, {"name": "fc", "linear": {"outFeatures": 10}}]}"#;
+
+#[test]
 fn a_command_can_bring_its_own_server() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().to_str().unwrap();

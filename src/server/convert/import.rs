@@ -64,10 +64,8 @@ mod tests {
     #[test]
     fn nothing_means_the_tutorials_network_in_libtorchs_layout() {
         let job = import_job(v1::ImportMetadata::default()).unwrap();
-        assert_eq!(
-            (job.layout, job.names, job.set_alias, job.dataset),
-            (Layout::Libtorch, Names::Own, None, None)
-        );
+        assert_eq!((job.layout, job.names), (Layout::Libtorch, Names::Own));
+        assert_eq!((&job.set_alias, &job.dataset), (&None, &None));
         job.check().unwrap();
     }
 

@@ -3,7 +3,7 @@
 use super::{
     dataset,
     field::{ANY, Invalid, count, int},
-    model, network, optimizer, schedule,
+    model, network, optimizer, precision, schedule,
 };
 use crate::{
     data::Order,
@@ -48,6 +48,7 @@ pub fn train_request(request: v1::TrainRequest) -> Result<(TrainConfig, OnDiscon
             Some(true) => Order::Shuffled,
             Some(false) => Order::File,
         },
+        precision: precision::precision("precision", request.precision)?,
         seed: count("seed", request.seed, 0..=ANY, 0)?.into(),
         schedule: match (&request.optimizer, request.schedule) {
             (None, None) => default.schedule,
@@ -93,6 +94,7 @@ pub fn from_train_config(config: &TrainConfig) -> v1::TrainRequest {
             Order::Shuffled => true,
             Order::File => false,
         }),
+        precision: precision::from_precision(config.precision).into(),
         seed: Some(int(config.seed)),
         optimizer: Some(optimizer::from_optimizer(config.optimizer)),
         schedule: Some(schedule::from_schedule(config.schedule)),
@@ -117,6 +119,7 @@ mod tests {
     use crate::{
         data::{DatasetSpec, ValidationSize},
         ids::Version,
+        nn::Precision,
         optim::{Decay, OptimizerConfig},
         pb::digitd::v1::{layer::Kind, optimizer::Rule, validation::Size},
         train::{Loss, ValidationConfig},
@@ -146,6 +149,7 @@ mod tests {
             },
             epochs: 2,
             initial: Some(VersionRef { model: "base".parse().unwrap(), version: Version::FIRST }),
+            precision: Precision::Float64,
             batch_size: 10,
             order: Order::File,
             seed: 9,
@@ -175,6 +179,7 @@ mod tests {
         assert_eq!(field(|request| request.report_every_batches = Some(0)), "report_every_batches");
         assert_eq!(field(|request| request.checkpoint_every_epochs = Some(-1)), "checkpoint_every_epochs");
         assert_eq!(field(|request| request.loss = 3), "loss");
+        assert_eq!(field(|request| request.precision = 9), "precision");
     }
 
     #[test]

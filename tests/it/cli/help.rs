@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use super::program::run;
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: &[&str] = &[
     "",
     "serve",
     "train",
@@ -24,6 +24,8 @@ const COMMANDS: [&str; 24] = [
     "models history",
     "models rollback",
     "models delete",
+    "models import",
+    "models export",
     "data",
     "data fetch",
     "data info",

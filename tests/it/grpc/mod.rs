@@ -6,6 +6,7 @@ mod crash;
 pub mod grpcurl;
 mod initial;
 mod limits;
+mod parity;
 mod prediction;
 mod registry;
 mod runs;

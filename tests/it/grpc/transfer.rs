@@ -5,7 +5,7 @@ use digitd::pb::digitd::v1::{
 };
 use futures::stream;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use tonic::Status;
+use tonic::{Response, Status};
 
 use super::{
     server::{TestServer, collect, finished, tiny},
@@ -45,11 +45,11 @@ pub async fn import(
     server: &TestServer,
     metadata: v1::ImportMetadata,
     file: &[u8],
-) -> Result<v1::ImportVersionResponse, Status> {
+) -> Result<Response<v1::ImportVersionResponse>, Status> {
     let chunks = file.chunks(10_000).map(|chunk| Part::Chunk(bytes::Bytes::copy_from_slice(chunk)));
     let parts = std::iter::once(Part::Metadata(metadata)).chain(chunks);
     let messages: Vec<_> = parts.map(|part| v1::ImportVersionRequest { part: Some(part) }).collect();
-    Ok(server.registry().import_version(stream::iter(messages)).await?.into_inner())
+    server.registry().import_version(stream::iter(messages)).await
 }
 
 pub async fn export(server: &TestServer, version: i32) -> (v1::ModelVersion, Vec<u8>) {
@@ -87,7 +87,7 @@ async fn a_version_goes_out_and_comes_back_with_the_same_bytes_and_answers() {
         dataset: Some(dataset.clone()),
         ..v1::ImportMetadata::default()
     };
-    let imported = import(&server, metadata, &file).await.unwrap();
+    let imported = import(&server, metadata, &file).await.unwrap().into_inner();
     let version = imported.version.unwrap();
     assert_eq!((version.version, version.run_id.as_str(), version.request), (2, "", None));
     assert_eq!(version.weights_sha256, trained.weights_sha256);
@@ -111,7 +111,7 @@ async fn names_of_pytorch_are_mapped_by_order_and_shape_and_the_mapping_is_told(
     let own = file(TUTORIAL);
     let theirs = ["net.0.weight", "net.0.bias", "net.3.weight", "net.3.bias", "net.7.weight", "net.7.bias"];
     let renamed: Vec<_> = theirs.iter().zip(TUTORIAL).map(|(name, (_, shape))| (*name, *shape)).collect();
-    let imported = import(&server, mapped(), &file(&renamed)).await.unwrap();
+    let imported = import(&server, mapped(), &file(&renamed)).await.unwrap().into_inner();
     let mapping: Vec<_> =
         imported.arrays.iter().map(|it| (it.parameter.as_str(), it.array.as_str())).collect();
     let expected: Vec<_> = TUTORIAL.iter().map(|(name, _)| *name).zip(theirs).collect();

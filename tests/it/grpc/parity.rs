@@ -1,0 +1,110 @@
+//! A reference run repeated through the public API alone: Paddle's initial parameters imported, a
+//! hundred batches in float64, and Paddle's losses, accuracies and final parameters met.
+
+use std::collections::HashMap;
+
+use digitd::pb::digitd::v1::{self, optimizer::Rule, train_event::Event};
+use safetensors::SafeTensors;
+
+use super::{
+    server::{TestServer, collect, finished},
+    transfer::{export, import},
+};
+use crate::support;
+
+/// The arrays of a file, each as numbers row by row with its shape.
+struct Arrays(HashMap<String, (Vec<usize>, Vec<f64>)>);
+
+impl Arrays {
+    fn read(file: &[u8]) -> Self {
+        let arrays = SafeTensors::deserialize(file).unwrap().tensors().into_iter().map(|(name, view)| {
+            let values = match view.dtype() {
+                safetensors::Dtype::F64 => {
+                    view.data().as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()
+                }
+                safetensors::Dtype::F32 => {
+                    view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes).into()).collect()
+                }
+                other => panic!("{name} is {other:?}"),
+            };
+            (name, (view.shape().to_vec(), values))
+        });
+        Self(arrays.collect())
+    }
+
+    fn row(&self, name: &str) -> &[f64] {
+        &self.0[name].1
+    }
+
+    /// The values of a parameter in libtorch's layout; Paddle keeps fc.weight as [in, out].
+    fn parameter(&self, prefix: &str, name: &str) -> Vec<f64> {
+        let (shape, values) = &self.0[&format!("{prefix}{name}")];
+        match (name, &shape[..]) {
+            ("fc.weight", [inputs, outputs]) => {
+                let turned =
+                    (0..*outputs).flat_map(|out| (0..*inputs).map(move |input| input * outputs + out));
+                turned.map(|at| values[at]).collect()
+            }
+            _ => values.clone(),
+        }
+    }
+}
+
+fn check_close(found: &[f64], expected: &[f64], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let off = (found - expected).abs();
+        assert!(off < 1e-9, "{what}, number {at}: {found} is off by {off}");
+    }
+}
+
+/// One epoch over the first 10 000 training images in file order, in batches of 100.
+fn reference_run(rule: Rule) -> v1::TrainRequest {
+    v1::TrainRequest {
+        dataset: Some(v1::Dataset { max_train_images: Some(10_000), ..v1::Dataset::default() }),
+        epochs: Some(1),
+        batch_size: Some(100),
+        shuffle: Some(false),
+        precision: v1::Precision::Float64.into(),
+        initial: Some(v1::ModelRef { name: String::new(), which: Some(v1::model_ref::Which::Version(1)) }),
+        optimizer: Some(v1::Optimizer { rule: Some(rule) }),
+        validation: Some(v1::Validation { size: Some(v1::validation::Size::Count(0)), every_epochs: None }),
+        report_every_batches: Some(1),
+        ..v1::TrainRequest::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reference_runs_are_repeated_through_the_api_to_nine_digits() {
+    let (Some(golden), Some(mnist)) = (support::golden_dir(), support::mnist_dir()) else { return };
+    let read = |name: &str| std::fs::read(golden.join(name)).unwrap();
+    let server = TestServer::with_data(vec![mnist]).await;
+    let paddle = v1::ImportMetadata { layout: v1::WeightsLayout::Paddle.into(), ..Default::default() };
+    import(&server, paddle, &read("init.safetensors")).await.unwrap();
+    let trajectories = Arrays::read(&read("trajectories.safetensors"));
+    let after = Arrays::read(&read("params_after_100_batches.safetensors"));
+    let sgd = Rule::Sgd(v1::Sgd { learning_rate: Some(0.01) });
+    let adam = Rule::Adam(v1::Adam { learning_rate: Some(0.01), ..v1::Adam::default() });
+    for (case, rule, version) in [("sgd_lr0.01", sgd, 2), ("adam_lr0.01", adam, 3)] {
+        let events = collect(server.training().train(reference_run(rule)).await.unwrap().into_inner()).await;
+        assert_eq!(finished(&events).version, Some(version));
+        let batches = events.iter().filter_map(|event| match event.event.as_ref()? {
+            Event::Batch(batch) => Some((batch.loss.unwrap(), batch.accuracy.unwrap())),
+            _ => None,
+        });
+        let (losses, accuracies): (Vec<f64>, Vec<f64>) = batches.unzip();
+        check_close(&losses, trajectories.row(&format!("{case}.loss_f64")), case);
+        // Paddle keeps accuracies in float32: 0.13 is 0.12999999523162842.
+        let expected =
+            trajectories.row(&format!("{case}.acc_f64")).iter().map(|share| (share * 100.0).round() / 100.0);
+        check_close(&accuracies, &expected.collect::<Vec<_>>(), case);
+
+        let (manifest, file) = export(&server, version).await;
+        assert_eq!(manifest.precision(), v1::Precision::Float64);
+        let found = Arrays::read(&file);
+        let prefix = format!("{case}.f64.");
+        for name in ["conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "fc.weight", "fc.bias"] {
+            check_close(found.row(name), &after.parameter(&prefix, name), &format!("{case} {name}"));
+        }
+    }
+}
