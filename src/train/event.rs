@@ -43,6 +43,10 @@ pub struct BatchReport {
     /// Since the last report.
     #[serde(with = "crate::train::finite")]
     pub images_per_second: f64,
+    /// The L2 norm of the gradient of the batch's mean loss over all parameters, before decay and
+    /// clipping. None in what was kept before it was measured.
+    #[serde(default, with = "crate::train::finite::optional")]
+    pub gradient_norm: Option<f64>,
 }
 
 /// An epoch ended.
@@ -147,6 +151,7 @@ mod tests {
             accuracy,
             learning_rate: f64::INFINITY,
             images_per_second: f64::INFINITY,
+            gradient_norm: Some(f64::NEG_INFINITY),
         };
         let epoch = EpochReport {
             epoch: 1,

@@ -4,13 +4,14 @@
 mod check;
 mod config;
 mod event;
-pub(crate) mod finite;
+mod health;
 mod state;
 mod step;
 mod totals;
 mod trainer;
 
 pub use crate::eval::Loss;
+pub(crate) use crate::metric::finite;
 pub use check::Invalid;
 pub use config::{TrainConfig, ValidationConfig};
 pub use event::{

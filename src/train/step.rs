@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::Trainer;
+use super::{Trainer, health::Look};
 use crate::{
     nn::{Mode, StepSeed},
     optim::Progress,
@@ -21,6 +21,7 @@ impl Trainer {
         for (index, gradient) in gradients.iter().enumerate() {
             self.gradients.assign(index, gradient);
         }
+        self.look = self.report_is_due().then(|| Look::at(&self.gradients));
         let rate = self.learning_rate();
         self.optimizer.step(self.network.parameters_mut(), &mut self.gradients, rate);
         let correct = logits.detach().argmax(-1, false).eq_tensor(&batch.labels).sum(self.network.kind());

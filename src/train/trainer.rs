@@ -6,7 +6,9 @@ use std::time::Instant;
 use tch::{Device, Tensor};
 
 use super::{
-    BatchReport, EpochReport, Event, Invalid, Measured, Position, Started, TrainConfig, state,
+    BatchReport, EpochReport, Event, Invalid, Measured, Position, Started, TrainConfig,
+    health::Look,
+    state,
     totals::{Pace, Totals},
 };
 use crate::{
@@ -85,6 +87,8 @@ pub struct Trainer {
     pub(super) train: DeviceSet,
     validation: DeviceSet,
     pub(super) step: u32,
+    /// Of the last step, where it is reported.
+    pub(super) look: Option<Look>,
     best: Option<BestEpoch>,
 }
 
@@ -118,6 +122,7 @@ impl Trainer {
             train: DeviceSet::new(&splits.train, device),
             validation: DeviceSet::new(&splits.validation, device),
             step: 0,
+            look: None,
             best: None,
             network,
             config,
@@ -189,7 +194,7 @@ impl Trainer {
             let (loss, correct) = self.train_batch(epoch, &order.narrow(0, start, images));
             totals.add(&loss, &correct, images);
             pace.add(images);
-            if (batch - 1).is_multiple_of(self.config.report_every_batches) {
+            if self.report_is_due() {
                 let report = self.report(epoch, batch, &loss, correct.double_value(&[]) / images as f64);
                 let report = BatchReport { images_per_second: pace.restart(), ..report };
                 run.report(Event::Batch(report));
@@ -222,7 +227,13 @@ impl Trainer {
             accuracy,
             learning_rate: self.learning_rate(),
             images_per_second: 0.0,
+            gradient_norm: self.look.as_ref().map(Look::gradient_norm),
         }
+    }
+
+    /// Whether the batch of this step is one that is reported.
+    pub(super) fn report_is_due(&self) -> bool {
+        ((self.step - 1) % self.batches_per_epoch()).is_multiple_of(self.config.report_every_batches)
     }
 
     fn validate(&self, epoch: u32) -> Option<Measured> {

@@ -83,6 +83,7 @@ fn batch(step: u32) -> Event {
         accuracy: 0.5,
         learning_rate: 0.001,
         images_per_second: 10_000.0,
+        gradient_norm: Some(1.5),
     })
 }
 

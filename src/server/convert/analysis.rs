@@ -47,6 +47,9 @@ pub fn evaluate_request(request: v1::EvaluateRequest) -> Result<EvaluateJob, Inv
 }
 
 pub fn inspect_request(request: v1::InspectRequest) -> Result<Inspection, Invalid> {
+    if !request.contents {
+        only_with_contents(&request)?;
+    }
     let input = match request.input {
         None => Subject::Stored(InspectInput::Default),
         Some(Input::Image(image)) => Subject::Own(picture::check_one(image, request.normalization)?),
@@ -76,6 +79,22 @@ pub fn inspect_request(request: v1::InspectRequest) -> Result<Inspection, Invali
     };
     let batch_size = count("batch_size", request.batch_size, 1..=MOST_BATCH, 1)? as usize;
     Ok(Inspection { model: model::reference("model", request.model)?, input, batch_size, depth })
+}
+
+/// What says which contents to show says nothing where none are asked for.
+fn only_with_contents(request: &v1::InspectRequest) -> Result<(), Invalid> {
+    let given = [
+        ("layers", !request.layers.is_empty()),
+        ("channels", !request.channels.is_empty()),
+        ("channel_seed", request.channel_seed.is_some()),
+        ("sample_images", request.sample_images.is_some()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((field, _)) => {
+            Err(Invalid::new(*field, "chooses contents, which are not asked for: set contents, or leave it out"))
+        }
+    }
 }
 
 fn chosen(channels: &[i32]) -> Result<Vec<i64>, Invalid> {
@@ -235,7 +254,7 @@ mod tests {
     #[test]
     fn fields_of_an_inspection_are_checked_by_name() {
         let field = |change: fn(&mut v1::InspectRequest)| {
-            let mut request = v1::InspectRequest::default();
+            let mut request = v1::InspectRequest { contents: true, ..v1::InspectRequest::default() };
             change(&mut request);
             inspect_request(request).unwrap_err().field
         };
@@ -249,6 +268,20 @@ mod tests {
         let at = v1::DatasetIndex { index: -1, ..v1::DatasetIndex::default() };
         let request = v1::InspectRequest { input: Some(Input::DatasetIndex(at)), ..Default::default() };
         assert_eq!(inspect_request(request).unwrap_err().field, "dataset_index.index");
+    }
+
+    #[test]
+    fn a_choice_of_contents_without_contents_is_refused_by_name() {
+        let field = |change: fn(&mut v1::InspectRequest)| {
+            let mut request = v1::InspectRequest::default();
+            change(&mut request);
+            assert!(inspect_request(v1::InspectRequest { contents: true, ..request.clone() }).is_ok());
+            inspect_request(request).unwrap_err().field
+        };
+        assert_eq!(field(|request| request.layers = vec!["conv1".to_owned()]), "layers");
+        assert_eq!(field(|request| request.channels = vec![0]), "channels");
+        assert_eq!(field(|request| request.channel_seed = Some(0)), "channel_seed");
+        assert_eq!(field(|request| request.sample_images = Some(0)), "sample_images");
     }
 
     #[test]

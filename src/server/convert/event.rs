@@ -57,6 +57,7 @@ fn from_kind(event: &Event) -> train_event::Event {
             accuracy: Some(batch.accuracy),
             learning_rate: Some(batch.learning_rate),
             images_per_second: Some(batch.images_per_second),
+            gradient_norm: batch.gradient_norm,
         }),
         Event::Epoch(epoch) => train_event::Event::Epoch(v1::EpochReport {
             epoch: int(epoch.epoch),
@@ -120,12 +121,14 @@ mod tests {
             accuracy: 0.0,
             learning_rate: 0.1,
             images_per_second: 5.0,
+            gradient_norm: Some(0.0),
         };
         let event = from_event(run, 42, time, &Event::Batch(batch));
         assert_eq!((event.run_id, event.sequence), (run.to_string(), 42));
         assert_eq!(event.time, Some(Timestamp { seconds: 7, nanos: 8 }));
         let Some(train_event::Event::Batch(batch)) = event.event else { panic!("a batch") };
         assert_eq!((batch.batch, batch.accuracy), (101, Some(0.0)));
+        assert_eq!(batch.gradient_norm, Some(0.0));
     }
 
     #[test]

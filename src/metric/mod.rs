@@ -1,4 +1,6 @@
-//! Measures of a classifier from its answers: plain numbers, no tensors.
+//! Measures of a classifier from its answers, and how measurements are written: plain numbers, no tensors.
+
+pub(crate) mod finite;
 
 /// How often each label got each answer; rows are labels, columns answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
