@@ -1,6 +1,9 @@
 //! `digitd train`: flags into a request, and the run on the screen.
 
+mod inspect_at;
+
 use clap::ValueEnum;
+use inspect_at::InspectAtArgs;
 
 use super::{
     Error, Outcome, args, json,
@@ -109,6 +112,9 @@ pub struct Args {
     set_alias: Option<String>,
 
     #[command(flatten)]
+    inspect_at: InspectAtArgs,
+
+    #[command(flatten)]
     session: SessionArgs,
 }
 
@@ -157,6 +163,7 @@ impl Args {
         };
         self.set_data(&mut request);
         self.set_training(&mut request);
+        self.inspect_at.apply(&mut request);
         set(&mut request.report_every_batches, self.report_every);
         if let Some(model) = &self.model {
             request.model.clone_from(model);
@@ -293,8 +300,8 @@ mod tests {
     fn every_flag_reaches_its_field() {
         let line = "--model m --dataset synthetic --dataset-seed 1 --max-train-images 2 --validation-count 0 \
                     --preset tutorial --initial m/7 --epochs 3 --batch-size 4 --precision float64 --optimizer momentum --learning-rate 0.5 \
-                    --loss mean-squared-error --l1 0.1 --l2 0.2 --seed 5 --report-every 6 --set-alias production";
-        let expected = r#"{"model":"m","dataset":{"name":"synthetic","seed":1,"maxTrainImages":2},"network":{"preset":"tutorial"},"epochs":3,"batchSize":4,"seed":5,"precision":"PRECISION_FLOAT64","initial":{"name":"m","version":7},"optimizer":{"momentum":{"learningRate":0.5}},"loss":"LOSS_MEAN_SQUARED_ERROR","regularization":{"l1":0.1,"l2":0.2},"validation":{"count":0},"reportEveryBatches":6,"setAlias":"production"}"#;
+                    --loss mean-squared-error --l1 0.1 --l2 0.2 --seed 5 --report-every 6 --inspect-at 1:401 --set-alias production";
+        let expected = r#"{"model":"m","dataset":{"name":"synthetic","seed":1,"maxTrainImages":2},"network":{"preset":"tutorial"},"epochs":3,"batchSize":4,"seed":5,"precision":"PRECISION_FLOAT64","initial":{"name":"m","version":7},"optimizer":{"momentum":{"learningRate":0.5}},"loss":"LOSS_MEAN_SQUARED_ERROR","regularization":{"l1":0.1,"l2":0.2},"validation":{"count":0},"reportEveryBatches":6,"inspectAt":[{"epoch":1,"batch":401,"shapes":true,"contents":true}],"setAlias":"production"}"#;
         assert_eq!(request(line), expected);
     }
 

@@ -103,6 +103,7 @@ impl Fold {
                 self.summary.train_accuracy = Some(batch.accuracy);
             }
             Event::Epoch(epoch) => self.epoch(epoch),
+            Event::Inspection(_) => {}
             Event::Checkpoint(checkpoint) => {
                 self.summary.epoch = checkpoint.epoch;
                 self.summary.step = checkpoint.step;

@@ -1,5 +1,6 @@
 //! What goes on inside the layers: for one picture the outputs of chosen channels with the weights
-//! that made them, over a sample the share of zeros of every channel.
+//! that made them, over a sample (or the batch that the picture is the first of) the share of zeros
+//! of every channel.
 
 use std::collections::HashSet;
 
@@ -8,7 +9,7 @@ use tch::{Kind, Tensor};
 use super::{ChannelReport, Channels, Contents, Error, OutputReport, Sample, Statistics};
 use crate::{
     data::{DeviceSet, ImageSet, Random, Stream},
-    nn::{Network, ParameterSet, ParameterShape, Shape},
+    nn::{LayerShape, Mode, Network, ParameterSet, ParameterShape, Shape},
 };
 
 /// Images of a pass over the sample.
@@ -20,6 +21,7 @@ const MOST_NUMBERS: usize = 1 << 22;
 /// The outputs of every layer that is shown.
 pub(super) struct Showing {
     outputs: Vec<Option<OutputReport>>,
+    logits: Vec<f64>,
     probabilities: Vec<f64>,
     sample_images: usize,
 }
@@ -39,16 +41,7 @@ impl Showing {
         let picture = picture.to_device(network.device()).to_kind(network.kind());
         let mut outputs: Vec<Option<OutputReport>> = Vec::new();
         let logits = network.forward_with(&picture, &mut |layer, output| {
-            outputs.push(shown[layer].then(|| {
-                OutputReport {
-                    statistics: Statistics::of(output),
-                    channels: channels[layer]
-                        .iter()
-                        .map(|&channel| channel_report(network, layer, output, channel))
-                        .collect(),
-                    sample: None,
-                }
-            }));
+            outputs.push(shown[layer].then(|| output_report(network, layer, output, &channels[layer])));
         });
         let sample = contents.sample.as_ref().filter(|set| !set.is_empty());
         if let Some(set) = sample {
@@ -59,12 +52,27 @@ impl Showing {
                 }
             }
         }
-        let probabilities = logits.softmax(-1, None::<Kind>);
-        Ok(Self {
-            outputs,
-            probabilities: values(&probabilities),
-            sample_images: sample.map_or(0, ImageSet::len),
-        })
+        Ok(Self::ending(outputs, &logits, sample.map_or(0, ImageSet::len)))
+    }
+
+    /// One channel of every layer for the first of `images`, and the share of zeros over all of them.
+    pub(super) fn of_batch(network: &Network, images: &Tensor, mode: Mode, channel_seed: u64) -> Self {
+        let _guard = tch::no_grad_guard();
+        let channels = Channels::Random(channel_seed);
+        let mut outputs = Vec::new();
+        let logits = network.forward_in(mode, images, &mut |layer, output| {
+            let shown = chosen(&channels, layer, output.size()[1]);
+            let mut report = output_report(network, layer, output, &shown);
+            report.sample = Some(Sample::new(values(&zero_shares(output))));
+            outputs.push(Some(report));
+        });
+        Self::ending(outputs, &logits, images.size()[0] as usize)
+    }
+
+    fn ending(outputs: Vec<Option<OutputReport>>, logits: &Tensor, sample_images: usize) -> Self {
+        let logits = logits.get(0).to_kind(Kind::Double);
+        let probabilities = values(&logits.softmax(-1, None::<Kind>));
+        Self { outputs, logits: values(&logits), probabilities, sample_images }
     }
 
     /// What came out of this layer, where it is shown.
@@ -76,8 +84,9 @@ impl Showing {
         self.sample_images
     }
 
-    pub(super) fn into_probabilities(self) -> Vec<f64> {
-        self.probabilities
+    /// The last output for the picture, and its softmax.
+    pub(super) fn into_answer(self) -> (Vec<f64>, Vec<f64>) {
+        (self.logits, self.probabilities)
     }
 }
 
@@ -136,9 +145,7 @@ fn shown_channels(network: &Network, contents: &Contents, shown: &[bool]) -> Res
         }
         let width = shape.output.with_batch(1)[1];
         let channels = chosen(&contents.channels, layer, width);
-        let weights = shape.parameters.first().map_or(0, ParameterShape::count);
-        let of_a_channel = (shape.output.len() + weights) / width;
-        given += channels.len() * of_a_channel as usize;
+        given += channels.len() * channel_numbers(shape);
         given += contents.sample.as_ref().map_or(0, |_| width as usize);
         all.push(channels);
     }
@@ -146,6 +153,18 @@ fn shown_channels(network: &Network, contents: &Contents, shown: &[bool]) -> Res
         return Err(Error::TooMuch { given, most: MOST_NUMBERS });
     }
     Ok(all)
+}
+
+/// How many numbers the contents of a batch are: one channel of every layer with its weights, and
+/// the shares of zeros.
+pub fn batch_numbers(shapes: &[LayerShape]) -> usize {
+    shapes.iter().map(|shape| channel_numbers(shape) + shape.output.with_batch(1)[1] as usize).sum()
+}
+
+/// The output of one channel, and the weights that make it.
+fn channel_numbers(shape: &LayerShape) -> usize {
+    let weights = shape.parameters.first().map_or(0, ParameterShape::count);
+    ((shape.output.len() + weights) / shape.output.with_batch(1)[1]) as usize
 }
 
 /// The channels of one layer that are shown, each once, in the order asked for.
@@ -158,6 +177,15 @@ fn chosen(channels: &Channels, layer: usize, width: i64) -> Vec<i64> {
         Channels::Random(seed) => {
             vec![Random::new(*seed, Stream::Channels, layer as u64, 0).below(width as usize) as i64]
         }
+    }
+}
+
+/// For the first image of the batch.
+fn output_report(network: &Network, layer: usize, output: &Tensor, channels: &[i64]) -> OutputReport {
+    OutputReport {
+        statistics: Statistics::of(&output.narrow(0, 0, 1)),
+        channels: channels.iter().map(|&channel| channel_report(network, layer, output, channel)).collect(),
+        sample: None,
     }
 }
 
@@ -187,9 +215,7 @@ fn zero_fractions(network: &Network, set: &DeviceSet) -> Vec<Vec<f64>> {
         let batch = set.range(start, start + size, network.kind());
         let images = batch.labels.size()[0] as f64;
         let _ = network.forward_with(&batch.images, &mut |layer, output| {
-            let zeros = output.eq(0.0).to_kind(Kind::Double);
-            let others: Vec<i64> = (0..output.dim() as i64).filter(|axis| *axis != 1).collect();
-            let share = zeros.mean_dim(others, false, Kind::Double) * images;
+            let share = zero_shares(output) * images;
             match sums.get_mut(layer) {
                 Some(sum) => *sum += share,
                 None => sums.push(share),
@@ -197,6 +223,12 @@ fn zero_fractions(network: &Network, set: &DeviceSet) -> Vec<Vec<f64>> {
         });
     }
     sums.iter().map(|sum| values(&(sum / set.len() as f64))).collect()
+}
+
+/// float64 [channels]: of each channel over the batch.
+fn zero_shares(output: &Tensor) -> Tensor {
+    let others: Vec<i64> = (0..output.dim() as i64).filter(|axis| *axis != 1).collect();
+    output.eq(0.0).to_kind(Kind::Double).mean_dim(others, false, Kind::Double)
 }
 
 /// All values as numbers, row by row.

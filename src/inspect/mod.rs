@@ -4,13 +4,16 @@
 mod contents;
 mod report;
 
+pub use contents::batch_numbers;
 pub use report::{ChannelReport, LayerReport, OutputReport, ParameterReport, Report, Sample, Statistics};
 
 use contents::Showing;
 
+use tch::Tensor;
+
 use crate::{
     data::ImageSet,
-    nn::{LayerKind, Network, ParameterShape},
+    nn::{LayerKind, Mode, Network, ParameterShape},
 };
 
 /// What to show.
@@ -63,11 +66,22 @@ pub enum Error {
 /// Shows a network: what the tutorial's `check_shape` prints, and with contents what its
 /// `check_content` prints.
 pub fn inspect(network: &Network, options: &Options) -> Result<Report, Error> {
-    let batch = options.batch_size;
-    let mut showing = match &options.contents {
+    let showing = match &options.contents {
         Some(contents) => Some(Showing::new(network, contents)?),
         None => None,
     };
+    Ok(report(network, options.batch_size, showing))
+}
+
+/// Shows a batch (images [N,1,H,W] in [0,1]) on its way through a network; with a seed that draws a
+/// channel of every layer also what came out of it for the first image, and the share of zeros over
+/// the batch.
+pub fn inspect_batch(network: &Network, images: &Tensor, mode: Mode, channel_seed: Option<u64>) -> Report {
+    let showing = channel_seed.map(|seed| Showing::of_batch(network, images, mode, seed));
+    report(network, images.size()[0], showing)
+}
+
+fn report(network: &Network, batch: i64, mut showing: Option<Showing>) -> Report {
     let mut numbers = 0..;
     let mut layers = Vec::new();
     for (index, (config, shape)) in network.config().layers.iter().zip(network.shapes()).enumerate() {
@@ -96,14 +110,17 @@ pub fn inspect(network: &Network, options: &Options) -> Result<Report, Error> {
             output: showing.as_mut().and_then(|showing| showing.take_output(index)),
         });
     }
-    Ok(Report {
+    let sample_images = showing.as_ref().map(Showing::sample_images);
+    let (logits, probabilities) = showing.map(Showing::into_answer).unwrap_or_default();
+    Report {
         input_shape: network.input().with_batch(batch),
         total_parameters: network.total_parameters(),
         total_multiply_adds: layers.iter().map(|layer| layer.multiply_adds).sum(),
         layers,
-        sample_images: showing.as_ref().map(Showing::sample_images),
-        probabilities: showing.map(Showing::into_probabilities).unwrap_or_default(),
-    })
+        logits,
+        probabilities,
+        sample_images,
+    }
 }
 
 #[cfg(test)]

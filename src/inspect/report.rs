@@ -1,9 +1,11 @@
 //! What an inspection shows. Values are row by row; shapes have N first where there is a batch.
 
+use serde::{Deserialize, Serialize};
+
 use crate::nn::{LayerKind, ParameterShape};
 
 /// A network, layer by layer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [N,1,H,W]
     pub input_shape: Vec<i64>,
@@ -11,14 +13,18 @@ pub struct Report {
     pub total_parameters: i64,
     /// For the whole batch.
     pub total_multiply_adds: i64,
-    /// The softmax of the last output for the picture; empty without contents.
+    /// The last output for the picture; empty without contents.
+    #[serde(with = "crate::metric::finite::list")]
+    pub logits: Vec<f64>,
+    /// Its softmax.
+    #[serde(with = "crate::metric::finite::list")]
     pub probabilities: Vec<f64>,
     /// Images that the share of zeros was counted over; none without contents.
     pub sample_images: Option<usize>,
 }
 
 /// One layer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerReport {
     pub name: String,
     pub kind: LayerKind,
@@ -34,7 +40,7 @@ pub struct LayerReport {
 }
 
 /// One trained array.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ParameterReport {
     pub shape: ParameterShape,
     /// With contents only.
@@ -42,18 +48,23 @@ pub struct ParameterReport {
 }
 
 /// Of a set of numbers; `std` is the population's.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
+    #[serde(with = "crate::metric::finite")]
     pub mean: f64,
+    #[serde(with = "crate::metric::finite")]
     pub std: f64,
+    #[serde(with = "crate::metric::finite")]
     pub min: f64,
+    #[serde(with = "crate::metric::finite")]
     pub max: f64,
     /// Share of values that are exactly 0.
+    #[serde(with = "crate::metric::finite")]
     pub zero_fraction: f64,
 }
 
 /// What came out of a layer for the picture.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutputReport {
     pub statistics: Statistics,
     pub channels: Vec<ChannelReport>,
@@ -61,23 +72,27 @@ pub struct OutputReport {
 }
 
 /// What came out of a layer over many pictures.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// For every channel.
+    #[serde(with = "crate::metric::finite::list")]
     pub zero_fractions: Vec<f64>,
     /// Channels that are zero everywhere.
     pub dead_channels: Vec<i64>,
 }
 
 /// One channel of an output, and the weights that made it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChannelReport {
     pub channel: i64,
     /// [H,W], or [1] for a vector.
     pub output_shape: Vec<i64>,
+    #[serde(with = "crate::metric::finite::list")]
     pub output: Vec<f64>,
     /// [in, kernel, kernel] or [in]; empty where the layer has no weights.
     pub kernel_shape: Vec<i64>,
+    #[serde(with = "crate::metric::finite::list")]
     pub kernel: Vec<f64>,
+    #[serde(with = "crate::metric::finite::optional")]
     pub bias: Option<f64>,
 }

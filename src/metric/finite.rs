@@ -30,6 +30,22 @@ pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> 
     }
 }
 
+/// The same of a list.
+pub mod list {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Number(#[serde(with = "super")] f64);
+
+    pub fn serialize<S: Serializer>(values: &[f64], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(values.iter().map(|value| Number(*value)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
+        Ok(Vec::<Number>::deserialize(from)?.into_iter().map(|number| number.0).collect())
+    }
+}
+
 /// The same where there may be no number: null.
 pub mod optional {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -154,9 +154,14 @@ impl Network {
 
     /// As `forward` in evaluation, one layer at a time: `tap` gets each layer's index and output.
     pub fn forward_with(&self, images: &Tensor, tap: &mut dyn FnMut(usize, &Tensor)) -> Tensor {
+        self.forward_in(Mode::Evaluate, images, tap)
+    }
+
+    /// The same in any mode.
+    pub fn forward_in(&self, mode: Mode, images: &Tensor, tap: &mut dyn FnMut(usize, &Tensor)) -> Tensor {
         let mut x = images.shallow_clone();
         for index in 0..self.config.layers.len() {
-            x = self.layer(index, &x, Mode::Evaluate);
+            x = self.layer(index, &x, mode);
             tap(index, &x);
         }
         x

@@ -28,7 +28,7 @@ pub struct LayerShape {
 }
 
 /// One trained array of a layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ParameterShape {
     /// Full name, as in `conv1.weight`.
     pub name: String,

@@ -51,6 +51,7 @@ impl TrainConfig {
         self.check_decay("regularization", self.regularization.global)?;
         let shapes = self.network.shapes(input, classes).map_err(|error| network(&error))?;
         self.check_memory(input, &shapes)?;
+        self.check_inspections(&shapes)?;
         let known: Vec<&str> =
             shapes.iter().flat_map(|layer| &layer.parameters).map(|parameter| &*parameter.name).collect();
         for (name, decay) in &self.regularization.per_parameter {

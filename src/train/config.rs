@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::InspectAt;
 use crate::{
     data::{DatasetSpec, Order, ValidationSize},
     eval::Loss,
@@ -34,6 +35,9 @@ pub struct TrainConfig {
     pub regularization: Regularization,
     pub validation: ValidationConfig,
     pub report_every_batches: u32,
+    /// Batches that are shown layer by layer.
+    #[serde(default)]
+    pub inspect_at: Vec<InspectAt>,
     /// 0: only at the end of the run.
     pub checkpoint_every_epochs: u32,
     /// Moved to the published version, beside `latest`.
@@ -69,6 +73,7 @@ impl Default for TrainConfig {
             regularization: Regularization::default(),
             validation: ValidationConfig { size: ValidationSize::Count(10_000), every_epochs: 1 },
             report_every_batches: 100,
+            inspect_at: Vec::new(),
             checkpoint_every_epochs: 1,
             set_alias: None,
         }

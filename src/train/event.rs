@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TrainConfig;
+use super::{Inspection, TrainConfig};
 
 /// One thing that happened. A run begins with `Started` and ends with `Finished`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -11,6 +11,7 @@ pub enum Event {
     Started(Box<Started>),
     Batch(BatchReport),
     Epoch(EpochReport),
+    Inspection(Box<Inspection>),
     Checkpoint(CheckpointWritten),
     Finished(Finished),
 }

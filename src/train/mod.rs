@@ -5,6 +5,7 @@ mod check;
 mod config;
 mod event;
 mod health;
+mod inspection;
 mod state;
 mod step;
 mod totals;
@@ -17,8 +18,11 @@ pub use config::{TrainConfig, ValidationConfig};
 pub use event::{
     BatchReport, CheckpointWritten, EpochReport, Event, FinishReason, Finished, Measured, RunState, Started,
 };
+pub use inspection::{InspectAt, Inspection};
 pub use state::Position;
 pub use trainer::{BestEpoch, Ending, Error, Outcome, RunHooks, Trainer};
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::{Trainer, health::Look};
+use super::{Inspection, Trainer, health::Look};
 use crate::{
     nn::{Mode, StepSeed},
     optim::Progress,
@@ -14,6 +14,9 @@ impl Trainer {
     pub(super) fn train_batch(&mut self, epoch: u32, indices: &Tensor) -> (Tensor, Tensor) {
         let batch = self.train.gather(indices, self.network.kind());
         let at = StepSeed { seed: self.config.seed, epoch, step: self.step };
+        self.inspection = self
+            .inspect_at(epoch)
+            .map(|asked| Inspection::new(asked, &self.network, &batch.images, &batch.labels, at));
         let logits = self.network.forward(&batch.images, Mode::Train(at));
         let loss = self.config.loss.mean(&logits, &batch.labels);
         let leaves: Vec<&Tensor> = self.network.parameters().iter().map(|(_, view)| view).collect();

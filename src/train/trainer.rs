@@ -6,7 +6,8 @@ use std::time::Instant;
 use tch::{Device, Tensor};
 
 use super::{
-    BatchReport, EpochReport, Event, Invalid, Measured, Position, Started, TrainConfig,
+    BatchReport, EpochReport, Event, InspectAt, Inspection, Invalid, Measured, Position, Started,
+    TrainConfig,
     health::Look,
     state,
     totals::{Pace, Totals},
@@ -89,6 +90,8 @@ pub struct Trainer {
     pub(super) step: u32,
     /// Of the last step, where it is reported.
     pub(super) look: Option<Look>,
+    /// Of the last step's batch, where it is asked for.
+    pub(super) inspection: Option<Inspection>,
     best: Option<BestEpoch>,
 }
 
@@ -104,6 +107,7 @@ impl Trainer {
         let images = Shape::grey(splits.train.height(), splits.train.width());
         let classes = splits.train.classes();
         config.check_for(images, classes)?;
+        config.check_inspected_batches((splits.train.len() as u32).div_ceil(config.batch_size))?;
         let mut network = Network::zeros(&config.network, images, classes, config.precision.kind(), device)
             .expect("the layers were checked");
         match initial {
@@ -123,6 +127,7 @@ impl Trainer {
             validation: DeviceSet::new(&splits.validation, device),
             step: 0,
             look: None,
+            inspection: None,
             best: None,
             network,
             config,
@@ -194,6 +199,9 @@ impl Trainer {
             let (loss, correct) = self.train_batch(epoch, &order.narrow(0, start, images));
             totals.add(&loss, &correct, images);
             pace.add(images);
+            if let Some(inspection) = self.inspection.take() {
+                run.report(Event::Inspection(Box::new(inspection)));
+            }
             if self.report_is_due() {
                 let report = self.report(epoch, batch, &loss, correct.double_value(&[]) / images as f64);
                 let report = BatchReport { images_per_second: pace.restart(), ..report };
@@ -233,7 +241,17 @@ impl Trainer {
 
     /// Whether the batch of this step is one that is reported.
     pub(super) fn report_is_due(&self) -> bool {
-        ((self.step - 1) % self.batches_per_epoch()).is_multiple_of(self.config.report_every_batches)
+        (self.batch() - 1).is_multiple_of(self.config.report_every_batches)
+    }
+
+    /// The batch of this step in its epoch, counted from 1.
+    fn batch(&self) -> u32 {
+        (self.step - 1) % self.batches_per_epoch() + 1
+    }
+
+    /// What is asked to be shown of this step's batch.
+    pub(super) fn inspect_at(&self, epoch: u32) -> Option<InspectAt> {
+        self.config.inspect_at.iter().find(|at| (at.epoch, at.batch) == (epoch, self.batch())).copied()
     }
 
     fn validate(&self, epoch: u32) -> Option<Measured> {

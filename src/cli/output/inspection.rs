@@ -7,19 +7,47 @@ use super::{
     picture::{blocks, side_by_side},
     table::{self, Ink, Tone, cell},
 };
-use crate::pb::digitd::v1::{ChannelReport, InspectResponse, LayerReport};
+use crate::pb::digitd::v1::{BatchInspection, ChannelReport, InspectResponse, LayerReport};
 
 /// How much of the contents is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
     /// Every layer.
     Full,
+    /// The convolutions and the last output.
+    Convolutions,
     /// The first convolution only.
     OneKernel,
 }
 
 /// A row for every layer, and the sums.
 pub fn layer_table(answer: &InspectResponse, ink: Ink) -> String {
+    format!("{} version {}\n\n{}", answer.name, answer.version, layers(answer, ink))
+}
+
+/// A batch of a run: its layers where shapes were asked for, and what the convolutions and the last
+/// layer hold where contents were.
+pub fn batch(it: &BatchInspection, ink: Ink) -> String {
+    let shown = InspectResponse {
+        layers: it.layers.clone(),
+        total_parameters: it.total_parameters.unwrap_or_default(),
+        total_multiply_adds: it.total_multiply_adds.unwrap_or_default(),
+        input_shape: it.input_shape.clone(),
+        logits: it.logits.clone(),
+        probabilities: it.probabilities.clone(),
+        label: it.label,
+        sample_images: it.sample_images,
+        ..InspectResponse::default()
+    };
+    let mut text = format!("inspection of epoch {}, batch {}\n\n", it.epoch, it.batch);
+    if !it.input_shape.is_empty() {
+        text += &layers(&shown, ink);
+        text.push('\n');
+    }
+    text + &contents(&shown, Depth::Convolutions, ink)
+}
+
+fn layers(answer: &InspectResponse, ink: Ink) -> String {
     let header = ["layer<", "kind<", "hyper-parameters<", "output shape<", "parameters", "multiply-adds"];
     let mut table = table::table(ink, &header);
     table.add_row(["input", "", "", &shape(&answer.input_shape), "", ""]);
@@ -35,9 +63,7 @@ pub fn layer_table(answer: &InspectResponse, ink: Ink) -> String {
         ]);
     }
     format!(
-        "{} version {}\n\n{}\nTotal: {} parameters, {} multiply-adds\n",
-        answer.name,
-        answer.version,
+        "{}\nTotal: {} parameters, {} multiply-adds\n",
         table::text(&table),
         count(answer.total_parameters),
         large(answer.total_multiply_adds),
@@ -50,6 +76,7 @@ pub fn contents(answer: &InspectResponse, depth: Depth, ink: Ink) -> String {
     let shown = answer.layers.iter().filter(|layer| layer.output.is_some());
     let shown: Vec<&LayerReport> = match depth {
         Depth::Full => shown.collect(),
+        Depth::Convolutions => shown.filter(|layer| layer.kind == "conv").collect(),
         Depth::OneKernel => shown.filter(|layer| layer.kind == "conv").take(1).collect(),
     };
     let mut text = String::new();
@@ -57,7 +84,7 @@ pub fn contents(answer: &InspectResponse, depth: Depth, ink: Ink) -> String {
         text += &layer_contents(layer, answer.sample_images, ink);
         text.push('\n');
     }
-    if depth == Depth::Full && !answer.probabilities.is_empty() {
+    if depth != Depth::OneKernel && !answer.probabilities.is_empty() {
         text += &probabilities(answer);
     }
     text
@@ -90,7 +117,8 @@ fn layer_contents(layer: &LayerReport, sample: Option<i32>, ink: Ink) -> String 
         "" => String::new(),
         name => format!(" ({name})"),
     };
-    let mut text = format!("{}{alias}  {} {}\n", layer.name, layer.kind, shape(&layer.output_shape));
+    let sizes = if layer.output_shape.is_empty() { String::new() } else { shape(&layer.output_shape) };
+    let mut text = format!("{}{alias}  {} {sizes}", layer.name, layer.kind).trim_end().to_owned() + "\n";
     text += &statistics(layer, ink);
     let Some(output) = &layer.output else { return text };
     for channel in &output.channels {
@@ -155,10 +183,11 @@ fn indented(text: &str) -> String {
 
 fn probabilities(answer: &InspectResponse) -> String {
     let label = answer.label.map(|label| format!(" (label {label})")).unwrap_or_default();
-    let mut text = format!("probabilities for the picture{label}\n");
+    let mut text = format!("last output and probabilities for the picture{label}\n");
     for (digit, &probability) in answer.probabilities.iter().enumerate() {
-        text +=
-            format!("  {digit} {:>8} {}", percent(Some(probability)), bar(probability, WIDTH / 3)).trim_end();
+        let logit = answer.logits.get(digit).map_or_else(String::new, |logit| format!("{logit:>9.3}"));
+        let (share, length) = (percent(Some(probability)), bar(probability, WIDTH / 3));
+        text += format!("  {digit} {logit} {share:>8} {length}").trim_end();
         text.push('\n');
     }
     text
@@ -207,6 +236,7 @@ mod tests {
             total_multiply_adds: 2_361_800.0,
             input_shape: vec![1, 1, 28, 28],
             probabilities: vec![0.25, 0.75],
+            logits: vec![-1.0, 0.0986],
             label: Some(1),
             sample_images: Some(1000),
         }
@@ -232,7 +262,26 @@ mod tests {
     #[test]
     fn the_last_output_is_shown_as_bars() {
         let text = contents(&one_layer(), Depth::Full, Ink::Plain);
-        assert!(text.contains("(label 1)\n  0  25.00 % ████████▎\n"), "{text}");
+        assert!(text.contains("(label 1)\n  0    -1.000  25.00 % ████████▎\n"), "{text}");
+    }
+
+    #[test]
+    fn a_batch_of_a_run_shows_what_was_asked_for() {
+        let answer = one_layer();
+        let shapes = BatchInspection {
+            epoch: 1,
+            batch: 401,
+            layers: answer.layers.clone(),
+            input_shape: answer.input_shape,
+            ..BatchInspection::default()
+        };
+        let text = batch(&shapes, Ink::Plain);
+        assert!(text.starts_with("inspection of epoch 1, batch 401\n\n"), "{text}");
+        assert!(text.contains("Total:") && !text.contains("probabilities"), "{text}");
+        let (probabilities, logits) = (answer.probabilities, answer.logits);
+        let both = BatchInspection { probabilities, logits, input_shape: Vec::new(), ..shapes };
+        let text = batch(&both, Ink::Plain);
+        assert!(!text.contains("Total:") && text.contains("kernel 1   output 1"), "{text}");
     }
 
     #[test]

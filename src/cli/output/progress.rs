@@ -6,7 +6,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
     figure::name_of,
+    inspection,
     number::{bytes, count, loss, percent, seconds},
+    table::Ink,
 };
 use crate::{
     cli::{self, json},
@@ -106,7 +108,7 @@ impl Progress {
                 self.bar.set_position((i64::from(epoch.epoch) * i64::from(self.batches)).unsigned_abs());
             }
             Some(Event::Finished(_)) => self.bar.finish_and_clear(),
-            Some(Event::Checkpoint(_)) | None => {}
+            Some(Event::Inspection(_) | Event::Checkpoint(_)) | None => {}
         }
     }
 
@@ -138,6 +140,7 @@ impl Progress {
                 )
             }
             Event::Epoch(it) => epoch(it, self.epochs),
+            Event::Inspection(it) => inspection::batch(it, Ink::of_stdout()),
             Event::Checkpoint(it) => {
                 format!("checkpoint {} ({})", it.key, bytes(i64::from(it.bytes).unsigned_abs()))
             }

@@ -3,12 +3,12 @@
 use super::{
     dataset,
     field::{ANY, Invalid, count, int},
+    inspection::{from_report, ints},
     model,
     picture::{self, Checked},
 };
 use crate::{
     engine::{Channels, Depth, EvaluateJob, Evaluated, InspectInput, Inspected},
-    inspect::{ChannelReport, LayerReport, OutputReport, ParameterReport, Report},
     metric::{ClassReport, ConfusionMatrix},
     nn::NetworkConfig,
     pb::digitd::v1::{self, inspect_request::Input},
@@ -91,9 +91,10 @@ fn only_with_contents(request: &v1::InspectRequest) -> Result<(), Invalid> {
     ];
     match given.iter().find(|(_, given)| *given) {
         None => Ok(()),
-        Some((field, _)) => {
-            Err(Invalid::new(*field, "chooses contents, which are not asked for: set contents, or leave it out"))
-        }
+        Some((field, _)) => Err(Invalid::new(
+            *field,
+            "chooses contents, which are not asked for: set contents, or leave it out",
+        )),
     }
 }
 
@@ -134,18 +135,6 @@ pub fn from_inspected(inspected: Inspected) -> v1::InspectResponse {
     }
 }
 
-fn from_report(report: Report) -> v1::InspectResponse {
-    v1::InspectResponse {
-        layers: report.layers.into_iter().map(from_layer).collect(),
-        total_parameters: int(report.total_parameters),
-        total_multiply_adds: report.total_multiply_adds as f64,
-        input_shape: ints(&report.input_shape),
-        probabilities: report.probabilities,
-        sample_images: report.sample_images.map(int),
-        ..v1::InspectResponse::default()
-    }
-}
-
 fn from_class(class: ClassReport) -> v1::ClassReport {
     v1::ClassReport {
         label: Some(int(class.label)),
@@ -161,65 +150,6 @@ fn from_confusion(matrix: &ConfusionMatrix) -> v1::ConfusionMatrix {
     v1::ConfusionMatrix { rows: (0..matrix.classes()).map(row).collect() }
 }
 
-fn from_layer(layer: LayerReport) -> v1::LayerReport {
-    let hyperparameters = layer.kind.hyperparameters();
-    v1::LayerReport {
-        name: layer.name,
-        kind: layer.kind.word().to_owned(),
-        hyperparameters: hyperparameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-        input_shape: ints(&layer.input_shape),
-        output_shape: ints(&layer.output_shape),
-        parameters: layer.parameters.into_iter().map(from_parameter).collect(),
-        multiply_adds: Some(layer.multiply_adds as f64),
-        output: layer.output.map(from_output),
-        tutorial_name: layer.tutorial_name.unwrap_or_default(),
-    }
-}
-
-fn from_parameter(parameter: ParameterReport) -> v1::ParameterReport {
-    let statistics = parameter.statistics;
-    v1::ParameterReport {
-        shape: ints(&parameter.shape.dims),
-        count: int(parameter.shape.count()),
-        name: parameter.shape.name,
-        mean: statistics.map(|of| of.mean),
-        std: statistics.map(|of| of.std),
-        min: statistics.map(|of| of.min),
-        max: statistics.map(|of| of.max),
-        zero_fraction: statistics.map(|of| of.zero_fraction),
-    }
-}
-
-fn from_output(output: OutputReport) -> v1::OutputReport {
-    let (zero_fractions, dead) =
-        output.sample.map(|sample| (sample.zero_fractions, sample.dead_channels)).unwrap_or_default();
-    v1::OutputReport {
-        mean: Some(output.statistics.mean),
-        std: Some(output.statistics.std),
-        min: Some(output.statistics.min),
-        max: Some(output.statistics.max),
-        zero_fraction: Some(output.statistics.zero_fraction),
-        channels: output.channels.into_iter().map(from_channel).collect(),
-        sample_zero_fractions: zero_fractions,
-        dead_channels: ints(&dead),
-    }
-}
-
-fn from_channel(channel: ChannelReport) -> v1::ChannelReport {
-    v1::ChannelReport {
-        channel: Some(int(channel.channel)),
-        output_shape: ints(&channel.output_shape),
-        output: channel.output,
-        kernel_shape: ints(&channel.kernel_shape),
-        kernel: channel.kernel,
-        bias: channel.bias,
-    }
-}
-
-fn ints<T: Copy + TryInto<i32>>(values: &[T]) -> Vec<i32> {
-    values.iter().map(|&value| int(value)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,8 +157,6 @@ mod tests {
         data::Split,
         eval::Evaluation,
         ids::{ModelName, Version},
-        inspect::{Sample, Statistics},
-        nn::{LayerKind, LinearConfig, ParameterShape},
     };
 
     #[test]
@@ -290,31 +218,5 @@ mod tests {
         assert_eq!((job.split, job.batch_size, job.dataset), (Split::Test, 1000, None));
         let request = v1::EvaluateRequest { batch_size: Some(0), ..Default::default() };
         assert_eq!(evaluate_request(request).unwrap_err().field, "batch_size");
-    }
-
-    #[test]
-    fn a_layer_is_shown_with_its_settings_shapes_and_output() {
-        let statistics = Statistics { mean: 0.0, std: 1.0, min: -1.0, max: 1.0, zero_fraction: 0.25 };
-        let weight = ParameterShape { name: "fc.weight".to_owned(), dims: vec![10, 980] };
-        let layer = LayerReport {
-            name: "fc".to_owned(),
-            kind: LayerKind::Linear(LinearConfig { out_features: 10 }),
-            tutorial_name: Some("outputs7".to_owned()),
-            input_shape: vec![1, 980],
-            output_shape: vec![1, 10],
-            parameters: vec![ParameterReport { shape: weight, statistics: None }],
-            multiply_adds: 9800,
-            output: Some(OutputReport {
-                statistics,
-                channels: Vec::new(),
-                sample: Some(Sample { zero_fractions: vec![1.0, 0.0], dead_channels: vec![0] }),
-            }),
-        };
-        let layer = from_layer(layer);
-        assert_eq!((layer.kind.as_str(), layer.tutorial_name.as_str()), ("linear", "outputs7"));
-        assert_eq!(layer.hyperparameters["out_features"], "10");
-        assert_eq!((layer.parameters[0].count, layer.parameters[0].mean), (9800, None));
-        let output = layer.output.unwrap();
-        assert_eq!((output.mean, output.dead_channels), (Some(0.0), vec![0]));
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     dataset,
     field::{ANY, Invalid, count, int},
-    model, network, optimizer, precision, schedule,
+    inspection, model, network, optimizer, precision, schedule,
 };
 use crate::{
     data::Order,
@@ -64,6 +64,7 @@ pub fn train_request(request: v1::TrainRequest) -> Result<(TrainConfig, OnDiscon
             1..=ANY,
             default.report_every_batches,
         )?,
+        inspect_at: inspection::inspect_at(&request.inspect_at)?,
         checkpoint_every_epochs: count(
             "checkpoint_every_epochs",
             request.checkpoint_every_epochs,
@@ -102,6 +103,7 @@ pub fn from_train_config(config: &TrainConfig) -> v1::TrainRequest {
         regularization: Some(optimizer::from_regularization(&config.regularization)),
         validation: Some(dataset::from_validation(config.validation)),
         report_every_batches: Some(int(config.report_every_batches)),
+        inspect_at: config.inspect_at.iter().map(inspection::from_inspect_at).collect(),
         checkpoint_every_epochs: Some(int(config.checkpoint_every_epochs)),
         set_alias: config.set_alias.as_ref().map(Alias::to_string).unwrap_or_default(),
         cancel_on_disconnect: false,
@@ -122,7 +124,7 @@ mod tests {
         nn::Precision,
         optim::{Decay, OptimizerConfig},
         pb::digitd::v1::{layer::Kind, optimizer::Rule, validation::Size},
-        train::{Loss, ValidationConfig},
+        train::{InspectAt, Loss, ValidationConfig},
     };
 
     fn field(change: impl FnOnce(&mut v1::TrainRequest)) -> String {
@@ -157,6 +159,7 @@ mod tests {
             loss: Loss::MeanSquaredError,
             validation: ValidationConfig { size: ValidationSize::Fraction(0.5), every_epochs: 2 },
             report_every_batches: 7,
+            inspect_at: vec![InspectAt { epoch: 2, batch: 3, shapes: false, contents: true }],
             checkpoint_every_epochs: 0,
             set_alias: Some(Alias::production()),
             ..TrainConfig::default()

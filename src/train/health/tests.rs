@@ -6,36 +6,8 @@ use crate::{
     data::{ImageSet, Splits, dataset::Dims},
     nn::{LayerKind, LinearConfig, Network, NetworkConfig, Shape},
     optim::{Decay, OptimizerConfig, Schedule},
-    train::{BatchReport, Event, Position, RunHooks, TrainConfig, Trainer},
+    train::{TrainConfig, testing::train},
 };
-
-/// Keeps what a run reports.
-#[derive(Default)]
-struct Told(Vec<Event>);
-
-impl RunHooks for Told {
-    fn report(&mut self, event: Event) {
-        self.0.push(event);
-    }
-
-    fn checkpoint(&mut self, _: Position, _: Vec<u8>) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn stop_requested(&self) -> bool {
-        false
-    }
-}
-
-impl Told {
-    fn batches(&self) -> Vec<BatchReport> {
-        let batch = |event: &Event| match event {
-            Event::Batch(batch) => Some(*batch),
-            _ => None,
-        };
-        self.0.iter().filter_map(batch).collect()
-    }
-}
 
 #[test]
 fn the_gradient_norm_is_that_of_the_batchs_mean_loss_before_decay() {
@@ -54,13 +26,10 @@ fn the_gradient_norm_is_that_of_the_batchs_mean_loss_before_decay() {
         Network::zeros(&config.network, Shape::grey(28, 28), 10, Kind::Float, Device::Cpu).unwrap();
     // The same weights for every class: all answers are 1/10.
     network.parameters_mut().assign(0, &Tensor::full([10, 784], 0.5, (Kind::Float, Device::Cpu)));
-    let images = |number: usize| {
-        ImageSet::new(Dims::MNIST, vec![255; 784 * number], vec![7; number]).unwrap()
-    };
+    let images =
+        |number: usize| ImageSet::new(Dims::MNIST, vec![255; 784 * number], vec![7; number]).unwrap();
     let splits = Splits { train: images(6), validation: images(0), test: images(0) };
-    let mut told = Told::default();
-    Trainer::with_network(config, network, &splits).fit(&mut told).unwrap();
-    let batches = told.batches();
+    let batches = train(config, network, &splits).0.batches();
     assert_eq!(batches.iter().map(|batch| batch.batch).collect::<Vec<_>>(), [1, 3]);
     // Nine classes pull with 1/10, the label with -9/10, at the bias and at 784 pixels of 1.
     let expected = (785.0 * (9.0 * 0.01 + 0.81f64)).sqrt();

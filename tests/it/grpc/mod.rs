@@ -4,6 +4,7 @@ mod analysis;
 mod contract;
 mod crash;
 pub mod grpcurl;
+mod health;
 mod initial;
 mod limits;
 mod parity;

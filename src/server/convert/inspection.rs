@@ -1,0 +1,174 @@
+//! What an inspection shows, of a version or of a batch of a run, and which batches are shown.
+
+use super::field::{ANY, Invalid, count, int};
+use crate::{
+    inspect::{ChannelReport, LayerReport, OutputReport, ParameterReport, Report},
+    pb::digitd::v1,
+    train::{InspectAt, Inspection},
+};
+
+/// The batches that a request asks to see; shapes where an entry does not say what of it.
+pub fn inspect_at(asked: &[v1::InspectAt]) -> Result<Vec<InspectAt>, Invalid> {
+    let place = |index: usize, name: &str, value: i32| {
+        count(&format!("inspect_at[{index}].{name}"), Some(value), 1..=ANY, 1)
+    };
+    let one = |(index, at): (usize, &v1::InspectAt)| {
+        Ok(InspectAt {
+            epoch: place(index, "epoch", at.epoch)?,
+            batch: place(index, "batch", at.batch)?,
+            shapes: at.shapes || !at.contents,
+            contents: at.contents,
+        })
+    };
+    asked.iter().enumerate().map(one).collect()
+}
+
+pub fn from_inspect_at(at: &InspectAt) -> v1::InspectAt {
+    v1::InspectAt { epoch: int(at.epoch), batch: int(at.batch), shapes: at.shapes, contents: at.contents }
+}
+
+/// The event; a layer keeps its name, kind and parameters whatever was asked for.
+pub fn from_inspection(inspection: &Inspection) -> v1::BatchInspection {
+    let at = inspection.at;
+    let shown = from_report(inspection.report.clone());
+    let layer = |layer: v1::LayerReport| match at.shapes {
+        true => layer,
+        false => v1::LayerReport {
+            hyperparameters: Default::default(),
+            input_shape: Vec::new(),
+            output_shape: Vec::new(),
+            multiply_adds: None,
+            ..layer
+        },
+    };
+    v1::BatchInspection {
+        epoch: int(at.epoch),
+        batch: int(at.batch),
+        step: int(inspection.step),
+        layers: shown.layers.into_iter().map(layer).collect(),
+        input_shape: if at.shapes { shown.input_shape } else { Vec::new() },
+        total_parameters: at.shapes.then_some(shown.total_parameters),
+        total_multiply_adds: at.shapes.then_some(shown.total_multiply_adds),
+        label: inspection.label.map(int),
+        logits: shown.logits,
+        probabilities: shown.probabilities,
+        sample_images: shown.sample_images,
+    }
+}
+
+pub fn from_report(report: Report) -> v1::InspectResponse {
+    v1::InspectResponse {
+        layers: report.layers.into_iter().map(from_layer).collect(),
+        total_parameters: int(report.total_parameters),
+        total_multiply_adds: report.total_multiply_adds as f64,
+        input_shape: ints(&report.input_shape),
+        logits: report.logits,
+        probabilities: report.probabilities,
+        sample_images: report.sample_images.map(int),
+        ..v1::InspectResponse::default()
+    }
+}
+
+fn from_layer(layer: LayerReport) -> v1::LayerReport {
+    let hyperparameters = layer.kind.hyperparameters();
+    v1::LayerReport {
+        name: layer.name,
+        kind: layer.kind.word().to_owned(),
+        hyperparameters: hyperparameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        input_shape: ints(&layer.input_shape),
+        output_shape: ints(&layer.output_shape),
+        parameters: layer.parameters.into_iter().map(from_parameter).collect(),
+        multiply_adds: Some(layer.multiply_adds as f64),
+        output: layer.output.map(from_output),
+        tutorial_name: layer.tutorial_name.unwrap_or_default(),
+    }
+}
+
+fn from_parameter(parameter: ParameterReport) -> v1::ParameterReport {
+    let statistics = parameter.statistics;
+    v1::ParameterReport {
+        shape: ints(&parameter.shape.dims),
+        count: int(parameter.shape.count()),
+        name: parameter.shape.name,
+        mean: statistics.map(|of| of.mean),
+        std: statistics.map(|of| of.std),
+        min: statistics.map(|of| of.min),
+        max: statistics.map(|of| of.max),
+        zero_fraction: statistics.map(|of| of.zero_fraction),
+    }
+}
+
+fn from_output(output: OutputReport) -> v1::OutputReport {
+    let (zero_fractions, dead) =
+        output.sample.map(|sample| (sample.zero_fractions, sample.dead_channels)).unwrap_or_default();
+    v1::OutputReport {
+        mean: Some(output.statistics.mean),
+        std: Some(output.statistics.std),
+        min: Some(output.statistics.min),
+        max: Some(output.statistics.max),
+        zero_fraction: Some(output.statistics.zero_fraction),
+        channels: output.channels.into_iter().map(from_channel).collect(),
+        sample_zero_fractions: zero_fractions,
+        dead_channels: ints(&dead),
+    }
+}
+
+fn from_channel(channel: ChannelReport) -> v1::ChannelReport {
+    v1::ChannelReport {
+        channel: Some(int(channel.channel)),
+        output_shape: ints(&channel.output_shape),
+        output: channel.output,
+        kernel_shape: ints(&channel.kernel_shape),
+        kernel: channel.kernel,
+        bias: channel.bias,
+    }
+}
+
+pub fn ints<T: Copy + TryInto<i32>>(values: &[T]) -> Vec<i32> {
+    values.iter().map(|&value| int(value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        inspect::{Sample, Statistics},
+        nn::{LayerKind, LinearConfig, ParameterShape},
+    };
+
+    #[test]
+    fn an_entry_that_does_not_say_what_of_it_shows_shapes() {
+        let at = v1::InspectAt { epoch: 1, batch: 401, shapes: false, contents: false };
+        let asked = inspect_at(&[at]).unwrap();
+        assert_eq!(asked, [InspectAt { epoch: 1, batch: 401, shapes: true, contents: false }]);
+        let field = |at| inspect_at(&[v1::InspectAt { epoch: 1, batch: 1, ..at }, at]).unwrap_err().field;
+        assert_eq!(field(v1::InspectAt { epoch: -1, ..at }), "inspect_at[1].epoch");
+        assert_eq!(field(v1::InspectAt { batch: 0, ..at }), "inspect_at[1].batch");
+    }
+
+    #[test]
+    fn a_layer_is_shown_with_its_settings_shapes_and_output() {
+        let statistics = Statistics { mean: 0.0, std: 1.0, min: -1.0, max: 1.0, zero_fraction: 0.25 };
+        let weight = ParameterShape { name: "fc.weight".to_owned(), dims: vec![10, 980] };
+        let layer = LayerReport {
+            name: "fc".to_owned(),
+            kind: LayerKind::Linear(LinearConfig { out_features: 10 }),
+            tutorial_name: Some("outputs7".to_owned()),
+            input_shape: vec![1, 980],
+            output_shape: vec![1, 10],
+            parameters: vec![ParameterReport { shape: weight, statistics: None }],
+            multiply_adds: 9800,
+            output: Some(OutputReport {
+                statistics,
+                channels: Vec::new(),
+                sample: Some(Sample { zero_fractions: vec![1.0, 0.0], dead_channels: vec![0] }),
+            }),
+        };
+        let layer = from_layer(layer);
+        assert_eq!((layer.kind.as_str(), layer.tutorial_name.as_str()), ("linear", "outputs7"));
+        assert_eq!(layer.hyperparameters["out_features"], "10");
+        assert_eq!((layer.parameters[0].count, layer.parameters[0].mean), (9800, None));
+        let output = layer.output.unwrap();
+        assert_eq!((output.mean, output.dead_channels), (Some(0.0), vec![0]));
+    }
+}

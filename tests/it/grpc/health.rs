@@ -1,0 +1,63 @@
+//! What a run shows of itself beside its figures: batches layer by layer.
+
+use digitd::pb::digitd::v1::{self, train_event::Event};
+
+use super::{
+    server::{TestServer, collect, finished, run_id, tiny, watch},
+    status::{check_field, error},
+};
+
+fn at(epoch: i32, batch: i32) -> v1::InspectAt {
+    v1::InspectAt { epoch, batch, shapes: true, contents: true }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chosen_batch_is_shown_in_the_stream_and_again_after_a_restart() {
+    let server = TestServer::start().await;
+    let shapes_alone = v1::InspectAt { contents: false, ..at(2, 6) };
+    let request = v1::TrainRequest { inspect_at: vec![at(1, 1), shapes_alone], ..tiny() };
+    let events = collect(server.training().train(request).await.unwrap().into_inner()).await;
+    assert_eq!(finished(&events).state(), v1::RunState::Completed);
+    let shown: Vec<&v1::BatchInspection> = events
+        .iter()
+        .filter_map(|event| match event.event.as_ref()? {
+            Event::Inspection(inspection) => Some(inspection),
+            _ => None,
+        })
+        .collect();
+    let [full, bare] = shown[..] else { panic!("{} inspections", shown.len()) };
+    assert_eq!((full.epoch, full.batch, full.step, bare.step), (1, 1, 1, 12));
+    assert_eq!(full.input_shape, [50, 1, 28, 28]);
+    let conv2 = &full.layers[3];
+    assert_eq!((conv2.name.as_str(), conv2.output_shape.as_slice()), ("conv2", &[50, 20, 14, 14][..]));
+    assert_eq!(conv2.hyperparameters["kernel_size"], "5");
+    let output = conv2.output.as_ref().unwrap();
+    assert_eq!((output.channels.len(), output.channels[0].output.len()), (1, 196));
+    assert_eq!(output.channels[0].kernel.len(), 20 * 25);
+    assert_eq!((output.sample_zero_fractions.len(), full.sample_images), (20, Some(50)));
+    assert_eq!((full.logits.len(), full.probabilities.len()), (10, 10));
+    assert!(full.label.is_some());
+    assert!(bare.logits.is_empty() && bare.layers.iter().all(|layer| layer.output.is_none()));
+    // The inspection stands just before the report of its batch.
+    let place = events.iter().position(|event| matches!(event.event, Some(Event::Inspection(_)))).unwrap();
+    assert!(matches!(&events[place + 1].event, Some(Event::Batch(batch)) if batch.step == 1));
+
+    let server = TestServer::on(server.stop().await).await;
+    let replay = server.training().watch_run(watch(&run_id(&events), 0)).await.unwrap().into_inner();
+    assert_eq!(collect(replay).await, events);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_the_run_does_not_have_is_refused_before_it_begins() {
+    let server = TestServer::start().await;
+    for (inspect_at, field) in [
+        (vec![at(3, 1)], "inspect_at[0].epoch"),
+        (vec![at(1, 1), at(1, 7)], "inspect_at[1].batch"),
+        (vec![at(1, 1), at(1, 1)], "inspect_at[1]"),
+        (vec![at(0, 1)], "inspect_at[0].epoch"),
+    ] {
+        let request = v1::TrainRequest { inspect_at, ..tiny() };
+        check_field(&error(server.training().train(request).await), field);
+    }
+    server.train().await;
+}
