@@ -53,7 +53,8 @@ struct Line {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Serve(serve::Args),
-    Train(train::Args),
+    // Boxed for its many flags: no other command is half as large.
+    Train(Box<train::Args>),
     Evaluate(evaluate::Args),
     Inspect(inspect::Args),
     Predict(predict::Args),
@@ -107,7 +108,7 @@ const CANCELLED: u8 = 130;
 async fn run(command: Command) -> Result<Outcome, Error> {
     match command {
         Command::Serve(args) => serve::run(args).await,
-        Command::Train(args) => train::run(args).await,
+        Command::Train(args) => train::run(*args).await,
         Command::Evaluate(args) => evaluate::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
         Command::Predict(args) => predict::run(args).await,

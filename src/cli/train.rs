@@ -1,9 +1,11 @@
 //! `digitd train`: flags into a request, and the run on the screen.
 
 mod inspect_at;
+mod regularize;
 
 use clap::ValueEnum;
 use inspect_at::InspectAtArgs;
+use regularize::RegularizeArgs;
 
 use super::{
     Error, Outcome, args, json,
@@ -99,7 +101,7 @@ pub struct Args {
     #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true)]
     l2: Option<f64>,
 
-    /// Seed of the initial weights, the order of the images and dropout [default: 0]
+    /// Seed of the initial weights, the order of the images, augmentation and dropout [default: 0]
     #[arg(long, value_name = "N", help_heading = "Training")]
     seed: Option<i32>,
 
@@ -113,6 +115,9 @@ pub struct Args {
 
     #[command(flatten)]
     inspect_at: InspectAtArgs,
+
+    #[command(flatten)]
+    regularize: RegularizeArgs,
 
     #[command(flatten)]
     session: SessionArgs,
@@ -164,6 +169,7 @@ impl Args {
         self.set_data(&mut request);
         self.set_training(&mut request);
         self.inspect_at.apply(&mut request);
+        self.regularize.apply(&mut request);
         set(&mut request.report_every_batches, self.report_every);
         if let Some(model) = &self.model {
             request.model.clone_from(model);

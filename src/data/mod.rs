@@ -1,6 +1,7 @@
 //! Data sets of digit images: reading, fetching, drawing, splitting and batching them, and making
 //! pictures from outside look like them. Knows no network and no request.
 
+pub mod augment;
 pub mod batch;
 pub mod catalog;
 pub mod dataset;
@@ -14,6 +15,7 @@ pub mod random;
 pub mod split;
 pub mod synthetic;
 
+pub use augment::{Augmentation, Augmenter};
 pub use batch::{Batch, DeviceSet, Order, epoch_order};
 pub use catalog::{Catalog, DatasetSpec, FetchPolicy};
 pub use dataset::{ImageSet, Splits};

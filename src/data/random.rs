@@ -85,6 +85,16 @@ impl Random {
         radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 
+    /// Every 16-bit number is equally likely; four come of one draw.
+    pub fn fill(&mut self, numbers: &mut [i16]) {
+        for four in numbers.chunks_mut(4) {
+            let word = self.0.next_u64();
+            for (place, number) in four.iter_mut().enumerate() {
+                *number = (word >> (16 * place)) as i16;
+            }
+        }
+    }
+
     /// Fisher and Yates: every order of `items` is equally likely.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
@@ -131,6 +141,11 @@ mod tests {
         let variance = normals.iter().map(|x| x * x).sum::<f64>() / f64::from(n);
         assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
         assert!((0..1000).map(|_| random.between(2.0, 3.0)).all(|x| (2.0..3.0).contains(&x)));
+        let mut numbers = vec![0; n as usize + 1];
+        random.fill(&mut numbers);
+        let mean = numbers.iter().map(|x| f64::from(*x)).sum::<f64>() / f64::from(n) / 32_768.0;
+        let square = numbers.iter().map(|x| (f64::from(*x) / 32_768.0).powi(2)).sum::<f64>() / f64::from(n);
+        assert!(mean.abs() < 0.01 && (square - 1.0 / 3.0).abs() < 0.01, "{mean} {square}");
         let mut counts = [0; 5];
         (0..50_000).for_each(|_| counts[random.below(5)] += 1);
         assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");

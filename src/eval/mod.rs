@@ -31,11 +31,29 @@ pub struct Evaluation {
 impl Loss {
     /// The mean over the batch, a scalar; logits [N,classes], labels [N].
     pub fn mean(self, logits: &Tensor, labels: &Tensor) -> Tensor {
+        self.smoothed(logits, labels, 0.0)
+    }
+
+    /// The mean over the batch where the label's class has 1 − s + s/K as its target and each other
+    /// class s/K, with s the `smoothing` and K the number of classes (Szegedy et al. 2016); of
+    /// cross-entropy as PyTorch's `label_smoothing`.
+    pub fn smoothed(self, logits: &Tensor, labels: &Tensor, smoothing: f64) -> Tensor {
         match self {
-            // log_softmax subtracts the exact log-sum-exp; Paddle's CPU kernel clips it at 64.
-            Self::CrossEntropy => logits.log_softmax(-1, None::<Kind>).nll_loss(labels),
+            Self::CrossEntropy => {
+                // log_softmax subtracts the exact log-sum-exp; Paddle's CPU kernel clips it at 64.
+                let logarithms = logits.log_softmax(-1, None::<Kind>);
+                let plain = logarithms.nll_loss(labels);
+                match smoothing {
+                    0.0 => plain,
+                    s => plain * (1.0 - s) - logarithms.mean(logits.kind()) * s,
+                }
+            }
             Self::MeanSquaredError => {
-                let target = labels.one_hot(logits.size()[1]).to_kind(logits.kind());
+                let classes = logits.size()[1];
+                let mut target = labels.one_hot(classes).to_kind(logits.kind());
+                if smoothing > 0.0 {
+                    target = target * (1.0 - smoothing) + smoothing / classes as f64;
+                }
                 (logits.softmax(-1, None::<Kind>) - target).square().mean(logits.kind())
             }
         }
@@ -123,6 +141,26 @@ mod tests {
         let logits = Tensor::from_slice(&[0.0, 0.0, 0.0, 0.0]).view([1, 4]);
         let loss = Loss::MeanSquaredError.mean(&logits, &Tensor::from_slice(&[2i64]));
         assert!((loss.double_value(&[]) - (0.75f64.powi(2) + 3.0 * 0.25f64.powi(2)) / 4.0).abs() < 1e-12);
+    }
+
+    /// −(0.9·ln p₀ + 0.1/3·(ln p₀ + ln p₁ + ln p₂)) and so on, as PyTorch's `label_smoothing=0.1`.
+    #[test]
+    fn a_smoothed_label_gives_some_weight_to_every_class() {
+        let logits = Tensor::from_slice(&[1.0, 2.0, 3.0, 0.0, 0.0, 0.0]).view([2, 3]);
+        let labels = Tensor::from_slice(&[0i64, 2]);
+        let smoothed = |loss: Loss| loss.smoothed(&logits, &labels, 0.1).double_value(&[]);
+        let sum: f64 = (1..=3).map(|x| f64::from(x).exp()).sum();
+        let p = [1.0f64, 2.0, 3.0].map(|x| x.exp() / sum);
+        let target = [0.9 + 0.1 / 3.0, 0.1 / 3.0, 0.1 / 3.0];
+        let first: f64 = -p.iter().zip(target).map(|(p, target)| target * p.ln()).sum::<f64>();
+        assert!((smoothed(Loss::CrossEntropy) - (first + 3f64.ln()) / 2.0).abs() < 1e-12);
+        let third = 1.0 / 3.0;
+        let squares = p.iter().zip(target).map(|(p, target)| (p - target).powi(2)).sum::<f64>()
+            + (third - target[0]).powi(2)
+            + 2.0 * (third - target[1]).powi(2);
+        assert!((smoothed(Loss::MeanSquaredError) - squares / 6.0).abs() < 1e-12);
+        let plain = Loss::CrossEntropy.mean(&logits, &labels);
+        assert_eq!(Loss::CrossEntropy.smoothed(&logits, &labels, 0.0), plain);
     }
 
     #[test]

@@ -1,11 +1,13 @@
-//! Turning gradients into new weights: the four optimisers, learning-rate schedules and regularisation, Paddle's formulas
-//! as tensor operations over one flat buffer. Knows no network beyond the names of its parameters.
+//! Turning gradients into new weights: the four optimisers, learning-rate schedules, clipping and
+//! regularisation as tensor operations over one flat buffer, with Paddle's formulas. Knows no network beyond the names of its parameters.
 
+mod clip;
 mod config;
 mod decay;
 mod optimizer;
 mod schedule;
 
+pub use clip::clip_gradient_norm;
 pub use config::{Decay, OptimizerConfig, Regularization};
 pub use optimizer::Optimizer;
 pub use schedule::{Progress, Schedule, Shape as ScheduleShape};

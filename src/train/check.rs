@@ -1,5 +1,7 @@
 //! Which training requests make sense. Fields are named as callers write them.
 
+mod regularize;
+
 use super::TrainConfig;
 use crate::{
     data::ValidationSize,
@@ -49,6 +51,7 @@ impl TrainConfig {
         self.check_optimizer()?;
         self.check_schedule()?;
         self.check_decay("regularization", self.regularization.global)?;
+        self.check_regularizers()?;
         let shapes = self.network.shapes(input, classes).map_err(|error| network(&error))?;
         self.check_memory(input, &shapes)?;
         self.check_inspections(&shapes)?;

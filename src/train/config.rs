@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::InspectAt;
 use crate::{
-    data::{DatasetSpec, Order, ValidationSize},
+    data::{Augmentation, DatasetSpec, Order, ValidationSize},
     eval::Loss,
     ids::{Alias, ModelName, VersionRef},
     nn::{NetworkConfig, Precision},
@@ -25,14 +25,23 @@ pub struct TrainConfig {
     pub order: Order,
     #[serde(default)]
     pub precision: Precision,
-    /// Of the initial weights, the order of the images and dropout.
+    /// Of the initial weights, the order of the images, augmentation and dropout.
     pub seed: u64,
     pub optimizer: OptimizerConfig,
     /// Constant in what was kept before there were schedules.
     #[serde(default)]
     pub schedule: Schedule,
     pub loss: Loss,
+    /// Share of a label's weight that is spread over all classes in the training loss, in [0, 1).
+    #[serde(default)]
+    pub label_smoothing: f64,
     pub regularization: Regularization,
+    /// Largest norm of a step's gradients; longer ones are scaled down to it.
+    #[serde(default)]
+    pub clip_gradient_norm: Option<f64>,
+    /// Of training batches; validation sees the images as they are.
+    #[serde(default)]
+    pub augmentation: Augmentation,
     pub validation: ValidationConfig,
     pub report_every_batches: u32,
     /// Batches that are shown layer by layer.
@@ -70,7 +79,10 @@ impl Default for TrainConfig {
             optimizer: OptimizerConfig::adam(0.003),
             schedule: Schedule::one_cycle(),
             loss: Loss::default(),
+            label_smoothing: 0.0,
             regularization: Regularization::default(),
+            clip_gradient_norm: None,
+            augmentation: Augmentation::default(),
             validation: ValidationConfig { size: ValidationSize::Count(10_000), every_epochs: 1 },
             report_every_batches: 100,
             inspect_at: Vec::new(),

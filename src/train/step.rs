@@ -4,8 +4,9 @@ use tch::Tensor;
 
 use super::{Inspection, Trainer, health::Look};
 use crate::{
+    data::{Random, Stream},
     nn::{Mode, StepSeed},
-    optim::Progress,
+    optim::{self, Progress},
 };
 
 impl Trainer {
@@ -14,21 +15,31 @@ impl Trainer {
     pub(super) fn train_batch(&mut self, epoch: u32, indices: &Tensor) -> (Tensor, Tensor) {
         let batch = self.train.gather(indices, self.network.kind());
         let at = StepSeed { seed: self.config.seed, epoch, step: self.step };
+        let images = self.augmented(batch.images, at);
         self.inspection = self
             .inspect_at(epoch)
-            .map(|asked| Inspection::new(asked, &self.network, &batch.images, &batch.labels, at));
-        let logits = self.network.forward(&batch.images, Mode::Train(at));
-        let loss = self.config.loss.mean(&logits, &batch.labels);
+            .map(|asked| Inspection::new(asked, &self.network, &images, &batch.labels, at));
+        let logits = self.network.forward(&images, Mode::Train(at));
+        let loss = self.config.loss.smoothed(&logits, &batch.labels, self.config.label_smoothing);
         let leaves: Vec<&Tensor> = self.network.parameters().iter().map(|(_, view)| view).collect();
         let gradients = Tensor::run_backward(&[&loss], &leaves, false, false);
         for (index, gradient) in gradients.iter().enumerate() {
             self.gradients.assign(index, gradient);
         }
         self.look = self.report_is_due().then(|| Look::at(&self.gradients));
+        if let Some(max) = self.config.clip_gradient_norm {
+            let _ = optim::clip_gradient_norm(&mut self.gradients, max);
+        }
         let rate = self.learning_rate();
         self.optimizer.step(self.network.parameters_mut(), &mut self.gradients, rate);
         let correct = logits.detach().argmax(-1, false).eq_tensor(&batch.labels).sum(self.network.kind());
         (loss.detach(), correct)
+    }
+
+    fn augmented(&self, images: Tensor, at: StepSeed) -> Tensor {
+        let Some(augmenter) = &self.augmenter else { return images };
+        let (epoch, step) = (u64::from(at.epoch), u64::from(at.step));
+        augmenter.apply(&images, &mut Random::new(at.seed, Stream::Augmentation, epoch, step))
     }
 
     /// Of the step that is under way or was the last.

@@ -1,6 +1,6 @@
 //! How runs end, without an engine around them.
 
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 use super::*;
 use crate::{
@@ -54,4 +54,104 @@ fn stopped(learning_rate: f64) -> (Ending, u32) {
 fn a_run_that_is_stopped_keeps_a_checkpoint_only_where_its_loss_is_a_number() {
     assert_eq!(stopped(0.001), (Ending::Cancelled, 1));
     assert_eq!(stopped(1e300), (Ending::NonFinite { epoch: 1, batch: 3 }, 0));
+}
+
+/// The losses and the final weights of five steps of a linear network on ten random images.
+fn five_steps(change: impl FnOnce(&mut TrainConfig)) -> (Vec<f64>, Option<Measured>, Tensor) {
+    let linear = LayerKind::Linear(LinearConfig { out_features: 10 });
+    let mut config = TrainConfig {
+        network: NetworkConfig::from_layers(vec![(None, LayerKind::Flatten), (None, linear)]),
+        epochs: 5,
+        batch_size: 10,
+        optimizer: OptimizerConfig::sgd(0.5),
+        schedule: Schedule::default(),
+        report_every_batches: 1,
+        ..TrainConfig::default()
+    };
+    change(&mut config);
+    let mut random = crate::data::Random::new(1, crate::data::Stream::Sample, 0, 0);
+    let pixels: Vec<u8> = (0..7840).map(|_| random.below(256) as u8).collect();
+    let images = ImageSet::new(Dims::MNIST, pixels, (0..10).collect()).unwrap();
+    let splits = Splits { train: images.clone(), validation: images.clone(), test: images.slice(0..0) };
+    let mut hooks = Listener::default();
+    let mut trainer = Trainer::new(config, None, &splits, Device::Cpu).unwrap();
+    let outcome = trainer.fit(&mut hooks).unwrap();
+    assert_eq!(outcome.ending, Ending::Completed);
+    (hooks.losses, hooks.validation, trainer.network().parameters().flat().copy())
+}
+
+/// Keeps what a run reports.
+#[derive(Default)]
+struct Listener {
+    losses: Vec<f64>,
+    /// After the first epoch.
+    validation: Option<Measured>,
+}
+
+impl RunHooks for Listener {
+    fn report(&mut self, event: Event) {
+        match event {
+            Event::Batch(batch) => self.losses.push(batch.loss),
+            Event::Epoch(epoch) => self.validation = self.validation.or(epoch.validation),
+            _ => {}
+        }
+    }
+
+    fn checkpoint(&mut self, _: Position, _: Vec<u8>) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn stop_requested(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_step_is_no_longer_than_the_gradient_norm_allows() {
+    let moved = |norm: Option<f64>| {
+        let once = |rate| {
+            let (_, _, weights) = five_steps(|config| {
+                (config.epochs, config.clip_gradient_norm) = (1, norm);
+                config.optimizer = OptimizerConfig::sgd(rate);
+            });
+            weights
+        };
+        // A rate this small moves nothing that float32 could show.
+        (once(0.5) - once(1e-30)).norm().double_value(&[])
+    };
+    assert!(moved(None) > 0.5, "{}", moved(None));
+    assert!((moved(Some(0.25)) - 0.125).abs() < 1e-5, "{}", moved(Some(0.25)));
+    assert_eq!(moved(Some(1e6)), moved(None));
+}
+
+#[test]
+fn smoothing_shows_in_the_training_loss_and_not_in_validation() {
+    // Weights that hardly move, so that both losses are those of the same network.
+    let still = |smoothing| {
+        move |config: &mut TrainConfig| {
+            config.optimizer = OptimizerConfig::sgd(1e-30);
+            config.label_smoothing = smoothing;
+        }
+    };
+    let (plain, validation, _) = five_steps(still(0.0));
+    let (smoothed, smoothed_validation, _) = five_steps(still(0.5));
+    assert!((plain[0] - validation.unwrap().loss).abs() < 1e-6);
+    assert!((plain[0] - smoothed[0]).abs() > 1e-3, "{plain:?} {smoothed:?}");
+    assert_eq!(validation, smoothed_validation);
+}
+
+#[test]
+fn augmentation_changes_training_images_at_every_step_and_validation_never() {
+    let still = |extent| {
+        move |config: &mut TrainConfig| {
+            config.optimizer = OptimizerConfig::sgd(1e-30);
+            config.augmentation.shift_pixels = extent;
+        }
+    };
+    let (plain, validation, _) = five_steps(still(0.0));
+    let (moved, moved_validation, _) = five_steps(still(5.0));
+    assert!(plain.iter().all(|loss| (loss - plain[0]).abs() < 1e-6), "{plain:?}");
+    assert!(moved.iter().skip(1).all(|loss| (loss - moved[0]).abs() > 1e-4), "{moved:?}");
+    assert_eq!(validation, moved_validation);
+    assert_eq!(moved, five_steps(still(5.0)).0, "a run's images are a function of its seed");
 }

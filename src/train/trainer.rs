@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     checkpoint,
-    data::{self, DeviceSet, Splits, epoch_order},
+    data::{self, Augmenter, DeviceSet, Splits, epoch_order},
     eval,
     nn::{Network, ParameterSet, Shape},
     optim::Optimizer,
@@ -86,6 +86,7 @@ pub struct Trainer {
     pub(super) optimizer: Optimizer,
     pub(super) gradients: ParameterSet,
     pub(super) train: DeviceSet,
+    pub(super) augmenter: Option<Augmenter>,
     validation: DeviceSet,
     pub(super) step: u32,
     /// Of the last step, where it is reported.
@@ -120,7 +121,9 @@ impl Trainer {
     /// The same with a network that has its weights already, in its own kind of numbers.
     pub fn with_network(config: TrainConfig, network: Network, splits: &Splits) -> Self {
         let device = network.device();
+        let (height, width) = (splits.train.height() as i64, splits.train.width() as i64);
         Self {
+            augmenter: Augmenter::new(config.augmentation, height, width, device),
             optimizer: Optimizer::new(config.optimizer, &config.regularization, network.parameters()),
             gradients: network.parameters().zeros_like(),
             train: DeviceSet::new(&splits.train, device),

@@ -2,6 +2,7 @@
 //! checked here, so that nothing behind this border meets a request that cannot be.
 
 pub mod analysis;
+pub mod augmentation;
 pub mod dataset;
 pub mod event;
 pub mod field;

@@ -1,7 +1,7 @@
 //! `TrainRequest` → `TrainConfig` with every default filled in, and back with every field filled.
 
 use super::{
-    dataset,
+    augmentation, dataset,
     field::{ANY, Invalid, count, int},
     inspection, model, network, optimizer, precision, schedule,
 };
@@ -56,7 +56,10 @@ pub fn train_request(request: v1::TrainRequest) -> Result<(TrainConfig, OnDiscon
         },
         optimizer: optimizer::optimizer(request.optimizer, default.optimizer),
         loss: optimizer::loss(request.loss)?,
+        label_smoothing: request.label_smoothing.unwrap_or(default.label_smoothing),
         regularization: optimizer::regularization(request.regularization),
+        clip_gradient_norm: request.clip_gradient_norm,
+        augmentation: augmentation::augmentation(request.augmentation),
         validation: dataset::validation(request.validation, default.validation)?,
         report_every_batches: count(
             "report_every_batches",
@@ -101,12 +104,15 @@ pub fn from_train_config(config: &TrainConfig) -> v1::TrainRequest {
         schedule: Some(schedule::from_schedule(config.schedule)),
         loss: optimizer::from_loss(config.loss).into(),
         regularization: Some(optimizer::from_regularization(&config.regularization)),
+        augmentation: augmentation::from_augmentation(&config.augmentation),
         validation: Some(dataset::from_validation(config.validation)),
         report_every_batches: Some(int(config.report_every_batches)),
         inspect_at: config.inspect_at.iter().map(inspection::from_inspect_at).collect(),
         checkpoint_every_epochs: Some(int(config.checkpoint_every_epochs)),
         set_alias: config.set_alias.as_ref().map(Alias::to_string).unwrap_or_default(),
         cancel_on_disconnect: false,
+        clip_gradient_norm: config.clip_gradient_norm,
+        label_smoothing: Some(config.label_smoothing),
     }
 }
 
@@ -119,7 +125,7 @@ fn alias(text: &str) -> Result<Option<Alias>, Invalid> {
 mod tests {
     use super::*;
     use crate::{
-        data::{DatasetSpec, ValidationSize},
+        data::{Augmentation, DatasetSpec, ValidationSize},
         ids::Version,
         nn::Precision,
         optim::{Decay, OptimizerConfig},
@@ -157,6 +163,9 @@ mod tests {
             seed: 9,
             optimizer: OptimizerConfig::momentum(0.1),
             loss: Loss::MeanSquaredError,
+            label_smoothing: 0.1,
+            clip_gradient_norm: Some(2.5),
+            augmentation: Augmentation { rotation_degrees: 10.0, ..Augmentation::default() },
             validation: ValidationConfig { size: ValidationSize::Fraction(0.5), every_epochs: 2 },
             report_every_batches: 7,
             inspect_at: vec![InspectAt { epoch: 2, batch: 3, shapes: false, contents: true }],

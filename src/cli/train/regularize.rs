@@ -1,0 +1,96 @@
+//! Flags of `digitd train` that keep a network from learning its images by heart.
+
+use super::set;
+use crate::pb::digitd::v1::{Augmentation, TrainRequest};
+
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Regularization")]
+pub struct RegularizeArgs {
+    /// Scales the gradients of a step down to this norm where theirs is larger [default: no limit]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    clip_gradient_norm: Option<f64>,
+
+    /// Share of a label's weight that is spread over all classes while training [default: 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    label_smoothing: Option<f64>,
+
+    /// Turns each training image within plus or minus so many degrees [default: 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    rotation_degrees: Option<f64>,
+
+    /// Shifts each training image within plus or minus so many pixels [default: 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    shift_pixels: Option<f64>,
+
+    /// Scales each training image within 1 plus or minus this [default: 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    scale: Option<f64>,
+
+    /// Shears each training image within plus or minus so many degrees [default: 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    shear_degrees: Option<f64>,
+
+    /// Bends each training image by an elastic field of this strength, for instance 34 [default: 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    elastic_alpha: Option<f64>,
+
+    /// Smoothness of that field, in pixels [default: 4]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    elastic_sigma: Option<f64>,
+}
+
+impl RegularizeArgs {
+    /// Puts the flags that are given in place of what the request says.
+    pub fn apply(&self, request: &mut TrainRequest) {
+        set(&mut request.clip_gradient_norm, self.clip_gradient_norm);
+        set(&mut request.label_smoothing, self.label_smoothing);
+        let mut augmentation = request.augmentation.unwrap_or_default();
+        set(&mut augmentation.rotation_degrees, self.rotation_degrees);
+        set(&mut augmentation.shift_pixels, self.shift_pixels);
+        set(&mut augmentation.scale, self.scale);
+        set(&mut augmentation.shear_degrees, self.shear_degrees);
+        set(&mut augmentation.elastic_alpha, self.elastic_alpha);
+        set(&mut augmentation.elastic_sigma, self.elastic_sigma);
+        if augmentation != Augmentation::default() {
+            request.augmentation = Some(augmentation);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::json;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: RegularizeArgs,
+    }
+
+    fn request(line: &str) -> String {
+        let line = Line::try_parse_from(["train"].into_iter().chain(line.split_whitespace())).unwrap();
+        let mut request = TrainRequest::default();
+        line.args.apply(&mut request);
+        json::line("TrainRequest", &request)
+    }
+
+    #[test]
+    fn every_flag_reaches_its_field() {
+        let line = "--clip-gradient-norm 0.25 --label-smoothing 0.125 --rotation-degrees 10 --shift-pixels 2 \
+                    --scale 0.5 --shear-degrees 3 --elastic-alpha 34 --elastic-sigma 5";
+        let expected = r#"{"augmentation":{"rotationDegrees":10.0,"shiftPixels":2.0,"scale":0.5,"shearDegrees":3.0,"elasticAlpha":34.0,"elasticSigma":5.0},"clipGradientNorm":0.25,"labelSmoothing":0.125}"#;
+        assert_eq!(request(line), expected);
+    }
+
+    #[test]
+    fn a_flag_that_is_not_given_leaves_what_the_request_says() {
+        let augmentation = Augmentation { scale: Some(0.5), ..Augmentation::default() };
+        let mut request = TrainRequest { augmentation: Some(augmentation), ..TrainRequest::default() };
+        RegularizeArgs { shift_pixels: Some(2.0), ..RegularizeArgs::default() }.apply(&mut request);
+        let expected = Augmentation { shift_pixels: Some(2.0), ..augmentation };
+        assert_eq!(request.augmentation, Some(expected));
+    }
+}
