@@ -182,10 +182,7 @@ fn values<'a>(wanted: &Wanted, view: &TensorView<'a>) -> Cow<'a, [u8]> {
 }
 
 fn encode(views: &[(&Wanted, Cow<'_, [u8]>)], precision: Precision) -> Vec<u8> {
-    let dtype = match precision {
-        Precision::Float32 => Dtype::F32,
-        Precision::Float64 => Dtype::F64,
-    };
+    let (dtype, _) = super::dtype(precision.kind());
     let views = views.iter().map(|(wanted, bytes)| {
         let shape = wanted.shape.iter().map(|&extent| extent as usize).collect();
         let view = TensorView::new(dtype, shape, bytes);

@@ -136,6 +136,8 @@ enum PrecisionArg {
     Float32,
     /// Slower; for parity with reference runs
     Float64,
+    /// Products in bfloat16, everything else in float32; fast where the machine has units for it
+    Bfloat16,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -264,6 +266,7 @@ impl From<PrecisionArg> for Precision {
         match precision {
             PrecisionArg::Float32 => Self::Float32,
             PrecisionArg::Float64 => Self::Float64,
+            PrecisionArg::Bfloat16 => Self::Bfloat16,
         }
     }
 }

@@ -38,7 +38,8 @@ pub enum Error {
     DeadlineExceeded,
     #[error("version {version} of {:?} is what an alias points to: move {} first", model.as_str(), .aliases.iter().map(Alias::as_str).collect::<Vec<_>>().join(", "))]
     VersionAliased { model: ModelName, version: Version, aliases: Vec<Alias> },
-    /// Also where there is nothing to roll back to; the message tells.
+    #[error("alias {:?} of {:?} has never pointed elsewhere: there is nothing to go back to", alias.as_str(), model.as_str())]
+    NothingToRollBack { model: ModelName, alias: Alias },
     #[error("{message}")]
     AliasMoved { model: ModelName, alias: Alias, found: Option<Version>, message: String },
     /// Stored bytes are not what was stored.
@@ -74,7 +75,7 @@ impl From<registry::Error> for Error {
             E::RunNotFound(run) => Self::RunNotFound(run),
             E::VersionAliased { model, version, aliases } => Self::VersionAliased { model, version, aliases },
             E::AliasMoved { model, alias, found } => Self::AliasMoved { model, alias, found, message },
-            E::NothingBefore { model, alias } => Self::AliasMoved { model, alias, found: None, message },
+            E::NothingBefore { model, alias } => Self::NothingToRollBack { model, alias },
             E::Corrupt { .. } | E::UnknownFormat { .. } => Self::Corrupt { message },
             E::TooLarge { .. } | E::Location(_) | E::Unwritable { .. } | E::Store { .. } => {
                 Self::backend("the store", message)

@@ -5,7 +5,8 @@
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    Error, LayerKind, LayerShape, NetworkConfig, ParameterSet, ParameterShape, Shape, StepSeed, dropout,
+    Error, LayerKind, LayerShape, NetworkConfig, ParameterSet, ParameterShape, Precision, Shape, StepSeed,
+    dropout, precision::Products,
 };
 use crate::data::{Random, Stream};
 
@@ -24,6 +25,8 @@ pub struct Network {
     parameters: ParameterSet,
     /// For each layer the place of its first parameter.
     first_parameter: Vec<usize>,
+    /// Of training; evaluation is in the parameters' own kind.
+    products: Products,
 }
 
 impl Network {
@@ -45,7 +48,7 @@ impl Network {
         }
         let mut parameters = ParameterSet::zeros(&all, kind, device);
         parameters.track_gradients();
-        Ok(Self { config: config.clone(), shapes, parameters, first_parameter })
+        Ok(Self { config: config.clone(), shapes, parameters, first_parameter, products: Products::Own })
     }
 
     /// Draws the initial parameters, a function of the seed: convolution weights
@@ -70,6 +73,12 @@ impl Network {
             let values = Tensor::from_slice(&values).view(&weight.dims[..]);
             self.parameters.assign(self.first_parameter[index], &values);
         }
+    }
+
+    /// Trains from here on in a precision whose kind the parameters have.
+    pub fn train_in(&mut self, precision: Precision) {
+        debug_assert_eq!(precision.kind(), self.kind());
+        self.products = Products::new(precision, self.device());
     }
 
     /// The largest batch up to `wanted` whose forward pass without gradients stays within 512 MiB
@@ -130,6 +139,7 @@ impl Network {
             shapes: self.shapes.clone(),
             parameters,
             first_parameter: self.first_parameter.clone(),
+            products: self.products,
         }
     }
 
@@ -149,7 +159,8 @@ impl Network {
                 index += 1;
             }
         }
-        x
+        // After products of bfloat16; the loss is taken in the parameters' own kind.
+        x.to_kind(self.kind())
     }
 
     /// As `forward` in evaluation, one layer at a time: `tap` gets each layer's index and output.
@@ -180,11 +191,17 @@ impl Network {
 
     fn layer(&self, index: usize, x: &Tensor, mode: Mode) -> Tensor {
         let first = self.first_parameter[index];
-        let weights = || (self.parameters.view(first), Some(self.parameters.view(first + 1)));
+        let operands = || [x, self.parameters.view(first), self.parameters.view(first + 1)];
+        let products = match mode {
+            Mode::Evaluate => Products::Own,
+            Mode::Train(_) => self.products,
+        };
         match &self.config.layers[index].kind {
             LayerKind::Conv(conv) => {
-                let (weight, bias) = weights();
-                x.conv2d(weight, bias, [conv.stride; 2], [conv.padding; 2], [1; 2], 1)
+                let (stride, padding) = ([conv.stride; 2], [conv.padding; 2]);
+                products.of(operands(), |x, weight, bias| {
+                    x.conv2d(weight, Some(bias), stride, padding, [1; 2], 1)
+                })
             }
             LayerKind::Relu => x.relu(),
             LayerKind::MaxPool(pool) => {
@@ -192,10 +209,7 @@ impl Network {
             }
             // reshape counts in the order N, C, H, W whatever the strides are.
             LayerKind::Flatten => x.reshape([x.size()[0], -1]),
-            LayerKind::Linear(_) => {
-                let (weight, bias) = weights();
-                x.linear(weight, bias)
-            }
+            LayerKind::Linear(_) => products.of(operands(), |x, weight, bias| x.linear(weight, Some(bias))),
             LayerKind::Dropout(config) => match mode {
                 Mode::Evaluate => dropout::evaluate(x, config),
                 Mode::Train(at) => dropout::train(x, config, index, at),

@@ -49,15 +49,17 @@ impl Registry {
             .ok_or_else(|| Error::AliasNotFound { model: model.clone(), alias: alias.clone() })
     }
 
-    /// Every alias of a model and where it points, by name.
+    /// Every alias of a model and where it points, by name. A damaged one is left out and told to the
+    /// log.
     pub async fn aliases(&self, model: &ModelName) -> Result<Vec<(Alias, Version)>, Error> {
-        let names = self.store.names(&aliases_path(model)).await?;
-        let mut names: Vec<Alias> = names.iter().filter_map(|name| name.parse().ok()).collect();
-        names.sort();
-        let mut aliases = Vec::with_capacity(names.len());
-        for alias in names {
-            if let Some(standing) = self.standing(model, &alias).await? {
-                aliases.push((alias, standing.version));
+        let mut aliases = Vec::new();
+        for alias in self.alias_names(model).await? {
+            match self.standing(model, &alias).await {
+                Ok(standing) => aliases.extend(standing.map(|standing| (alias, standing.version))),
+                Err(error @ Error::Corrupt { .. }) => {
+                    tracing::warn!(%model, %alias, %error, "left out of the list");
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(aliases)
@@ -106,12 +108,15 @@ impl Registry {
 
     /// The aliases that point to a version, as an error.
     pub(super) async fn check_unaliased(&self, model: &ModelName, version: Version) -> Result<(), Error> {
-        let mut aliases = self.aliases(model).await?;
-        aliases.retain(|(_, target)| *target == version);
+        let mut aliases = Vec::new();
+        for alias in self.alias_names(model).await? {
+            // A damaged alias may be one that points here: that is an error too.
+            let standing = self.standing(model, &alias).await?;
+            aliases.extend(standing.filter(|standing| standing.version == version).map(|_| alias));
+        }
         if aliases.is_empty() {
             return Ok(());
         }
-        let aliases = aliases.into_iter().map(|(alias, _)| alias).collect();
         Err(Error::VersionAliased { model: model.clone(), version, aliases })
     }
 
@@ -145,6 +150,13 @@ impl Registry {
                 return Ok(assignment);
             }
         }
+    }
+
+    async fn alias_names(&self, model: &ModelName) -> Result<Vec<Alias>, Error> {
+        let names = self.store.names(&aliases_path(model)).await?;
+        let mut names: Vec<Alias> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        names.sort();
+        Ok(names)
     }
 
     async fn assignment_numbers(&self, model: &ModelName, alias: &Alias) -> Result<Vec<u32>, Error> {
@@ -191,6 +203,6 @@ fn aliases_path(model: &ModelName) -> Path {
     Path::from_iter(["models", model.as_str(), "aliases"])
 }
 
-fn assignment_path(model: &ModelName, alias: &Alias, number: u32) -> Path {
+pub(super) fn assignment_path(model: &ModelName, alias: &Alias, number: u32) -> Path {
     aliases_path(model).join(alias.as_str()).join(format!("{number}.json"))
 }

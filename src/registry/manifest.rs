@@ -47,7 +47,7 @@ pub struct Manifest {
     /// The version that training started from.
     #[serde(default)]
     pub parent: Option<VersionRef>,
-    /// Of the numbers in the weights file.
+    /// Of its training; the numbers in the weights file are of its kind.
     #[serde(default)]
     pub precision: Precision,
     /// Of a version that no run made: what its importer told.

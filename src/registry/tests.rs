@@ -4,6 +4,7 @@ use object_store::path::Path;
 
 use super::{
     Assignment, Error, Expected, ModelRef, Move, Registry, VersionPage, Which,
+    aliases::assignment_path,
     store::Created,
     testing::{digits, draft, publish, stores},
     versions::{manifest_path, weights_path},
@@ -209,6 +210,36 @@ async fn a_rollback_points_to_the_version_before() {
         assert_eq!((back.version, back.number, back.reason.as_str()), (version(1), 3, "worse"));
         let history = registry.alias_history(&digits(), &production()).await.unwrap();
         assert_eq!(history.iter().map(|a| a.version.get()).collect::<Vec<_>>(), [1, 2, 1]);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_alias_hides_no_model_and_keeps_versions_from_deletion() {
+    for (registry, _folder) in stores().await {
+        publish(&registry, b"one").await;
+        point(&registry, 1, Expected::Unset).await.unwrap();
+        let damaged: Alias = "beta".parse().unwrap();
+        overwrite(&registry, &assignment_path(&digits(), &damaged, 1), b"{").await;
+        let [model] = &registry.models().await.unwrap()[..] else { panic!("one model") };
+        assert_eq!(model.aliases, [(production(), Version::FIRST)]);
+        publish(&registry, b"two").await;
+        let deleted = registry.delete_version(&digits(), version(2)).await;
+        assert!(matches!(deleted, Err(Error::Corrupt { .. })), "{deleted:?}");
+        let followed = registry.alias(&digits(), &damaged).await;
+        assert!(matches!(followed, Err(Error::Corrupt { .. })), "{followed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_newest_version_is_not_passed_over_in_silence() {
+    for (registry, _folder) in stores().await {
+        publish(&registry, b"one").await;
+        publish(&registry, b"two").await;
+        overwrite(&registry, &manifest_path(&digits(), version(2)), b"{").await;
+        let said = registry.resolve(&ModelRef::default()).await.unwrap_err().to_string();
+        assert!(said.contains("newest version, 2, of model") && said.contains("alias production"), "{said}");
+        point(&registry, 1, Expected::Unset).await.unwrap();
+        assert_eq!(default_version(&registry).await, 1);
     }
 }
 

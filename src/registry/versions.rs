@@ -119,8 +119,19 @@ impl Registry {
     /// The newest version that is not deleted.
     pub async fn newest(&self, model: &ModelName) -> Result<Option<Version>, Error> {
         for number in self.numbers(model).await?.into_iter().rev() {
-            if let Some(Entry::Published(_)) = self.entry(model, number).await? {
-                return Ok(Some(number));
+            match self.entry(model, number).await {
+                Ok(Some(Entry::Published(_))) => return Ok(Some(number)),
+                Ok(Some(Entry::Deleted { .. }) | None) => {}
+                // An older one in its place would answer for a version that nobody chose.
+                Err(Error::Corrupt { path, message }) => {
+                    let message = format!(
+                        "{message}; it may be the newest version, {number}, of model {:?}: restore it, name another \
+                         version, or point alias production at one",
+                        model.as_str()
+                    );
+                    return Err(Error::Corrupt { path, message });
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(None)

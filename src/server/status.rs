@@ -62,6 +62,9 @@ impl From<Error> for Status {
                 let found = found.map(|version| ("found_version", version.to_string()));
                 status(Code::FailedPrecondition, "ALIAS_MOVED", message, found)
             }
+            Error::NothingToRollBack { .. } => {
+                status(Code::FailedPrecondition, "NOTHING_TO_ROLL_BACK", message, [])
+            }
             Error::Corrupt { message } => status(Code::DataLoss, "CHECKPOINT_CORRUPT", message, []),
             Error::Backend { message } => {
                 tracing::error!(message, "the engine failed");
@@ -259,6 +262,8 @@ mod tests {
         let alias = Alias::latest();
         let moved = Error::AliasMoved { model: model(), alias, found: None, message: message.clone() };
         check(moved, Code::FailedPrecondition, "ALIAS_MOVED");
+        let first = Error::NothingToRollBack { model: model(), alias: Alias::production() };
+        check(first, Code::FailedPrecondition, "NOTHING_TO_ROLL_BACK");
         check(Error::Corrupt { message }, Code::DataLoss, "CHECKPOINT_CORRUPT");
         check(Error::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE");
     }

@@ -111,6 +111,7 @@ impl Trainer {
         config.check_inspected_batches((splits.train.len() as u32).div_ceil(config.batch_size))?;
         let mut network = Network::zeros(&config.network, images, classes, config.precision.kind(), device)
             .expect("the layers were checked");
+        network.train_in(config.precision);
         match initial {
             None => network.initialize(config.seed),
             Some(initial) => start_from(&mut network, initial, &config)?,

@@ -8,6 +8,7 @@ pub fn precision(field: &str, value: i32) -> Result<Precision, Invalid> {
     Ok(match choice(field, value)? {
         v1::Precision::Unspecified | v1::Precision::Float32 => Precision::Float32,
         v1::Precision::Float64 => Precision::Float64,
+        v1::Precision::Bfloat16 => Precision::Bfloat16,
     })
 }
 
@@ -15,5 +16,6 @@ pub fn from_precision(precision: Precision) -> v1::Precision {
     match precision {
         Precision::Float32 => v1::Precision::Float32,
         Precision::Float64 => v1::Precision::Float64,
+        Precision::Bfloat16 => v1::Precision::Bfloat16,
     }
 }

@@ -8,6 +8,7 @@ mod health;
 mod initial;
 mod limits;
 mod parity;
+mod precision;
 mod prediction;
 mod registry;
 mod runs;

@@ -94,6 +94,9 @@ async fn an_alias_moves_only_from_where_it_was_expected() {
     registry.set_alias(set).await.unwrap();
 
     let back = v1::RollbackRequest { alias: "production".to_owned(), ..v1::RollbackRequest::default() };
+    let first = v1::RollbackRequest { alias: "first".to_owned(), ..back.clone() };
+    point(&server, "first", 1).await;
+    check(&error(registry.rollback(first).await), Code::FailedPrecondition, "NOTHING_TO_ROLL_BACK");
     let back = registry.rollback(back).await.unwrap().into_inner().assignment.unwrap();
     assert_eq!((back.number, back.version, back.previous_version), (3, 1, Some(2)));
     let versions = history(&server, "production").await;
