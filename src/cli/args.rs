@@ -4,7 +4,7 @@ use std::{io::Read as _, path::Path};
 
 use clap::{Args, ValueEnum};
 
-use super::Error;
+use super::{Error, session::SessionArgs};
 use crate::{
     data,
     pb::digitd::v1::{
@@ -44,6 +44,30 @@ pub struct DatasetArgs {
     /// The part of it
     #[arg(long, value_enum, default_value_t)]
     pub split: SplitArg,
+}
+
+/// What the commands that compute share: which images, by which version, at which server.
+#[derive(Debug, Clone, Args)]
+pub struct WorkArgs {
+    #[command(flatten)]
+    pub dataset: DatasetArgs,
+
+    #[command(flatten)]
+    pub model: ModelArgs,
+
+    #[command(flatten)]
+    pub session: SessionArgs,
+}
+
+/// Which part of a list, and where it is asked for.
+#[derive(Debug, Clone, Args)]
+pub struct PageArgs {
+    /// Most rows, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: i32,
+
+    #[command(flatten)]
+    pub session: SessionArgs,
 }
 
 /// A part of a data set.

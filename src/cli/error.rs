@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::plot;
 use crate::{client, config, data, engine, registry, server, telemetry};
 
 /// The kinds of failures of the command line.
@@ -21,6 +22,8 @@ pub enum Error {
     Registry(#[from] registry::Error),
     #[error(transparent)]
     Server(#[from] server::Error),
+    #[error(transparent)]
+    Plot(#[from] plot::Error),
     /// Flags that are well formed one by one and make no sense together, or a file of the wrong form.
     #[error("{0}")]
     Usage(String),

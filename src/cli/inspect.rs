@@ -2,9 +2,8 @@
 
 use super::{
     Error, Outcome,
-    args::{DatasetArgs, ModelArgs, NormalizationArg, read_image},
+    args::{NormalizationArg, WorkArgs, read_image},
     output::{self, Depth},
-    session::SessionArgs,
 };
 use crate::pb::digitd::v1::{DatasetIndex, InspectRequest, Normalization, Split, inspect_request::Input};
 
@@ -64,19 +63,13 @@ pub struct Args {
     index: Option<i32>,
 
     #[command(flatten)]
-    dataset: DatasetArgs,
-
-    #[command(flatten)]
-    model: ModelArgs,
-
-    #[command(flatten)]
-    session: SessionArgs,
+    work: WorkArgs,
 }
 
 pub async fn run(args: Args) -> Result<Outcome, Error> {
     let request = args.request()?;
-    let answer = args.session.with(async |client| Ok(client.inspect(request).await?)).await?;
-    args.session.show("InspectResponse", &answer, |ink| {
+    let answer = args.work.session.with(async |client| Ok(client.inspect(request).await?)).await?;
+    args.work.session.show("InspectResponse", &answer, |ink| {
         let mut text = output::layer_table(&answer, ink);
         if args.contents {
             text.push('\n');
@@ -91,17 +84,17 @@ impl Args {
     fn request(&self) -> Result<InspectRequest, Error> {
         let input = match &self.image {
             Some(path) => Some(Input::Image(read_image(path)?)),
-            None if self.index.is_some() || self.dataset.dataset.is_some() => {
+            None if self.index.is_some() || self.work.dataset.dataset.is_some() => {
                 Some(Input::DatasetIndex(DatasetIndex {
-                    dataset: self.dataset.dataset(),
-                    split: Split::from(self.dataset.split).into(),
+                    dataset: self.work.dataset.dataset(),
+                    split: Split::from(self.work.dataset.split).into(),
                     index: self.index.unwrap_or_default(),
                 }))
             }
             None => None,
         };
         Ok(InspectRequest {
-            model: Some(self.model.reference()),
+            model: Some(self.work.model.reference()),
             input,
             normalization: self.normalization.map_or(0, |how| Normalization::from(how).into()),
             batch_size: self.batch_size,

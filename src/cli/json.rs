@@ -31,13 +31,15 @@ pub fn parse<M: Message + Default>(name: &str, text: &str) -> Result<M, String> 
     dynamic.transcode_to().map_err(|error| error.to_string())
 }
 
-fn dynamic(name: &str, message: &impl Message) -> DynamicMessage {
+/// A message whose fields can be asked for by name.
+pub fn dynamic(name: &str, message: &impl Message) -> DynamicMessage {
     let mut dynamic = DynamicMessage::new(descriptor(name));
     dynamic.transcode_from(message).expect("the descriptor set describes the generated code");
     dynamic
 }
 
-fn descriptor(name: &str) -> MessageDescriptor {
+/// What a message of the contract is made of.
+pub fn descriptor(name: &str) -> MessageDescriptor {
     POOL.get_message_by_name(&format!("digitd.v1.{name}")).expect("the message is of the contract")
 }
 

@@ -14,6 +14,7 @@ mod json;
 mod models;
 mod openmp;
 mod output;
+mod plot;
 mod predict;
 mod runs;
 mod serve;

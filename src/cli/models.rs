@@ -2,7 +2,12 @@
 
 mod transfer;
 
-use super::{Error, Outcome, args::ModelArgs, output, session::SessionArgs};
+use super::{
+    Error, Outcome,
+    args::{ModelArgs, PageArgs},
+    output,
+    session::SessionArgs,
+};
 use crate::pb::digitd::v1::{
     AliasAssignment, GetVersionRequest, ListAliasHistoryResponse, ListModelsResponse, ListVersionsRequest,
     RollbackRequest, SetAliasRequest,
@@ -13,6 +18,7 @@ use crate::pb::digitd::v1::{
 #[command(after_help = "\
 Examples:
   digitd models versions
+  digitd models show 3
   digitd models set-alias production 3 --reason 'better on sevens'
   digitd models rollback production
   digitd models history production
@@ -55,16 +61,16 @@ struct VersionsArgs {
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
 
-    /// Most versions to list, 1 to 1000
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: i32,
-
     #[command(flatten)]
-    session: SessionArgs,
+    page: PageArgs,
 }
 
 #[derive(Debug, clap::Args)]
 struct ShowArgs {
+    /// The version; the same as --version
+    #[arg(value_name = "VERSION", conflicts_with_all = ["version", "alias"], value_parser = clap::value_parser!(i32).range(1..))]
+    number: Option<i32>,
+
     #[command(flatten)]
     model: ModelArgs,
 
@@ -154,16 +160,18 @@ async fn list(args: ListArgs) -> Result<(), Error> {
 async fn versions(args: VersionsArgs) -> Result<(), Error> {
     let request = ListVersionsRequest {
         name: args.model.unwrap_or_default(),
-        page_size: Some(args.limit),
+        page_size: Some(args.page.limit),
         page_token: String::new(),
     };
-    let answer = args.session.with(async |client| Ok(client.versions(request).await?)).await?;
-    args.session.show("ListVersionsResponse", &answer, |ink| output::versions(&answer.versions, ink));
+    let session = &args.page.session;
+    let answer = session.with(async |client| Ok(client.versions(request).await?)).await?;
+    session.show("ListVersionsResponse", &answer, |ink| output::versions(&answer.versions, ink));
     Ok(())
 }
 
 async fn show(args: ShowArgs) -> Result<(), Error> {
-    let request = GetVersionRequest { name: args.model.name(), which: args.model.which() };
+    let model = ModelArgs { version: args.number.or(args.model.version), ..args.model };
+    let request = GetVersionRequest { name: model.name(), which: model.which() };
     let version = args.session.with(async |client| Ok(client.version(request).await?)).await?;
     args.session.show("ModelVersion", &version, |_| output::version(&version));
     Ok(())

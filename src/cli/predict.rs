@@ -2,9 +2,8 @@
 
 use super::{
     Error, Outcome,
-    args::{DatasetArgs, ModelArgs, NormalizationArg, read_image},
+    args::{NormalizationArg, WorkArgs, read_image},
     host, output,
-    session::SessionArgs,
 };
 use crate::{
     client,
@@ -47,29 +46,23 @@ pub struct Args {
     indices: Vec<usize>,
 
     #[command(flatten)]
-    dataset: DatasetArgs,
-
-    #[command(flatten)]
-    model: ModelArgs,
-
-    #[command(flatten)]
-    session: SessionArgs,
+    work: WorkArgs,
 }
 
 pub async fn run(args: Args) -> Result<Outcome, Error> {
     let (images, names) = args.pictures().await?;
     let shown: Vec<_> = images.iter().map(seen).collect();
     let request = PredictRequest {
-        model: Some(args.model.reference()),
+        model: Some(args.work.model.reference()),
         images,
         normalization: args.normalization.map_or(0, |how| Normalization::from(how).into()),
         top_k: args.top_k,
         ..Default::default()
     };
-    let answer = args.session.with(async |client| Ok(client.predict(request).await?)).await;
+    let answer = args.work.session.with(async |client| Ok(client.predict(request).await?)).await;
     let answer = answer.map_err(|error| naming(error, &names))?;
     let sources: Vec<_> = names.into_iter().zip(shown).collect();
-    args.session.show("PredictResponse", &answer, |_| output::predictions(&answer, &sources));
+    args.work.session.show("PredictResponse", &answer, |_| output::predictions(&answer, &sources));
     Ok(Outcome::Done)
 }
 
@@ -80,14 +73,14 @@ impl Args {
             let images = self.files.iter().map(|path| read_image(path)).collect::<Result<_, _>>()?;
             return Ok((images, self.files.clone()));
         }
-        let dataset = self.dataset.dataset().unwrap_or_default();
+        let dataset = self.work.dataset.dataset().unwrap_or_default();
         let name =
             dataset.name.parse().map_err(|error: crate::ids::Error| Error::Usage(error.to_string()))?;
         let spec = DatasetSpec {
             seed: dataset.seed.map(|seed| u64::from(seed.unsigned_abs())),
             ..DatasetSpec::whole(name)
         };
-        let set = load(self.session.settings()?, spec, self.dataset.split.into()).await?;
+        let set = load(self.work.session.settings()?, spec, self.work.dataset.split.into()).await?;
         if let Some(beyond) = self.indices.iter().find(|index| **index >= set.len()) {
             let (name, images) = (&dataset.name, set.len());
             return Err(Error::Usage(format!("--index {beyond} is beyond the {images} images of {name}")));

@@ -3,6 +3,7 @@
 
 mod help;
 pub mod program;
+mod seeing;
 mod serving;
 
 use program::{SMALL_RUN, Server, digitd, run};

@@ -2,6 +2,7 @@
 //! `WIDTH` columns. Functions here return text; `progress` alone prints, through `cli`.
 
 mod chart;
+mod comparison;
 mod evaluation;
 mod figure;
 mod inspection;
@@ -14,6 +15,9 @@ mod registry;
 mod runs;
 mod table;
 
+use std::sync::LazyLock;
+
+pub(super) use comparison::comparison;
 pub(super) use evaluation::evaluation;
 pub(super) use inspection::{Depth, contents, layer_table};
 pub(super) use number::{bytes, count};
@@ -25,5 +29,16 @@ pub(super) use registry::{assignments, models, version, versions};
 pub(super) use runs::{run, run_list};
 pub(super) use table::Ink;
 
-/// Columns that everything fits into.
+/// Columns that everything fits into where there is no terminal.
 pub(super) const WIDTH: usize = 100;
+
+/// Columns that tables are laid out for: those of the terminal, COLUMNS standing over it, between 60
+/// and `WIDTH`.
+pub(super) fn width() -> usize {
+    static COLUMNS: LazyLock<usize> = LazyLock::new(|| {
+        let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let seen = || console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+        told.or_else(seen).unwrap_or(WIDTH).clamp(60, WIDTH)
+    });
+    *COLUMNS
+}

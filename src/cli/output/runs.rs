@@ -12,10 +12,11 @@ use crate::{
     pb::digitd::v1::{FinishReason, Run, RunState},
 };
 
-/// A row for every run; its accuracy is that of the last validation.
-pub fn run_list(runs: &[Run], ink: Ink) -> String {
+/// A row for every run, with the accuracy of its last validation. Where it is too wide, it leaves out
+/// when the runs began, which their order tells, and their models.
+pub fn run_list(runs: &[Run], width: usize, ink: Ink) -> String {
     let mut table =
-        table::table(ink, &["run<", "state<", "model<", "epoch", "accuracy", "version", "began<"]);
+        table::table(ink, &["run<", "state<", "model<", "epoch", "validation", "version", "began<"]);
     // The id is for copying: it stays in one piece.
     if let Some(id) = table.column_mut(0) {
         id.set_constraint(ColumnConstraint::ContentWidth);
@@ -33,10 +34,11 @@ pub fn run_list(runs: &[Run], ink: Ink) -> String {
             cell(run.request.as_ref().map(|request| request.model.as_str()).unwrap_or_default(), Tone::Plain),
             cell(progress(run), Tone::Plain),
             cell(percent(run.validation_accuracy), Tone::Plain),
-            cell(run.version.map(|version| version.to_string()).unwrap_or_default(), Tone::Plain),
+            cell(run.version.map_or_else(|| "-".to_owned(), |version| version.to_string()), Tone::Plain),
             cell(short_time(run.create_time.as_ref()), Tone::Plain),
         ]);
     }
+    table::fit(&mut table, width, &[6, 2]);
     table::text(&table)
 }
 
@@ -99,11 +101,23 @@ mod tests {
 
     #[test]
     fn a_run_is_a_row_that_fits() {
-        let text = run_list(&[cancelled()], Ink::Plain);
+        let text = run_list(&[cancelled()], 100, Ink::Plain);
         let row = text.lines().last().unwrap();
         assert!(row.contains("cancelled") && row.contains("2/5") && row.contains("98.00 %"), "{row}");
         assert!(row.starts_with(" 0192f0c1-7d1e-7cc3-98c4-dc0c0c07398f "), "{row}");
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_whole_rows_of_fewer_columns() {
+        let interrupted = Run { state: RunState::Interrupted.into(), ..cancelled() };
+        let text = run_list(&[interrupted], 80, Ink::Plain);
+        assert!(text.lines().all(|line| line.chars().count() <= 80) && text.lines().count() == 3, "{text}");
+        assert!(text.contains("98.00 %") && !text.contains("began"), "{text}");
+        assert!(
+            text.lines().last().unwrap().ends_with(" -"),
+            "a version that is not there is a dash:\n{text}"
+        );
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Tables: a header, a rule, columns of numbers flush right.
 
 use comfy_table::{
-    Attribute, Cell, CellAlignment, Color, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle,
+    Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle,
+    Table, TableStyle,
 };
 
-use super::WIDTH;
+use super::width;
 
 const STYLE: TableStyle = TableStyle::new()
     .header_lines(ContentLineStyle::none())
@@ -53,7 +54,7 @@ pub fn table(ink: Ink, header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(STYLE);
     // What would be wider is broken into lines within its cell.
-    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH as u16);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width() as u16);
     match ink {
         Ink::Colour => table.enforce_styling(),
         Ink::Plain => table.force_no_tty(),
@@ -67,6 +68,23 @@ pub fn table(ink: Ink, header: &[&str]) -> Table {
         column.set_cell_alignment(alignment);
     }
     table
+}
+
+/// Fits a table into `width`. Where it is wider, these columns are left out, the first named first,
+/// until it fits: rows that are broken into lines are harder to read than rows that tell less.
+pub fn fit(table: &mut Table, width: usize, optional: &[usize]) {
+    table.set_width(width as u16);
+    let widths = table.column_max_content_widths();
+    // A blank stands on either side of every cell.
+    let mut needed: usize = widths.iter().map(|width| usize::from(*width) + 2).sum();
+    for &index in optional {
+        if needed > width
+            && let Some(column) = table.column_mut(index)
+        {
+            column.set_constraint(ColumnConstraint::Hidden);
+            needed -= usize::from(widths[index]) + 2;
+        }
+    }
 }
 
 /// The table's text, without blanks at the ends of lines.

@@ -1,19 +1,30 @@
 //! `digitd runs`: the runs that a server knows.
 
+mod compare;
+mod export;
+mod history;
+mod plot;
+mod results;
+mod settings;
+
 use super::{
     Error, Outcome,
+    args::PageArgs,
     output::{self, Style},
     session::SessionArgs,
     watch::{Interrupt, follow},
 };
 use crate::pb::digitd::v1::ListRunsRequest;
 
-/// List, show, watch and cancel runs
+pub(super) use results::Results;
+
+/// List, show, watch, plot, compare, export and cancel runs
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   digitd runs list
   digitd runs watch 0192f0c1-7d1e-7cc3-98c4-dc0c0c07398f --json
+  digitd runs plot --output loss.png
   digitd runs cancel 0192f0c1-7d1e-7cc3-98c4-dc0c0c07398f")]
 pub struct Args {
     #[command(subcommand)]
@@ -31,6 +42,16 @@ enum Command {
     /// Exit codes: 0 the run completed, 1 it failed or was interrupted, 130 it was cancelled or
     /// watching was ended.
     Watch(WatchArgs),
+    /// Draw loss and accuracy of runs, training and validation
+    ///
+    /// Training is a solid line, validation a dashed one with a dot for every value, each run in a
+    /// colour of its own. The first batches of a long run may leave the picture at its top; --log
+    /// shows them too.
+    Plot(plot::Args),
+    /// Compare runs: what differs in their requests, and what came of them
+    Compare(compare::Args),
+    /// Write what a run has reported for other programs
+    Export(export::Args),
     /// Stop a run after its current batch and keep its checkpoint
     Cancel(OneArgs),
 }
@@ -41,12 +62,8 @@ struct ListArgs {
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
 
-    /// Most runs to list, 1 to 1000
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: i32,
-
     #[command(flatten)]
-    session: SessionArgs,
+    page: PageArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -80,6 +97,9 @@ pub async fn run(args: Args) -> Result<Outcome, Error> {
             Ok(Outcome::Done)
         }
         Command::Watch(args) => watch(args).await,
+        Command::Plot(args) => plot::run(args).await,
+        Command::Compare(args) => compare::run(args).await,
+        Command::Export(args) => export::run(args).await,
         Command::Cancel(args) => {
             let run = args.session.with(async |client| Ok(client.cancel_run(&args.run_id).await?)).await?;
             args.session.show("Run", &run, |_| output::run(&run));
@@ -90,14 +110,15 @@ pub async fn run(args: Args) -> Result<Outcome, Error> {
 
 async fn list(args: ListArgs) -> Result<Outcome, Error> {
     let request = ListRunsRequest {
-        page_size: Some(args.limit),
+        page_size: Some(args.page.limit),
         page_token: String::new(),
         model: args.model.clone().unwrap_or_default(),
     };
-    let answer = args.session.with(async |client| Ok(client.runs(request).await?)).await?;
-    args.session.show("ListRunsResponse", &answer, |ink| match answer.runs.is_empty() {
+    let session = &args.page.session;
+    let answer = session.with(async |client| Ok(client.runs(request).await?)).await?;
+    session.show("ListRunsResponse", &answer, |ink| match answer.runs.is_empty() {
         true => "There is no run yet: `digitd train` starts one.\n".to_owned(),
-        false => output::run_list(&answer.runs, ink),
+        false => output::run_list(&answer.runs, output::width(), ink),
     });
     Ok(Outcome::Done)
 }
