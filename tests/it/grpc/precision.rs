@@ -4,7 +4,8 @@ use digitd::pb::digitd::v1::{self, Precision, train_event::Event};
 
 use super::{
     server::{TestServer, collect, finished, synthetic_set, tiny, unseen_images},
-    transfer::export,
+    status::{check_field, error},
+    transfer::{export, import},
 };
 
 /// Every batch's loss, and the version.
@@ -66,4 +67,27 @@ async fn a_version_in_float64_is_evaluated_inspected_served_and_trained_on() {
         (version.precision(), dtypes(&weights)),
         (Precision::Float32, vec![safetensors::Dtype::F32; 6])
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_imported_version_has_the_precision_of_its_file_which_is_one() {
+    let server = TestServer::start().await;
+    let (_, trained, double) = train(&server, Precision::Float64).await;
+    let imported = import(&server, v1::ImportMetadata::default(), &double).await.unwrap().into_inner();
+    let imported = imported.version.unwrap();
+    assert_eq!(
+        (imported.precision(), &imported.weights_sha256),
+        (Precision::Float64, &trained.weights_sha256)
+    );
+
+    let file = safetensors::SafeTensors::deserialize(&double).unwrap();
+    let single = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![10], &[0; 40]).unwrap();
+    let mixed = file.tensors().into_iter().map(|(name, array)| match name.as_str() {
+        "fc.bias" => (name, single.clone()),
+        _ => (name, array),
+    });
+    let mixed = safetensors::serialize(mixed, None).unwrap();
+    let refused = error(import(&server, v1::ImportMetadata::default(), &mixed).await);
+    check_field(&refused, "chunk");
+    assert!(refused.message().contains("\"fc.bias\" as F32 and others otherwise"), "{refused}");
 }
