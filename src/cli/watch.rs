@@ -46,7 +46,7 @@ pub async fn follow(
                     match event.event {
                         Some(Event::Checkpoint(written)) => checkpoint = Some(written.key),
                         Some(Event::Finished(finished)) => return Ok(ended(&progress, events.run_id(), finished, checkpoint)),
-                        Some(Event::Started(_) | Event::Batch(_) | Event::Epoch(_) | Event::Inspection(_)) | None => {}
+                        Some(Event::Started(_) | Event::Batch(_) | Event::Epoch(_) | Event::Inspection(_) | Event::Warning(_)) | None => {}
                     }
                 }
                 None => return Ok(Followed { outcome: Outcome::Done, finished: None }),

@@ -326,7 +326,7 @@ async fn gather(first: Pushed, pushed: &mut mpsc::Receiver<Pushed>, due: Instant
 /// What somebody waits for, or what must be told rightly after a crash.
 fn is_urgent(event: &Event) -> bool {
     match event {
-        Event::Batch(_) | Event::Inspection(_) => false,
+        Event::Batch(_) | Event::Inspection(_) | Event::Warning(_) => false,
         Event::Started(_) | Event::Epoch(_) | Event::Checkpoint(_) | Event::Finished(_) => true,
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Record;
 use crate::{
     ids::{RunId, Version},
-    train::{EpochReport, Event, FinishReason, Finished, Measured, RunState, TrainConfig},
+    train::{EpochReport, Event, FinishReason, Finished, Measured, Rule, RunState, TrainConfig},
 };
 
 /// A run: its request, its state and how far it came.
@@ -38,6 +38,9 @@ pub struct RunSummary {
     pub best_epoch: Option<u32>,
     /// The published version.
     pub version: Option<Version>,
+    /// The rules that warned, each once, in the order of their first warnings.
+    #[serde(default)]
+    pub warnings: Vec<Rule>,
     /// The number of the newest event.
     pub last_sequence: u32,
 }
@@ -72,6 +75,7 @@ impl Fold {
             validation_accuracy: None,
             best_epoch: None,
             version: None,
+            warnings: Vec::new(),
             last_sequence: 0,
         };
         Self { summary, validates: true, best: None, newest: created }
@@ -104,6 +108,8 @@ impl Fold {
             }
             Event::Epoch(epoch) => self.epoch(epoch),
             Event::Inspection(_) => {}
+            Event::Warning(warning) if self.summary.warnings.contains(&warning.rule) => {}
+            Event::Warning(warning) => self.summary.warnings.push(warning.rule),
             Event::Checkpoint(checkpoint) => {
                 self.summary.epoch = checkpoint.epoch;
                 self.summary.step = checkpoint.step;

@@ -70,6 +70,18 @@ impl Evaluation {
 /// Measures `network` over all of `set`, `batch_size` images at a time, or fewer where the network
 /// is so wide that they would not fit into memory. Panics on an empty set.
 pub fn evaluate(network: &Network, set: &DeviceSet, batch_size: usize, loss: Loss) -> Evaluation {
+    evaluate_with(network, set, batch_size, loss, &mut |_, _| ())
+}
+
+/// The same, while `see` gets each ReLU's index and output for every batch, as `Network::forward_seen`
+/// gives them.
+pub fn evaluate_with(
+    network: &Network,
+    set: &DeviceSet,
+    batch_size: usize,
+    loss: Loss,
+    see: &mut dyn FnMut(usize, &Tensor),
+) -> Evaluation {
     assert!(!set.is_empty() && batch_size > 0, "there is nothing to measure");
     let _guard = tch::no_grad_guard();
     let mut confusion = ConfusionMatrix::new(network.classes());
@@ -77,7 +89,7 @@ pub fn evaluate(network: &Network, set: &DeviceSet, batch_size: usize, loss: Los
     let batch_size = network.forward_batch(batch_size);
     for start in (0..set.len()).step_by(batch_size) {
         let batch = set.range(start, start + batch_size, network.kind());
-        let logits = network.forward(&batch.images, Mode::Evaluate);
+        let logits = network.forward_seen(&batch.images, Mode::Evaluate, see);
         let images = batch.labels.size()[0];
         total += loss.mean(&logits, &batch.labels).double_value(&[]) * images as f64;
         let pairs = batch.labels * network.classes() as i64 + logits.argmax(-1, false);

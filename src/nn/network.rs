@@ -145,6 +145,12 @@ impl Network {
 
     /// Images [N,1,H,W] in [0,1] to logits [N,classes].
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Tensor {
+        self.forward_seen(images, mode, &mut |_, _| ())
+    }
+
+    /// As `forward`, as fast: `see` gets each ReLU's index and output, behind its max-pool where one
+    /// follows. A channel is zero there where it is zero in front of it, but for what no window holds.
+    pub fn forward_seen(&self, images: &Tensor, mode: Mode, see: &mut dyn FnMut(usize, &Tensor)) -> Tensor {
         debug_assert_eq!(images.size()[1..], self.input().with_batch(1)[1..]);
         let mut x = images.shallow_clone();
         let mut index = 0;
@@ -153,9 +159,13 @@ impl Network {
             // leaves the ReLU a quarter of the work.
             if let [LayerKind::Relu, LayerKind::MaxPool(_)] = self.pair(index) {
                 x = self.layer(index + 1, &x, mode).relu_();
+                see(index, &x);
                 index += 2;
             } else {
                 x = self.layer(index, &x, mode);
+                if self.config.layers[index].kind == LayerKind::Relu {
+                    see(index, &x);
+                }
                 index += 1;
             }
         }
@@ -333,5 +343,15 @@ mod tests {
         let x = Tensor::from_slice(&[-1f32, 0., 2.]).set_requires_grad(true);
         let gradient = Tensor::run_backward(&[x.relu().sum(Kind::Float)], &[&x], false, false);
         assert_eq!(gradient[0], golden["relu.grad_at_-1_0_2"]);
+    }
+
+    #[test]
+    fn a_forward_pass_shows_its_relus_behind_their_pools() {
+        let network = tutorial(1);
+        let x = Tensor::ones([2, 1, 28, 28], CPU);
+        let mut seen = Vec::new();
+        let answer = network.forward_seen(&x, Mode::Evaluate, &mut |index, y| seen.push((index, y.size())));
+        assert_eq!(seen, [(1, vec![2, 20, 14, 14]), (4, vec![2, 20, 7, 7])]);
+        assert_eq!(answer, network.forward(&x, Mode::Evaluate));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Inspection, TrainConfig};
+use super::{Inspection, TrainConfig, Warning};
 
 /// One thing that happened. A run begins with `Started` and ends with `Finished`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -12,6 +12,7 @@ pub enum Event {
     Batch(BatchReport),
     Epoch(EpochReport),
     Inspection(Box<Inspection>),
+    Warning(Box<Warning>),
     Checkpoint(CheckpointWritten),
     Finished(Finished),
 }

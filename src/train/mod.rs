@@ -18,6 +18,7 @@ pub use config::{TrainConfig, ValidationConfig};
 pub use event::{
     BatchReport, CheckpointWritten, EpochReport, Event, FinishReason, Finished, Measured, RunState, Started,
 };
+pub use health::{Measurement, Rule, Subject, Warning};
 pub use inspection::{InspectAt, Inspection};
 pub use state::Position;
 pub use trainer::{BestEpoch, Ending, Error, Outcome, RunHooks, Trainer};

@@ -26,12 +26,15 @@ impl Trainer {
         for (index, gradient) in gradients.iter().enumerate() {
             self.gradients.assign(index, gradient);
         }
-        self.look = self.report_is_due().then(|| Look::at(&self.gradients));
+        self.look = self.report_is_due().then(|| Look::before(&self.gradients, self.network.parameters()));
         if let Some(max) = self.config.clip_gradient_norm {
             let _ = optim::clip_gradient_norm(&mut self.gradients, max);
         }
         let rate = self.learning_rate();
         self.optimizer.step(self.network.parameters_mut(), &mut self.gradients, rate);
+        if let Some(look) = &mut self.look {
+            look.after(self.network.parameters());
+        }
         let correct = logits.detach().argmax(-1, false).eq_tensor(&batch.labels).sum(self.network.kind());
         (loss.detach(), correct)
     }

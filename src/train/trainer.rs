@@ -8,20 +8,16 @@ use tch::{Device, Tensor};
 use super::{
     BatchReport, EpochReport, Event, InspectAt, Inspection, Invalid, Measured, Position, Started,
     TrainConfig,
-    health::Look,
+    health::{Answers, Look, Memory},
     state,
     totals::{Pace, Totals},
 };
 use crate::{
     checkpoint,
     data::{self, Augmenter, DeviceSet, Splits, epoch_order},
-    eval,
     nn::{Network, ParameterSet, Shape},
     optim::Optimizer,
 };
-
-/// Images of a validation batch: large enough to keep the cores busy, small enough for caches.
-const VALIDATION_BATCH: usize = 500;
 
 /// Why a run could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -87,10 +83,13 @@ pub struct Trainer {
     pub(super) gradients: ParameterSet,
     pub(super) train: DeviceSet,
     pub(super) augmenter: Option<Augmenter>,
-    validation: DeviceSet,
+    pub(super) validation: DeviceSet,
     pub(super) step: u32,
     /// Of the last step, where it is reported.
     pub(super) look: Option<Look>,
+    /// Of the last validation, until it is judged.
+    pub(super) answers: Option<Answers>,
+    pub(super) health: Memory,
     /// Of the last step's batch, where it is asked for.
     pub(super) inspection: Option<Inspection>,
     best: Option<BestEpoch>,
@@ -131,6 +130,8 @@ impl Trainer {
             validation: DeviceSet::new(&splits.validation, device),
             step: 0,
             look: None,
+            answers: None,
+            health: Memory::default(),
             inspection: None,
             best: None,
             network,
@@ -168,6 +169,9 @@ impl Trainer {
             let train = match self.train_epoch(epoch, run)? {
                 Ok(train) => train,
                 Err(early) => {
+                    if let Ending::NonFinite { epoch, batch } = early {
+                        self.warn_of_explosion(epoch, batch, run);
+                    }
                     ending = early;
                     break;
                 }
@@ -175,14 +179,16 @@ impl Trainer {
             let trained = began.elapsed().as_secs_f64();
             let validation = self.validate(epoch);
             self.keep_best(epoch, train, validation);
-            run.report(Event::Epoch(EpochReport {
+            let report = EpochReport {
                 epoch,
                 train_loss: train.loss,
                 train_accuracy: train.accuracy,
                 validation,
                 seconds: began.elapsed().as_secs_f64(),
                 images_per_second: self.train.len() as f64 / trained,
-            }));
+            };
+            run.report(Event::Epoch(report));
+            self.warn_of_epoch(&report, run);
             if self.checkpoint_is_due(epoch) {
                 self.checkpoint(Position { epoch, batch: 0, step: self.step }, run)?;
             }
@@ -210,6 +216,7 @@ impl Trainer {
                 let report = self.report(epoch, batch, &loss, correct.double_value(&[]) / images as f64);
                 let report = BatchReport { images_per_second: pace.restart(), ..report };
                 run.report(Event::Batch(report));
+                self.warn_of_step(&report, run);
                 if !report.loss.is_finite() {
                     return Ok(Err(Ending::NonFinite { epoch, batch }));
                 }
@@ -258,13 +265,12 @@ impl Trainer {
         self.config.inspect_at.iter().find(|at| (at.epoch, at.batch) == (epoch, self.batch())).copied()
     }
 
-    fn validate(&self, epoch: u32) -> Option<Measured> {
+    fn validate(&mut self, epoch: u32) -> Option<Measured> {
         let due = epoch.is_multiple_of(self.config.validation.every_epochs) || epoch == self.config.epochs;
         if !due || self.validation.is_empty() {
             return None;
         }
-        let evaluation = eval::evaluate(&self.network, &self.validation, VALIDATION_BATCH, self.config.loss);
-        Some(Measured { loss: evaluation.loss, accuracy: evaluation.accuracy() })
+        Some(self.measure())
     }
 
     fn keep_best(&mut self, epoch: u32, train: Measured, validation: Option<Measured>) {

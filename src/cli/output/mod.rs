@@ -14,6 +14,7 @@ mod progress;
 mod registry;
 mod runs;
 mod table;
+mod warning;
 
 use std::sync::LazyLock;
 

@@ -9,6 +9,7 @@ use super::{
     inspection,
     number::{bytes, count, loss, percent, seconds},
     table::Ink,
+    warning,
 };
 use crate::{
     cli::{self, json},
@@ -108,7 +109,7 @@ impl Progress {
                 self.bar.set_position((i64::from(epoch.epoch) * i64::from(self.batches)).unsigned_abs());
             }
             Some(Event::Finished(_)) => self.bar.finish_and_clear(),
-            Some(Event::Inspection(_) | Event::Checkpoint(_)) | None => {}
+            Some(Event::Inspection(_) | Event::Warning(_) | Event::Checkpoint(_)) | None => {}
         }
     }
 
@@ -141,6 +142,7 @@ impl Progress {
             }
             Event::Epoch(it) => epoch(it, self.epochs),
             Event::Inspection(it) => inspection::batch(it, Ink::of_stdout()),
+            Event::Warning(it) => warning::warning(it, Ink::of_stdout()),
             Event::Checkpoint(it) => {
                 format!("checkpoint {} ({})", it.key, bytes(i64::from(it.bytes).unsigned_abs()))
             }

@@ -6,6 +6,7 @@ use super::{
     figure::{day_time, name_of, short_time},
     number::{count, loss, percent},
     table::{self, Ink, Tone, cell},
+    warning::rule_name,
 };
 use crate::{
     cli::json,
@@ -66,6 +67,10 @@ pub fn run(run: &Run) -> String {
     }
     if let Some(version) = run.version {
         facts.push(("version", version.to_string()));
+    }
+    if !run.warnings.is_empty() {
+        let rules: Vec<String> = run.warnings().map(rule_name).collect();
+        facts.push(("warnings", rules.join(", ")));
     }
     let request = run.request.as_ref().map(|request| json::text("TrainRequest", request)).unwrap_or_default();
     let facts: String = facts.iter().map(|(name, fact)| format!("{name:<11} {fact}\n")).collect();

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use prost_types::Timestamp;
 
-use super::{field::int, inspection::from_inspection, train::from_train_config};
+use super::{field::int, inspection::from_inspection, train::from_train_config, warning::from_warning};
 use crate::{
     ids::RunId,
     pb::digitd::v1::{self, train_event},
@@ -69,6 +69,7 @@ fn from_kind(event: &Event) -> train_event::Event {
             images_per_second: Some(epoch.images_per_second),
         }),
         Event::Inspection(inspection) => train_event::Event::Inspection(from_inspection(inspection)),
+        Event::Warning(warning) => train_event::Event::Warning(from_warning(warning)),
         Event::Checkpoint(checkpoint) => train_event::Event::Checkpoint(v1::CheckpointWritten {
             epoch: Some(int(checkpoint.epoch)),
             step: Some(int(checkpoint.step)),

@@ -17,5 +17,6 @@ pub mod prediction;
 pub mod run;
 pub mod schedule;
 pub mod train;
+pub mod warning;
 
 pub use field::Invalid;

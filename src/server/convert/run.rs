@@ -5,6 +5,7 @@ use super::{
     field::{ANY, Invalid, count, int},
     model,
     train::from_train_config,
+    warning::from_rule,
 };
 use crate::{
     engine::{RunPage, RunSummary},
@@ -40,6 +41,7 @@ pub fn from_run(run: &RunSummary) -> v1::Run {
         validation_accuracy: run.validation_accuracy,
         best_epoch: run.best_epoch.map(int),
         version: run.version.map(|version| int(version.get())),
+        warnings: run.warnings.iter().map(|rule| from_rule(*rule).into()).collect(),
         last_sequence: Some(int(run.last_sequence)),
     }
 }
