@@ -33,7 +33,7 @@ pub struct ModelArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Data")]
 pub struct DatasetArgs {
-    /// The data set: mnist or synthetic [default: the one that the version was trained on]
+    /// The data set: mnist, synthetic or one of your own [default: the one that the version was trained on]
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
 
@@ -82,8 +82,10 @@ pub enum SplitArg {
 /// How a picture is made like the training images.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum NormalizationArg {
-    /// Taken as it is: 28 x 28, light ink on a dark ground
+    /// Taken as it is: of the version's size, 28 x 28 of MNIST's with light ink on a dark ground
     None,
+    /// All of it is scaled to the version's size, as the pictures of a data set of your own
+    Scale,
     /// Light ink is scaled into 20 x 20 and centred by its mass
     Center,
     /// As center; dark ink on a light ground is turned around first, and noise is dropped
@@ -163,6 +165,7 @@ impl From<NormalizationArg> for Normalization {
     fn from(normalization: NormalizationArg) -> Self {
         match normalization {
             NormalizationArg::None => Self::None,
+            NormalizationArg::Scale => Self::Scale,
             NormalizationArg::Center => Self::Center,
             NormalizationArg::Auto => Self::Auto,
         }

@@ -1,4 +1,6 @@
-//! `digitd data`: the data sets on this machine.
+//! `digitd data`: the data sets on this machine. Those of one's own are told of by `own`.
+
+mod own;
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,7 @@ use super::{
     output::{bytes, count},
 };
 use crate::{
-    config::{self, Flags, PlaceFlags},
+    config::{self, Flags, NamedFolder, PlaceFlags},
     data::{
         fetch::{FetchConfig, fetch},
         mnist::{self, File, Finding},
@@ -23,7 +25,8 @@ use crate::{
 Examples:
   digitd data fetch
   digitd data fetch --data-dir /srv/mnist --mirror https://example.org/mnist/
-  digitd data info --json")]
+  digitd data info --json
+  digitd data info --dataset-dir letters=/srv/letters")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -36,6 +39,9 @@ enum Command {
     /// What is there already is kept; a download that broke off is taken up where it ended.
     Fetch(FetchArgs),
     /// Tell which data sets are on this machine, and whether their files are the real ones
+    ///
+    /// Data sets of your own are read: their sizes, classes and SHA-256 are told, or the file and the
+    /// place in it that is broken. Exit code 1 where something is missing or broken.
     Info(InfoArgs),
 }
 
@@ -65,6 +71,11 @@ struct InfoArgs {
     #[command(flatten)]
     folder: FolderArgs,
 
+    /// A data set of your own: its name, and the folder of its four IDX files or of its PNG pictures,
+    /// LABEL/*.png; may be given several times
+    #[arg(long = "dataset-dir", value_name = "NAME=FOLDER")]
+    sets: Vec<NamedFolder>,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -79,15 +90,16 @@ pub async fn run(args: Args) -> Result<Outcome, Error> {
 }
 
 impl FolderArgs {
-    fn folder(&self) -> Result<PathBuf, Error> {
-        let place = PlaceFlags { data_dir: self.data_dir.clone(), ..PlaceFlags::default() };
+    fn settings(&self, sets: &[NamedFolder]) -> Result<config::Data, Error> {
+        let place =
+            PlaceFlags { data_dir: self.data_dir.clone(), sets: sets.to_vec(), ..PlaceFlags::default() };
         let flags = Flags { config: self.config.clone(), place, ..Flags::default() };
-        Ok(config::load(&flags, config::variables())?.data.dir)
+        Ok(config::load(&flags, config::variables())?.data)
     }
 }
 
 fn fetch_mnist(args: FetchArgs) -> Result<Outcome, Error> {
-    let folder = args.folder.folder()?;
+    let folder = args.folder.settings(&[])?.dir;
     let mut config = FetchConfig::public(&folder);
     if !args.mirrors.is_empty() {
         config.mirrors = args.mirrors;
@@ -106,13 +118,19 @@ fn fetch_mnist(args: FetchArgs) -> Result<Outcome, Error> {
 }
 
 fn info(args: InfoArgs) -> Result<Outcome, Error> {
-    let folder = args.folder.folder()?;
+    let settings = args.folder.settings(&args.sets)?;
+    let own = own::survey(settings.sets);
+    let folder = settings.dir;
+    let broken = own.iter().any(own::Finding::is_broken);
+    let outcome = if broken { Outcome::Failed } else { outcome(&folder) };
     if !args.json {
         let drawn = count(i64::try_from(synthetic::TRAIN_IMAGES).unwrap_or(i64::MAX));
         super::print(&format!(
             "synthetic: built in, {drawn} training images are drawn when they are needed\n"
         ));
-        return tell(&folder);
+        super::print(&own.iter().map(own::Finding::text).collect::<String>());
+        tell(&folder)?;
+        return Ok(outcome);
     }
     let files: Vec<_> = survey(&folder)
         .iter()
@@ -125,9 +143,10 @@ fn info(args: InfoArgs) -> Result<Outcome, Error> {
             serde_json::json!({ "file": file.name(), "state": state, "path": path_of(finding), "problem": problem })
         })
         .collect();
-    let sets = serde_json::json!({ "folder": folder, "mnist": files, "synthetic": "ok" });
+    let own: Vec<_> = own.iter().map(own::Finding::json).collect();
+    let sets = serde_json::json!({ "folder": folder, "mnist": files, "synthetic": "ok", "own": own });
     super::print(&format!("{sets:#}\n"));
-    Ok(outcome(&folder))
+    Ok(outcome)
 }
 
 /// A line for every file of MNIST.

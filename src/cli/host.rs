@@ -74,7 +74,7 @@ pub fn catalog(settings: &Settings, more: Vec<PathBuf>) -> Catalog {
         Fetch::WhenMissing => FetchPolicy::WhenMissing(FetchConfig::public(&settings.data.dir)),
         Fetch::Never => FetchPolicy::Never,
     };
-    Catalog::new(folders, fetch)
+    Catalog::new(folders, fetch).with_sets(settings.data.sets.clone())
 }
 
 fn engine_config(settings: &Settings) -> EngineConfig {

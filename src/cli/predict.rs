@@ -8,7 +8,7 @@ use super::{
 use crate::{
     client,
     config::Settings,
-    data::{DatasetSpec, ImageSet, Split, ValidationSize},
+    data::{DatasetSpec, ImageSet, Split},
     pb::digitd::v1::{Image, Normalization, PredictRequest, image::Form},
 };
 
@@ -27,11 +27,12 @@ pub struct Args {
     #[arg(value_name = "FILE", required_unless_present = "indices")]
     files: Vec<String>,
 
-    /// How pictures are made like the training images [default: auto for files, none for raw pixels]
+    /// How pictures are made like the training images [default: auto for files, scale
+    /// for versions trained on a data set of your own, none for raw pixels]
     #[arg(long, value_enum, value_name = "HOW")]
     normalization: Option<NormalizationArg>,
 
-    /// How many answers `top` lists with --json, 0 to 10 [default: 0]
+    /// How many answers `top` lists with --json, 0 to 100 [default: 0]
     #[arg(long, value_name = "N")]
     top_k: Option<i32>,
 
@@ -86,7 +87,9 @@ impl Args {
             return Err(Error::Usage(format!("--index {beyond} is beyond the {images} images of {name}")));
         }
         let pick = |&index: &usize| {
-            let name = format!("{} {index} (label {})", dataset.name, set.label(index));
+            let label = usize::from(set.label(index));
+            let label = set.class_names().get(label).cloned().unwrap_or_else(|| label.to_string());
+            let name = format!("{} {index} (label {label})", dataset.name);
             (pixels(&set, index), name)
         };
         Ok(self.indices.iter().map(pick).unzip())
@@ -107,7 +110,7 @@ fn naming(error: Error, names: &[String]) -> Error {
 /// A part of a data set of this machine, read on a thread where that may take its time.
 pub async fn load(settings: Settings, spec: DatasetSpec, split: Split) -> Result<ImageSet, Error> {
     let catalog = host::catalog(&settings, Vec::new());
-    let work = move || catalog.load_split(&spec, ValidationSize::default(), split);
+    let work = move || catalog.load_split(&spec, catalog.facts(&spec.name)?.validation(), split);
     Ok(tokio::task::spawn_blocking(work).await.map_err(|_| Error::Panicked("reading the data set"))??)
 }
 

@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE|-")]
     request: Option<String>,
 
-    /// The data set: mnist or synthetic [default: mnist]
+    /// The data set: mnist, synthetic or one of your own [default: mnist]
     #[arg(long, value_name = "NAME", help_heading = "Data")]
     dataset: Option<String>,
 

@@ -69,6 +69,8 @@ fn typed(name: &str, text: String, default: &Value) -> Result<Value, Error> {
                 cause: format!("{text:?} is not a whole number from 0"),
             }),
         },
+        // The one table among the settings is that of the data sets.
+        Value::Dict(..) => super::sets::parse_list(name, &text),
         _ => Ok(Value::from(text)),
     }
 }

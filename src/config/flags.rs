@@ -4,7 +4,10 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use figment::value::{Dict, Map, Value};
 
-use super::settings::{Fetch, HttpAddr, Time};
+use super::{
+    sets::NamedFolder,
+    settings::{Fetch, HttpAddr, Time},
+};
 use crate::{engine::DeviceChoice, telemetry::LogFormat};
 
 /// Settings from the command line. Each stands over `DIGITD_SECTION_KEY`, that over the file, that
@@ -73,6 +76,11 @@ pub struct PlaceFlags {
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
 
+    /// A data set of your own: its name, and the folder of its four IDX files or of its PNG pictures,
+    /// LABEL/*.png; may be given several times
+    #[arg(long = "dataset-dir", value_name = "NAME=FOLDER")]
+    pub sets: Vec<NamedFolder>,
+
     /// Fetch a data set that is missing [default: when-missing]
     #[arg(long, value_enum, value_name = "WHEN")]
     pub fetch: Option<Fetch>,
@@ -88,10 +96,16 @@ pub struct PlaceFlags {
 
 impl Flags {
     /// The flags that are given, as sections of keys.
-    pub(super) fn sections(&self) -> Map<String, Dict> {
+    ///
+    /// Errors when two data sets have one name.
+    pub(super) fn sections(&self) -> Result<Map<String, Dict>, super::Error> {
         let text = |value: Option<String>| value.map(Value::from);
         let number = |value: Option<usize>| value.map(Value::from);
         let place = &self.place;
+        let sets = match &place.sets[..] {
+            [] => None,
+            sets => Some(super::sets::table("--dataset-dir", sets)?),
+        };
         let given = [
             ("server", "grpc_addr", text(self.grpc_addr.map(|addr| addr.to_string()))),
             ("server", "http_addr", text(self.http_addr.map(|addr| addr.to_string()))),
@@ -99,6 +113,7 @@ impl Flags {
             ("server", "drain_timeout", text(self.drain_timeout.map(|time| time.to_string()))),
             ("data", "dir", text(place.data_dir.as_ref().map(|dir| dir.display().to_string()))),
             ("data", "fetch", text(place.fetch.map(word))),
+            ("data", "sets", sets),
             ("store", "url", text(place.store.clone())),
             ("compute", "device", text(place.device.map(|device| device.to_string()))),
             ("compute", "threads", number(place.threads)),
@@ -115,7 +130,7 @@ impl Flags {
                 sections.entry(section.to_owned()).or_insert_with(Dict::new).insert(key.to_owned(), value);
             }
         }
-        sections
+        Ok(sections)
     }
 }
 

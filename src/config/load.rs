@@ -41,7 +41,7 @@ pub fn load(flags: &Flags, variables: impl Iterator<Item = (String, String)>) ->
     }
     let figment = figment
         .merge(Sections("environment", env::sections(variables, &known)?))
-        .merge(Sections("command line", flags.sections()));
+        .merge(Sections("command line", flags.sections()?));
     let settings = figment.extract().map_err(|error| explain(error, flags.config.as_deref(), &known))?;
     check(settings)
 }
@@ -152,6 +152,7 @@ fn check(settings: Settings) -> Result<Settings, Error> {
     if serving.max_queue_delay.0 > MAX_QUEUE_DELAY {
         return Err(refused("serving.max_queue_delay", "must be at most 1s"));
     }
+    super::sets::check(&settings.data.sets)?;
     Ok(settings)
 }
 
@@ -204,7 +205,7 @@ mod tests {
 
     #[test]
     fn every_flag_reaches_its_setting() {
-        let line = "--grpc-addr 0.0.0.0:1 --http-addr off --max-message-bytes 9 --drain-timeout 3s --store s --data-dir d --fetch never --device cuda:1 \
+        let line = "--grpc-addr 0.0.0.0:1 --http-addr off --max-message-bytes 9 --drain-timeout 3s --store s --data-dir d --dataset-dir own=/o --fetch never --device cuda:1 \
                     --threads 4 --workers 5 --max-batch-size 6 --max-queue-delay 7ms --queue-capacity 8 \
                     --log-format json --log-level warn";
         let found = settings(line, &[], None).unwrap();
@@ -213,6 +214,7 @@ mod tests {
             "0.0.0.0:1",
             "\"s\"",
             "\"d\"",
+            "own = \"/o\"",
             "never",
             "cuda:1",
             "= 4",
@@ -232,6 +234,39 @@ mod tests {
     fn the_data_folder_comes_from_its_variable() {
         let found = settings("", &[("DIGITD_DATA_DIR", "/somewhere")], None).unwrap();
         assert_eq!(found.data.dir, Path::new("/somewhere"));
+    }
+
+    #[test]
+    fn data_sets_of_all_places_come_together_and_the_flag_stands_over_the_variable_over_the_file() {
+        let file = "[data.sets]\na = \"/file/a\"\nb = \"/file/b\"\nc = \"/file/c\"\n";
+        let variables = [("DIGITD_DATA_SETS", "b=/variable/b, c=/variable/c,")];
+        let found = settings("--dataset-dir c=/flag/c --dataset-dir d=e=f", &variables, Some(file)).unwrap();
+        let sets: Vec<_> = found.data.sets.iter().map(|(name, dir)| (name.as_str(), dir.as_path())).collect();
+        let expected = [("a", "/file/a"), ("b", "/variable/b"), ("c", "/flag/c"), ("d", "e=f")];
+        assert_eq!(sets, expected.map(|(name, dir)| (name, Path::new(dir))));
+        assert_eq!(toml::from_str::<Settings>(&found.to_toml()).unwrap(), found);
+    }
+
+    #[test]
+    fn a_data_set_that_cannot_be_is_refused_with_its_place() {
+        let refused = |text| refusal(&[("DIGITD_DATA_SETS", text)], None);
+        for (text, told) in [
+            ("letters", "DIGITD_DATA_SETS: \"letters\" is no data set: write NAME=FOLDER"),
+            ("a=/x,a=/y", "DIGITD_DATA_SETS: two data sets are named a"),
+            ("../a=/x", "DIGITD_DATA_SETS: data set name \"../a\" is not valid"),
+            ("mnist=/x", "data.sets.mnist: is built in"),
+            ("synthetic=/x", "data.sets.synthetic: is built in"),
+            ("a=", "data.sets.a: has no folder"),
+        ] {
+            let message = refused(text);
+            assert!(message.contains(told), "{message}");
+        }
+        let many: String = (0..65).map(|at| format!("s{at}=/x,")).collect();
+        assert!(refused(&many).contains("data.sets: has 65 data sets: name at most 64"));
+        let twice = settings("--dataset-dir a=/x --dataset-dir a=/y", &[], None).unwrap_err().to_string();
+        assert!(twice.starts_with("--dataset-dir: two data sets are named a"), "{twice}");
+        let file = refusal(&[], Some("[data.sets]\n\"a b\" = \"/x\"\n"));
+        assert!(file.contains("data.sets") && file.contains("a b"), "{file}");
     }
 
     #[test]

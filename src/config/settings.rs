@@ -1,12 +1,13 @@
 //! Every setting with its meaning, unit and default. The same names are keys of the file
 //! (`[serving] max_batch_size`) and variables (`DIGITD_SERVING_MAX_BATCH_SIZE`).
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     engine::{BatchConfig, DeviceChoice},
+    ids::DatasetName,
     server::ServerConfig,
     telemetry::LogFormat,
 };
@@ -45,6 +46,10 @@ pub struct Data {
     /// Folder with the files of MNIST; fetched files are put there.
     pub dir: PathBuf,
     pub fetch: Fetch,
+    /// Data sets of your own by name, each a folder with four IDX files or of labelled PNG
+    /// pictures. As a variable:
+    /// `DIGITD_DATA_SETS=letters=/srv/letters,shapes=/srv/shapes`.
+    pub sets: BTreeMap<DatasetName, PathBuf>,
 }
 
 /// What to do about a data set that is not on this machine.
@@ -133,7 +138,7 @@ impl Default for Server {
 
 impl Default for Data {
     fn default() -> Self {
-        Self { dir: "data".into(), fetch: Fetch::default() }
+        Self { dir: "data".into(), fetch: Fetch::default(), sets: BTreeMap::new() }
     }
 }
 

@@ -2,6 +2,7 @@
 //! has read, so that asking again costs nothing.
 
 use std::{
+    collections::BTreeMap,
     ops::Range,
     path::PathBuf,
     sync::{Mutex, PoisonError},
@@ -11,8 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error, ImageSet, Split, Splits, ValidationSize,
+    dataset::Dims,
     fetch::{self, FetchConfig},
-    mnist, split,
+    mnist,
+    registered::{Parts, RegisteredSets},
+    split,
     synthetic::{self, Source},
 };
 use crate::ids::DatasetName;
@@ -27,8 +31,8 @@ pub const SYNTHETIC: &str = "synthetic";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetSpec {
     pub name: DatasetName,
-    /// `mnist`: the seed of the shuffle before training and validation are split; none for the
-    /// order of the file. `synthetic`: the seed that the digits are drawn from; none is 0.
+    /// `synthetic`: the seed that the digits are drawn from; none is 0. Of all others: the seed of the
+    /// shuffle before training and validation are split; none for the order of the file.
     #[serde(default)]
     pub seed: Option<u64>,
     /// Most images to train on, taken from the front of the training part; none for all.
@@ -37,6 +41,11 @@ pub struct DatasetSpec {
 }
 
 impl DatasetSpec {
+    /// Whether this is MNIST or drawn like it, not a data set of one's own.
+    pub fn is_built_in(&self) -> bool {
+        [MNIST, SYNTHETIC].contains(&self.name.as_str())
+    }
+
     /// The whole of the data set of that name, in file order.
     pub fn whole(name: DatasetName) -> Self {
         Self { name, seed: None, max_train_images: None }
@@ -52,11 +61,31 @@ pub enum FetchPolicy {
     WhenMissing(FetchConfig),
 }
 
+/// What a request needs to know of a data set before it makes sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    pub dims: Dims,
+    /// Images for training and validation together.
+    pub images: usize,
+}
+
+impl Facts {
+    /// Of `mnist` and `synthetic`.
+    pub const MNIST: Self = Self { dims: Dims::MNIST, images: mnist::TRAIN_IMAGES };
+
+    /// How many images are held out where a request does not say: a sixth, as of MNIST, and at most
+    /// 10 000.
+    pub fn validation(self) -> ValidationSize {
+        ValidationSize::Count(((self.images + 3) / 6).min(10_000))
+    }
+}
+
 /// The data sets of this machine.
 #[derive(Debug)]
 pub struct Catalog {
     folders: Vec<PathBuf>,
     fetch: FetchPolicy,
+    registered: RegisteredSets,
     /// What was read of MNIST. Locked while it is read, so that two askers do not read it twice.
     train: Mutex<Option<ImageSet>>,
     test: Mutex<Option<ImageSet>>,
@@ -68,7 +97,13 @@ impl Catalog {
         if let FetchPolicy::WhenMissing(config) = &fetch {
             folders.push(config.directory.clone());
         }
-        Self { folders, fetch, train: Mutex::default(), test: Mutex::default() }
+        let registered = RegisteredSets::default();
+        Self { folders, fetch, registered, train: Mutex::default(), test: Mutex::default() }
+    }
+
+    /// The same with data sets of one's own, each the folder that it lies in. Reads nothing yet.
+    pub fn with_sets(self, folders: BTreeMap<DatasetName, PathBuf>) -> Self {
+        Self { registered: RegisteredSets::new(folders), ..self }
     }
 
     /// The folders that are looked into, in order.
@@ -76,13 +111,28 @@ impl Catalog {
         &self.folders
     }
 
-    /// All three parts. Errors as `load_split` does.
+    /// The data sets that the settings name, and their folders.
+    pub fn registered(&self) -> &RegisteredSets {
+        &self.registered
+    }
+
+    /// What a request needs to know of a data set. Errors as `load_split` does, for a data set of
+    /// one's own; of the others nothing is read.
+    pub fn facts(&self, name: &DatasetName) -> Result<Facts, Error> {
+        match name.as_str() {
+            MNIST | SYNTHETIC => Ok(Facts::MNIST),
+            _ => {
+                let train = self.read_registered(name)?.train;
+                Ok(Facts { dims: train.dims(), images: train.len() })
+            }
+        }
+    }
+
+    /// All three parts, of one reading. Errors as `load_split` does.
     pub fn load(&self, spec: &DatasetSpec, validation: ValidationSize) -> Result<Splits, Error> {
-        Ok(Splits {
-            train: self.load_split(spec, validation, Split::Train)?,
-            validation: self.load_split(spec, validation, Split::Validation)?,
-            test: self.load_split(spec, validation, Split::Test)?,
-        })
+        let [train, validation, test] =
+            self.load_parts(spec, validation, [Split::Train, Split::Validation, Split::Test])?;
+        Ok(Splits { train, validation, test })
     }
 
     /// One part; reads or draws no more than it needs.
@@ -95,21 +145,30 @@ impl Catalog {
         validation: ValidationSize,
         part: Split,
     ) -> Result<ImageSet, Error> {
-        let plan = |total| split::Plan::new(total, validation, spec.max_train_images);
-        let seed = spec.seed.unwrap_or(0);
-        match (spec.name.as_str(), part) {
-            (MNIST, Split::Train) => self.dealt(spec, plan(mnist::TRAIN_IMAGES)?.train),
-            (MNIST, Split::Validation) => self.dealt(spec, plan(mnist::TRAIN_IMAGES)?.validation),
-            (MNIST, Split::Test) => self.mnist(mnist::Part::Test),
-            (SYNTHETIC, Split::Train) => {
-                Ok(synthetic::draw(seed, Source::Train, plan(synthetic::TRAIN_IMAGES)?.train))
-            }
-            (SYNTHETIC, Split::Validation) => {
-                Ok(synthetic::draw(seed, Source::Train, plan(synthetic::TRAIN_IMAGES)?.validation))
-            }
-            (SYNTHETIC, Split::Test) => Ok(synthetic::draw(seed, Source::Test, 0..synthetic::TEST_IMAGES)),
-            _ => Err(Error::UnknownDataset { name: spec.name.clone() }),
+        self.load_parts(spec, validation, [part]).map(|[images]| images)
+    }
+
+    /// Some of the parts, of one reading: no image is in two of them even where the files change
+    /// meanwhile. Errors as `load_split` does.
+    pub fn load_parts<const N: usize>(
+        &self,
+        spec: &DatasetSpec,
+        validation: ValidationSize,
+        parts: [Split; N],
+    ) -> Result<[ImageSet; N], Error> {
+        let registered = match spec.is_built_in() {
+            true => None,
+            false => Some(self.read_registered(&spec.name)?),
+        };
+        let mut loaded = Vec::with_capacity(N);
+        for part in parts {
+            loaded.push(match &registered {
+                Some(of) if part == Split::Test => of.test.clone(),
+                Some(of) => dealt(&of.train, spec, validation, part)?,
+                None => self.load_built_in(spec, validation, part)?,
+            });
         }
+        Ok(loaded.try_into().expect("one set was loaded for each part"))
     }
 
     /// Reads or fetches what `load_split` needs of files for this part, and keeps it: after that
@@ -118,17 +177,44 @@ impl Catalog {
         match (spec.name.as_str(), part) {
             (MNIST, Split::Train | Split::Validation) => self.mnist(mnist::Part::Train).map(drop),
             (MNIST, Split::Test) => self.mnist(mnist::Part::Test).map(drop),
-            _ => Ok(()),
+            (SYNTHETIC, _) => Ok(()),
+            _ => self.read_registered(&spec.name).map(drop),
         }
     }
 
-    /// A range of MNIST's images for training and validation, in the order that the seed deals them.
-    fn dealt(&self, spec: &DatasetSpec, range: Range<usize>) -> Result<ImageSet, Error> {
-        let images = self.mnist(mnist::Part::Train)?;
-        Ok(match spec.seed {
-            None => images.slice(range),
-            Some(seed) => images.select(&split::dealing_order(images.len(), seed)[range]),
-        })
+    fn load_built_in(
+        &self,
+        spec: &DatasetSpec,
+        validation: ValidationSize,
+        part: Split,
+    ) -> Result<ImageSet, Error> {
+        match (spec.name.as_str(), part) {
+            (MNIST, Split::Test) => self.mnist(mnist::Part::Test),
+            (MNIST, _) => {
+                // Before anything is read: a request that makes no sense costs nothing.
+                range(mnist::TRAIN_IMAGES, spec, validation, part)?;
+                dealt(&self.mnist(mnist::Part::Train)?, spec, validation, part)
+            }
+            (_, Split::Test) => {
+                Ok(synthetic::draw(spec.seed.unwrap_or(0), Source::Test, 0..synthetic::TEST_IMAGES))
+            }
+            _ => {
+                let range = range(synthetic::TRAIN_IMAGES, spec, validation, part)?;
+                Ok(synthetic::draw(spec.seed.unwrap_or(0), Source::Train, range))
+            }
+        }
+    }
+
+    fn read_registered(&self, name: &DatasetName) -> Result<Parts, Error> {
+        self.registered.read(name)?.ok_or_else(|| self.unknown(name))
+    }
+
+    fn unknown(&self, name: &DatasetName) -> Error {
+        let own = self.registered.folders().keys().map(DatasetName::as_str);
+        let names: Vec<String> =
+            [MNIST, SYNTHETIC].into_iter().chain(own).map(|n| format!("{n:?}")).collect();
+        let known = names.join(" or ") + "; the server's setting data.sets adds folders of your own";
+        Error::UnknownDataset { name: name.clone(), known }
     }
 
     fn mnist(&self, part: mnist::Part) -> Result<ImageSet, Error> {
@@ -161,6 +247,31 @@ impl Catalog {
                 .ok_or_else(|| unavailable(part, &self.folders, "it was removed while it was fetched")),
         }
     }
+}
+
+/// The images for training or validation, in the order that the seed deals them.
+fn dealt(
+    images: &ImageSet,
+    spec: &DatasetSpec,
+    validation: ValidationSize,
+    part: Split,
+) -> Result<ImageSet, Error> {
+    let range = range(images.len(), spec, validation, part)?;
+    Ok(match spec.seed {
+        None => images.slice(range),
+        Some(seed) => images.select(&split::dealing_order(images.len(), seed)[range]),
+    })
+}
+
+/// Which of `total` images are for training, or for validation.
+fn range(
+    total: usize,
+    spec: &DatasetSpec,
+    validation: ValidationSize,
+    part: Split,
+) -> Result<Range<usize>, Error> {
+    let plan = split::Plan::new(total, validation, spec.max_train_images)?;
+    Ok(if part == Split::Validation { plan.validation } else { plan.train })
 }
 
 fn unavailable(part: mnist::Part, folders: &[PathBuf], reason: &str) -> Error {

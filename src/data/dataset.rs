@@ -47,6 +47,8 @@ pub struct ImageSet {
     pixels: Arc<Vec<u8>>,
     labels: Arc<Vec<u8>>,
     range: Range<usize>,
+    /// The name of each class; empty where a class goes by its number.
+    class_names: Arc<[String]>,
 }
 
 impl ImageSet {
@@ -72,7 +74,17 @@ impl ImageSet {
             return Err(Error::InvalidSize { field: "label", message });
         }
         let range = 0..labels.len();
-        Ok(Self { dims, pixels: Arc::new(pixels), labels: Arc::new(labels), range })
+        let class_names = Arc::default();
+        Ok(Self { dims, pixels: Arc::new(pixels), labels: Arc::new(labels), range, class_names })
+    }
+
+    /// The same with a name for each class. Errors when there are not as many names as classes.
+    pub fn with_class_names(self, names: Vec<String>) -> Result<Self, Error> {
+        if names.len() != self.dims.classes {
+            let message = format!("is {} for {} classes", names.len(), self.dims.classes);
+            return Err(Error::InvalidSize { field: "number of class names", message });
+        }
+        Ok(Self { class_names: names.into(), ..self })
     }
 
     /// How many images there are.
@@ -98,6 +110,11 @@ impl ImageSet {
 
     pub fn classes(&self) -> usize {
         self.dims.classes
+    }
+
+    /// The name of each class; empty where a class goes by its number.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
     }
 
     /// The pixels of image `index`, counted from 0, row by row. Panics beyond `len()`.
@@ -135,11 +152,12 @@ impl ImageSet {
         indices.iter().for_each(|&index| pixels.extend_from_slice(self.image(index)));
         let labels: Vec<u8> = indices.iter().map(|&index| self.label(index)).collect();
         let range = 0..labels.len();
-        Self { dims: self.dims, pixels: Arc::new(pixels), labels: Arc::new(labels), range }
+        Self { pixels: Arc::new(pixels), labels: Arc::new(labels), range, ..self.clone() }
     }
 
     /// What tells this set from every other: the SHA-256, in hexadecimal, of the count, height,
-    /// width and classes (each a little-endian u64), the pixels and the labels.
+    /// width and classes (each a little-endian u64), the pixels, the labels and the names of the
+    /// classes (each ended by a zero byte).
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         for size in [self.len(), self.height(), self.width(), self.classes()] {
@@ -147,6 +165,7 @@ impl ImageSet {
         }
         hash.update(self.pixels());
         hash.update(self.labels());
+        self.class_names().iter().for_each(|name| hash.update([name.as_bytes(), &[0]].concat()));
         hex(&hash.finalize())
     }
 }

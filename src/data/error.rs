@@ -8,13 +8,17 @@ use crate::ids::DatasetName;
 /// Why there is no data; every message names the thing and says the fix.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("there is no data set {:?}: use \"mnist\" or \"synthetic\"", name.as_str())]
-    UnknownDataset { name: DatasetName },
+    /// `known` lists the names that there are.
+    #[error("there is no data set {:?}: use {known}", name.as_str())]
+    UnknownDataset { name: DatasetName, known: String },
     /// The data set is known, but not on this machine and not to be had.
     #[error("data set {} is not on this machine: {advice}", name.as_str())]
     Unavailable { name: DatasetName, advice: String },
     #[error("{}", problem.describe(path))]
     BrokenFile { path: PathBuf, problem: idx::Problem },
+    /// A folder of one's own, or a file in it, that makes no data set; the message goes on from it.
+    #[error("{} {message}", path.display())]
+    BrokenSet { path: PathBuf, message: String },
     #[error(
         "{} is not the MNIST file of that name (SHA-256 of its unpacked content is {found}, not {expected}): \
          remove it and fetch it again with `digitd data fetch`",

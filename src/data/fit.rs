@@ -1,5 +1,5 @@
 //! MNIST's own way of placing a digit: in a box of 20 × 20, then by its centre of mass in the middle
-//! of 28 × 28 (LeCun, Cortes, Burges: the MNIST database). Knows no pictures and no strokes.
+//! of 28 × 28, or in frames of other sizes likewise (LeCun, Cortes, Burges: the MNIST database). Knows no pictures and no strokes.
 
 /// Side of a finished image, in pixels.
 pub const SIDE: usize = 28;
@@ -7,21 +7,38 @@ pub const SIDE: usize = 28;
 /// Side of the box that the ink fills before it is centred.
 pub const BOX: usize = 20;
 
-/// Row and column that the centre of mass comes to, counted from 0. Not the exact middle, 13.5: in
-/// MNIST's own images it lies between 13.5 and 14.5 without exception.
-const MIDDLE: f32 = 14.0;
+/// The size of finished images. MNIST's box and middle are scaled to it, side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    pub height: usize,
+    pub width: usize,
+}
 
-/// The ink (bytes, `width` × `height`) scaled into the box, its aspect kept, in the middle of
-/// 28 × 28, from 0 to 1.
-pub fn boxed(pixels: &[u8], width: usize, height: usize) -> [f32; SIDE * SIDE] {
-    let longer = width.max(height).max(1);
-    let scaled = |side: usize| ((side * BOX + longer / 2) / longer).max(1);
-    let (w, h) = (scaled(width), scaled(height));
-    let (left, top) = ((SIDE - w) / 2, (SIDE - h) / 2);
+impl Frame {
+    /// 28 × 28.
+    pub const MNIST: Self = Self { height: SIDE, width: SIDE };
+
+    /// Pixels of an image.
+    pub fn area(self) -> usize {
+        self.height * self.width
+    }
+}
+
+/// The ink (bytes, `width` × `height`) scaled into the box, its aspect kept, in the middle of the
+/// frame, from 0 to 1.
+pub fn boxed(pixels: &[u8], width: usize, height: usize, frame: Frame) -> Vec<f32> {
+    let side = |of: usize| (of * BOX / SIDE).max(1);
+    let (across, down) = (side(frame.width), side(frame.height));
+    // The side that fills its part of the box first decides the scale.
+    let (room, longer) = if width * down >= height * across { (across, width) } else { (down, height) };
+    let longer = longer.max(1);
+    let scaled = |side: usize| ((side * room + longer / 2) / longer).max(1);
+    let (w, h) = (scaled(width).min(frame.width), scaled(height).min(frame.height));
+    let (left, top) = ((frame.width - w) / 2, (frame.height - h) / 2);
     let small = resized(pixels, (width, height), (w, h));
-    let mut ink = [0.0; SIDE * SIDE];
+    let mut ink = vec![0.0; frame.area()];
     for (row, line) in small.chunks_exact(w).enumerate() {
-        let start = (top + row) * SIDE + left;
+        let start = (top + row) * frame.width + left;
         for (pixel, value) in ink[start..start + w].iter_mut().zip(line) {
             *pixel = value / 255.0;
         }
@@ -66,29 +83,35 @@ fn weights(from: usize, to: usize) -> Vec<(usize, Vec<f32>)> {
     (0..to).map(shares).collect()
 }
 
-/// The ink (28 × 28, from 0 to 1) as bytes, moved by whole pixels so that its centre of mass lies
-/// in the middle; never so far that ink would be lost.
-pub fn centred(ink: &[f32; SIDE * SIDE]) -> [u8; SIDE * SIDE] {
-    let shift = |mass: [f32; SIDE]| -> isize {
+/// The ink (from 0 to 1) as bytes, moved by whole pixels so that its centre of mass lies in the
+/// middle; never so far that ink would be lost.
+///
+/// The middle of 28 rows is row 14, counted from 0. Not the exact one, 13.5: in MNIST's own images
+/// the centre lies between 13.5 and 14.5 without exception.
+pub fn centred(ink: &[f32], frame: Frame) -> Vec<u8> {
+    let shift = |mass: Vec<f32>| -> isize {
+        let side = mass.len();
         let total: f32 = mass.iter().sum();
         let moment: f32 = mass.iter().enumerate().map(|(at, part)| at as f32 * part).sum();
         let first = mass.iter().position(|&part| part > VISIBLE).unwrap_or(0) as isize;
-        let last = mass.iter().rposition(|&part| part > VISIBLE).unwrap_or(SIDE - 1) as isize;
+        let last = mass.iter().rposition(|&part| part > VISIBLE).unwrap_or(side - 1) as isize;
         // A stroke of even width lies half-way between two places: rounding noise must not decide.
-        let off = ((MIDDLE - moment / total.max(f32::MIN_POSITIVE)) * 256.0).round() / 256.0;
+        let off = ((side as f32 / 2.0 - moment / total.max(f32::MIN_POSITIVE)) * 256.0).round() / 256.0;
         let wanted = off.round() as isize;
-        wanted.clamp(-first, SIDE as isize - 1 - last)
+        wanted.clamp(-first, side as isize - 1 - last)
     };
-    let rows = std::array::from_fn(|row| (0..SIDE).map(|column| ink[row * SIDE + column]).sum());
-    let columns = std::array::from_fn(|column| (0..SIDE).map(|row| ink[row * SIDE + column]).sum());
-    let (down, right) = (shift(rows), shift(columns));
-    let mut image = [0; SIDE * SIDE];
-    for row in 0..SIDE {
-        for column in 0..SIDE {
+    let Frame { height, width } = frame;
+    let row_mass = |row: usize| ink[row * width..(row + 1) * width].iter().sum();
+    let column_mass = |column: usize| (0..height).map(|row| ink[row * width + column]).sum();
+    let down = shift((0..height).map(row_mass).collect());
+    let right = shift((0..width).map(column_mass).collect());
+    let mut image = vec![0; frame.area()];
+    for row in 0..height {
+        for column in 0..width {
             let (to_row, to_column) = (row as isize + down, column as isize + right);
-            if (0..SIDE as isize).contains(&to_row) && (0..SIDE as isize).contains(&to_column) {
-                let byte = (ink[row * SIDE + column].clamp(0.0, 1.0) * 255.0).round() as u8;
-                image[to_row as usize * SIDE + to_column as usize] = byte;
+            if (0..height as isize).contains(&to_row) && (0..width as isize).contains(&to_column) {
+                let byte = (ink[row * width + column].clamp(0.0, 1.0) * 255.0).round() as u8;
+                image[to_row as usize * width + to_column as usize] = byte;
             }
         }
     }
@@ -133,7 +156,7 @@ mod tests {
             .iter_mut()
             .enumerate()
             .for_each(|(at, pixel)| *pixel = u8::from(at % 20 == 10) * 255);
-        let image = centred(&boxed(&pixels, 20, 20));
+        let image = centred(&boxed(&pixels, 20, 20, Frame::MNIST), Frame::MNIST);
         let total: f64 = image.iter().map(|&pixel| f64::from(pixel)).sum();
         let moment: f64 =
             image.iter().enumerate().map(|(at, &pixel)| (at / 28) as f64 * f64::from(pixel)).sum();
@@ -142,10 +165,23 @@ mod tests {
     }
 
     #[test]
+    fn another_frame_has_its_own_box_and_middle() {
+        let frame = Frame { height: 20, width: 12 };
+        for (width, height) in [(9, 9), (30, 3), (3, 30), (64, 64), (1, 1)] {
+            let image = centred(&boxed(&vec![255; width * height], width, height, frame), frame);
+            let rows: Vec<usize> = (0..240).filter(|&at| image[at] > 127).map(|at| at / 12).collect();
+            let columns: Vec<usize> = (0..240).filter(|&at| image[at] > 127).map(|at| at % 12).collect();
+            let extent = |of: &[usize]| of.iter().max().unwrap() + 1 - of.iter().min().unwrap();
+            assert!(extent(&rows) <= 14 && extent(&columns) <= 8, "{width}x{height}");
+            assert!(extent(&rows) == 14 || extent(&columns) == 8, "{width}x{height}");
+        }
+    }
+
+    #[test]
     fn ink_is_never_moved_out_of_the_image() {
         let mut ink = [0.0; SIDE * SIDE];
         ink[..SIDE * 4].fill(1.0);
         ink[SIDE * 27 + 3] = 1.0;
-        assert_eq!(centred(&ink).iter().filter(|&&pixel| pixel > 0).count(), 4 * SIDE + 1);
+        assert_eq!(centred(&ink, Frame::MNIST).iter().filter(|&&pixel| pixel > 0).count(), 4 * SIDE + 1);
     }
 }

@@ -12,13 +12,15 @@ pub mod idx;
 pub mod image;
 pub mod mnist;
 pub mod random;
+pub mod registered;
 pub mod split;
 pub mod synthetic;
 
 pub use augment::{Augmentation, Augmenter};
 pub use batch::{Batch, DeviceSet, Order, epoch_order};
-pub use catalog::{Catalog, DatasetSpec, FetchPolicy};
+pub use catalog::{Catalog, DatasetSpec, Facts, FetchPolicy};
 pub use dataset::{ImageSet, Splits};
 pub use error::Error;
+pub use fit::Frame;
 pub use random::{Random, Stream, stream_seed};
 pub use split::{Split, ValidationSize};

@@ -79,6 +79,7 @@ impl Analysis {
                 version: subject.manifest.version,
                 dataset: dataset.name,
                 split: job.split,
+                class_names: subject.manifest.class_names,
                 evaluation,
                 seconds: began.elapsed().as_secs_f64(),
             })
@@ -107,7 +108,8 @@ impl Analysis {
                     Error::field("batch_size", format!("is out of range: use 1 to {MAX_BATCH_SIZE}"))
                 })?;
             let report = inspect::inspect(&subject.network, &Options { batch_size, contents })?;
-            Ok(Inspected { model: subject.manifest.model, version: subject.manifest.version, report, label })
+            let Manifest { model, version, class_names, .. } = subject.manifest;
+            Ok(Inspected { model, version, report, label, class_names })
         })
         .await
     }

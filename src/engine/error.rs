@@ -21,8 +21,9 @@ pub enum Error {
     AliasNotFound { model: ModelName, alias: Alias },
     #[error("there is no run {0}: list the runs that there are")]
     RunNotFound(RunId),
-    #[error("there is no data set \"{0}\": use \"mnist\" or \"synthetic\"")]
-    DatasetNotFound(DatasetName),
+    /// The message lists those that there are.
+    #[error("{message}")]
+    DatasetNotFound { name: DatasetName, message: String },
     /// Known, but not on this machine and not to be had; the message says how to get it.
     #[error("{message}")]
     DatasetUnavailable { name: Option<DatasetName>, message: String },
@@ -89,9 +90,9 @@ impl From<data::Error> for Error {
         use data::Error as E;
         let message = error.to_string();
         match error {
-            E::UnknownDataset { name } => Self::DatasetNotFound(name),
+            E::UnknownDataset { name, .. } => Self::DatasetNotFound { name, message },
             E::Unavailable { name, .. } => Self::DatasetUnavailable { name: Some(name), message },
-            E::BrokenFile { .. } | E::WrongDigest { .. } | E::Io { .. } => {
+            E::BrokenFile { .. } | E::BrokenSet { .. } | E::WrongDigest { .. } | E::Io { .. } => {
                 Self::DatasetUnavailable { name: None, message }
             }
             E::InvalidSize { field, message } => Self::field(field, message),

@@ -75,6 +75,7 @@ async fn publish(
         height: dims.height,
         width: dims.width,
         classes: dims.classes,
+        class_names: Vec::new(),
         total_parameters: parameters.map(|parameter| parameter.count().unsigned_abs()).sum(),
         precision: adopted.precision,
         config: None,

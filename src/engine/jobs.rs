@@ -166,6 +166,7 @@ impl Closing {
             run: go.run,
             config: &self.job.config,
             dims: self.dims,
+            class_names: self.job.splits.train.class_names(),
             parameters: self.parameters,
             digest: &self.job.digest,
         };

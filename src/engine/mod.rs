@@ -27,8 +27,8 @@ use chrono::{TimeDelta, Utc};
 use tokio::sync::watch;
 
 use crate::{
-    data::Catalog,
-    ids::RunId,
+    data::{Catalog, Facts},
+    ids::{DatasetName, RunId},
     registry::{Manifest, ModelRef, Page, Registry},
     train::TrainConfig,
 };
@@ -39,6 +39,7 @@ pub use import::{ImportJob, Imported};
 pub use summary::RunSummary;
 pub use types::{
     Depth, EvaluateJob, Evaluated, InspectInput, InspectJob, Inspected, Pictures, Predicted, Record, RunPage,
+    Served,
 };
 pub use watching::Watch;
 pub use worker::DeviceChoice;
@@ -137,6 +138,12 @@ impl Engine {
         self.inner.training.start(config).await
     }
 
+    /// What a request to train needs to know of its data set before it makes sense. Errors when there
+    /// is no such data set, or its files are broken.
+    pub async fn dataset_facts(&self, dataset: &DatasetName) -> Result<Facts, Error> {
+        self.inner.training.facts(dataset).await
+    }
+
     /// The events of a run after the one numbered `after` (0 for all), to the last.
     pub async fn watch(&self, run: RunId, after: u32) -> Result<Watch, Error> {
         self.inner.training.watch(run, after).await
@@ -178,14 +185,9 @@ impl Engine {
         self.inner.analysis.inspect(job).await
     }
 
-    /// Reads pictures; answers in their order. After `deadline` no compute is spent on them.
-    pub async fn predict(
-        &self,
-        model: &ModelRef,
-        pictures: Pictures,
-        deadline: Option<Instant>,
-    ) -> Result<Predicted, Error> {
-        self.inner.models.predict(model, pictures, deadline).await
+    /// A version that reads pictures, loaded.
+    pub async fn served(&self, model: &ModelRef, deadline: Option<Instant>) -> Result<Served, Error> {
+        Ok(Served(self.inner.models.get_before(model, deadline).await?))
     }
 
     pub fn registry(&self) -> &Registry {

@@ -14,6 +14,8 @@ pub(super) struct Candidate<'a> {
     pub run: RunId,
     pub config: &'a TrainConfig,
     pub dims: Dims,
+    /// Of each class; empty where a class goes by its number.
+    pub class_names: &'a [String],
     pub parameters: u32,
     /// Of the training images.
     pub digest: &'a str,
@@ -31,6 +33,7 @@ pub(super) async fn publish(
         height: candidate.dims.height,
         width: candidate.dims.width,
         classes: candidate.dims.classes,
+        class_names: candidate.class_names.to_vec(),
         total_parameters: candidate.parameters.into(),
         config: Some(config.clone()),
         run_id: Some(candidate.run),

@@ -64,7 +64,16 @@ async fn first_batch(engine: &Engine, run: RunId) {
 mod faults;
 
 async fn predict(engine: &Engine, model: &ModelRef) -> Result<Predicted, Error> {
-    engine.predict(model, Pictures::Bytes(vec![0; 784].into()), None).await
+    read(engine, model, Pictures::Bytes(vec![0; 784].into()), None).await
+}
+
+async fn read(
+    engine: &Engine,
+    model: &ModelRef,
+    pictures: Pictures,
+    deadline: Option<Instant>,
+) -> Result<Predicted, Error> {
+    engine.served(model, deadline).await?.predict(pictures, deadline).await
 }
 
 #[tokio::test]
@@ -179,7 +188,7 @@ async fn a_request_that_cannot_be_is_refused_and_holds_no_slot() {
     assert!(matches!(refused, Err(Error::InvalidField { field, .. }) if field == "epochs"));
     let mut unknown = short();
     unknown.dataset.name = "letters".parse().unwrap();
-    assert!(matches!(engine.train(unknown).await, Err(Error::DatasetNotFound(_))));
+    assert!(matches!(engine.train(unknown).await, Err(Error::DatasetNotFound { .. })));
     let missing = engine.train(TrainConfig::default()).await;
     assert!(matches!(missing, Err(Error::DatasetUnavailable { .. })), "{missing:?}");
     assert!(matches!(engine.run(RunId::new()).await, Err(Error::RunNotFound(_))));
@@ -324,21 +333,21 @@ async fn pictures_answer_in_order_and_are_checked() {
     let model = ModelRef::default();
     let pixels: Vec<u8> = (0..150 * 784).map(|at| (at / 784 * at % 251) as u8).collect();
     let floats: Vec<f32> = pixels.iter().map(|value| f32::from(*value) / 255.0).collect();
-    let bulk = engine.predict(&model, Pictures::Bytes(pixels.clone().into()), None).await.unwrap();
+    let bulk = read(&engine, &model, Pictures::Bytes(pixels.clone().into()), None).await.unwrap();
     assert_eq!(bulk.probabilities.len(), 1500);
-    let same = engine.predict(&model, Pictures::Floats(floats), None).await.unwrap();
+    let same = read(&engine, &model, Pictures::Floats(floats), None).await.unwrap();
     assert_eq!(same, bulk);
     for index in [0, 63, 64, 149] {
         let one = pixels[index * 784..(index + 1) * 784].to_vec();
-        let one = engine.predict(&model, Pictures::Bytes(one.into()), None).await.unwrap();
+        let one = read(&engine, &model, Pictures::Bytes(one.into()), None).await.unwrap();
         let of_bulk = &bulk.probabilities[index * 10..(index + 1) * 10];
         assert!(one.probabilities.iter().zip(of_bulk).all(|(a, b)| (a - b).abs() < 1e-5), "picture {index}");
     }
     for bad in [Pictures::Bytes(vec![0; 783].into()), Pictures::Floats(vec![0.0; 785])] {
-        let refused = engine.predict(&model, bad, None).await;
+        let refused = read(&engine, &model, bad, None).await;
         assert!(matches!(refused, Err(Error::InvalidField { field, .. }) if field == "images"));
     }
-    let late = engine.predict(&model, Pictures::Bytes(vec![0; 784].into()), Some(Instant::now())).await;
+    let late = read(&engine, &model, Pictures::Bytes(vec![0; 784].into()), Some(Instant::now())).await;
     assert!(matches!(late, Err(Error::DeadlineExceeded)));
 }
 

@@ -6,7 +6,10 @@ use std::sync::{
 };
 
 use chrono::Utc;
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, oneshot},
+};
 
 use super::{
     Error, RunPage, RunSummary, Watch,
@@ -17,14 +20,17 @@ use super::{
     worker::{Device, JobThread, Priority, Setup},
 };
 use crate::{
-    data::{Catalog, Split, Splits},
-    ids::RunId,
+    data::{Catalog, Facts, Split, Splits},
+    ids::{DatasetName, RunId},
     registry::{Manifest, Page, Registry},
     train::{Event, TrainConfig},
 };
 
 /// How often it is asked whether a run is prepared; that takes a second, or as long as a download.
 const PREPARING_POLL: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// Data sets that are read at once for requests that ask to train; the others wait.
+const READING: usize = 2;
 
 /// Everything that runs need.
 #[derive(Debug)]
@@ -36,6 +42,8 @@ pub(super) struct Training {
     presence: Arc<Presence>,
     slot: Arc<Mutex<Option<Active>>>,
     draining: AtomicBool,
+    /// Of callers whose data set is being read before their request is judged.
+    reading: Semaphore,
 }
 
 /// The run that holds the slot.
@@ -98,18 +106,28 @@ impl Training {
             presence: Arc::new(Presence::new()),
             slot: Arc::default(),
             draining: AtomicBool::new(false),
+            reading: Semaphore::new(READING),
         })
     }
 
     /// Starts a run. Once begun, this goes on whether or not the caller waits.
     pub async fn start(self: &Arc<Self>, config: TrainConfig) -> Result<RunId, Error> {
-        config.check()?;
+        config.check_for(self.facts(&config.dataset.name).await?.dims)?;
         let run = RunId::new();
         let fold = Fold::new(run, config, Utc::now());
         let held = self.hold(fold.summary().clone())?;
         let training = self.clone();
         let begun = tokio::spawn(async move { training.begin(fold, held).await });
         begun.await.unwrap_or_else(|error| Err(Error::backend("starting a run", error)))
+    }
+
+    /// What a request needs to know of a data set before it makes sense.
+    pub async fn facts(&self, dataset: &DatasetName) -> Result<Facts, Error> {
+        let reading = self.reading.acquire().await;
+        let _permit = reading.map_err(|closed| Error::backend("reading the data set", closed))?;
+        let (catalog, dataset) = (self.catalog.clone(), dataset.clone());
+        let facts = tokio::task::spawn_blocking(move || Ok(catalog.facts(&dataset)?)).await;
+        facts.unwrap_or_else(|error| Err(Error::backend("reading the data set", error)))
     }
 
     async fn begin(&self, fold: Fold, held: Held) -> Result<RunId, Error> {
@@ -271,8 +289,8 @@ impl Training {
     async fn load(&self, config: &TrainConfig) -> Result<(Splits, String), Error> {
         let (catalog, dataset, size) = (self.catalog.clone(), config.dataset.clone(), config.validation.size);
         let loading = tokio::task::spawn_blocking(move || {
-            let train = catalog.load_split(&dataset, size, Split::Train)?;
-            let validation = catalog.load_split(&dataset, size, Split::Validation)?;
+            let [train, validation] =
+                catalog.load_parts(&dataset, size, [Split::Train, Split::Validation])?;
             let digest = train.digest();
             Ok((Splits { test: train.slice(0..0), train, validation }, digest))
         });

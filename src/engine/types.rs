@@ -1,14 +1,17 @@
 //! What callers ask of the engine and get from it.
 
+use std::{sync::Arc, time::Instant};
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::{Error, serve::Loaded};
 use crate::{
     data::{DatasetSpec, Split},
     eval::Evaluation,
     ids::{DatasetName, ModelName, RunId, Version},
     inspect::{Channels, Report},
-    registry::ModelRef,
+    registry::{Manifest, ModelRef},
     train::Event,
 };
 
@@ -49,6 +52,7 @@ pub struct Evaluated {
     pub version: Version,
     pub dataset: DatasetName,
     pub split: Split,
+    pub class_names: Vec<String>,
     pub evaluation: Evaluation,
     pub seconds: f64,
 }
@@ -95,6 +99,7 @@ pub struct Inspected {
     pub report: Report,
     /// The label of the picture, where it comes from a data set; with contents only.
     pub label: Option<u8>,
+    pub class_names: Vec<String>,
 }
 
 /// Pictures to read, one after another, row by row.
@@ -112,6 +117,24 @@ pub struct Predicted {
     pub model: ModelName,
     pub version: Version,
     pub classes: usize,
+    /// Of each class; empty where a class goes by its number.
+    pub class_names: Vec<String>,
     /// [N, classes], row by row.
     pub probabilities: Vec<f32>,
+}
+
+/// A version that is loaded and stays so while this lives, whatever becomes of its alias.
+#[derive(Debug, Clone)]
+pub struct Served(pub(super) Arc<Loaded>);
+
+impl Served {
+    /// What is known of the version, the size of its pictures and its classes among it.
+    pub fn manifest(&self) -> &Manifest {
+        &self.0.manifest
+    }
+
+    /// Reads pictures; answers in their order. After `deadline` no compute is spent on them.
+    pub async fn predict(&self, pictures: Pictures, deadline: Option<Instant>) -> Result<Predicted, Error> {
+        self.0.predict(pictures, deadline).await
+    }
 }

@@ -80,13 +80,33 @@ impl NetworkConfig {
     /// 40 MB in float32: far above what digits need, far below what harms a server.
     pub const MAX_PARAMETERS: u64 = 10_000_000;
 
-    /// A network by name. `tutorial` is the PaddlePaddle tutorial's.
+    /// A network by name, for ten classes. `tutorial` is the PaddlePaddle tutorial's.
     pub fn preset(name: &str) -> Result<Self, Error> {
         match name {
             "tutorial" => Ok(Self::tutorial()),
             // A hostile name may be long: the message quotes its beginning only.
             _ => Err(Error::UnknownPreset(name.chars().take(64).collect())),
         }
+    }
+
+    /// Names of the networks that there are by name.
+    pub const PRESETS: [&str; 1] = ["tutorial"];
+
+    /// The same with as many outputs as a data set has classes: those of the last layer, where that
+    /// is linear.
+    pub fn for_classes(mut self, classes: usize) -> Self {
+        if let Some(LayerConfig { kind: LayerKind::Linear(linear), .. }) = self.layers.last_mut() {
+            linear.out_features = classes as i64;
+        }
+        self
+    }
+
+    /// The name of the preset that this is, for some number of classes.
+    pub fn preset_name(&self) -> Option<&'static str> {
+        let LayerKind::Linear(last) = self.layers.last()?.kind else { return None };
+        let classes = usize::try_from(last.out_features).ok()?;
+        let is_it = |name: &&str| Self::preset(name).is_ok_and(|preset| preset.for_classes(classes) == *self);
+        Self::PRESETS.into_iter().find(is_it)
     }
 
     /// conv 1→20 k5 p2, ReLU, max-pool 2, conv 20→20 k5 p2, ReLU, max-pool 2, flatten, linear 980→10.

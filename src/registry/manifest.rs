@@ -25,6 +25,9 @@ pub struct Manifest {
     pub height: usize,
     pub width: usize,
     pub classes: usize,
+    /// Of each class; empty where a class goes by its number, as digits do.
+    #[serde(default)]
+    pub class_names: Vec<String>,
     pub total_parameters: u64,
     /// Lower-case hexadecimal, of the whole weights file.
     pub weights_sha256: String,
@@ -71,6 +74,7 @@ pub struct Draft {
     pub height: usize,
     pub width: usize,
     pub classes: usize,
+    pub class_names: Vec<String>,
     pub total_parameters: u64,
     pub config: Option<TrainConfig>,
     pub run_id: Option<RunId>,
@@ -113,6 +117,7 @@ impl Draft {
             height: self.height,
             width: self.width,
             classes: self.classes,
+            class_names: self.class_names,
             total_parameters: self.total_parameters,
             weights_sha256: weights.0,
             weights_bytes: weights.1,

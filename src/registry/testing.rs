@@ -23,6 +23,7 @@ pub fn draft() -> Draft {
         height: 28,
         width: 28,
         classes: 10,
+        class_names: Vec::new(),
         total_parameters: 20_350,
         config: None,
         run_id: None,

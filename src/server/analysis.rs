@@ -3,12 +3,16 @@
 use tonic::{Request, Response, Status};
 
 use super::{
-    convert::analysis::{Subject, evaluate_request, from_evaluated, from_inspected, inspect_request},
+    convert::{
+        analysis::{Subject, evaluate_request, from_evaluated, from_inspected, inspect_request},
+        picture::{Reads, check_one},
+    },
     reader::Reader,
 };
 use crate::{
     engine::{Depth, Engine, InspectInput, InspectJob, Pictures},
     pb::digitd::v1::{self, analysis_service_server::AnalysisService},
+    registry::{ModelRef, Which},
 };
 
 /// The service; clones share the engine and the decoders.
@@ -23,17 +27,28 @@ impl Analysis {
         Self { engine, reader }
     }
 
-    async fn input(&self, subject: Subject, depth: &Depth) -> Result<InspectInput, Status> {
-        match (subject, depth) {
-            (Subject::Stored(input), _) => Ok(input),
+    /// The picture that is asked for, as the version reads it. From here on `model` is exact: an
+    /// alias that moves meanwhile leads to no version of another size.
+    async fn input(
+        &self,
+        subject: Subject,
+        model: &mut ModelRef,
+        depth: &Depth,
+    ) -> Result<InspectInput, Status> {
+        let (image, normalization) = match subject {
+            Subject::Stored(input) => return Ok(input),
+            Subject::Own { image, normalization } => (image, normalization),
+        };
+        let manifest = self.engine.version(model).await?;
+        let picture = check_one(image, normalization, Reads::of(&manifest))?;
+        *model = ModelRef { name: manifest.model, which: Which::Version(manifest.version) };
+        match depth {
             // Shapes do not depend on the picture.
-            (Subject::Own(_), Depth::Shapes) => Ok(InspectInput::Default),
-            (Subject::Own(picture), Depth::Contents { .. }) => {
-                Ok(InspectInput::Picture(match self.reader.read(picture).await? {
-                    Pictures::Floats(values) => values,
-                    Pictures::Bytes(bytes) => bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect(),
-                }))
-            }
+            Depth::Shapes => Ok(InspectInput::Default),
+            Depth::Contents { .. } => Ok(InspectInput::Picture(match self.reader.read(picture).await? {
+                Pictures::Floats(values) => values,
+                Pictures::Bytes(bytes) => bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect(),
+            })),
         }
     }
 }
@@ -53,8 +68,9 @@ impl AnalysisService for Analysis {
         request: Request<v1::InspectRequest>,
     ) -> Result<Response<v1::InspectResponse>, Status> {
         let asked = inspect_request(request.into_inner())?;
-        let input = self.input(asked.input, &asked.depth).await?;
-        let job = InspectJob { model: asked.model, input, batch_size: asked.batch_size, depth: asked.depth };
+        let mut model = asked.model;
+        let input = self.input(asked.input, &mut model, &asked.depth).await?;
+        let job = InspectJob { model, input, batch_size: asked.batch_size, depth: asked.depth };
         Ok(Response::new(from_inspected(self.engine.inspect(job).await?)))
     }
 }

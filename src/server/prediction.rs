@@ -8,7 +8,10 @@ use tonic_types::StatusExt;
 
 use super::{
     call::CallContext,
-    convert::prediction::{from_predicted, predict_request},
+    convert::{
+        picture::{Reads, check},
+        prediction::{from_predicted, predict_request},
+    },
     phase::{Life, Phase},
     reader::Reader,
     status,
@@ -43,8 +46,10 @@ impl Prediction {
         deadline: Option<Instant>,
     ) -> Result<v1::PredictResponse, Status> {
         let question = predict_request(request)?;
-        let pictures = self.reader.read(question.pictures).await?;
-        let predicted = self.engine.predict(&question.model, pictures, deadline).await?;
+        let version = self.engine.served(&question.model, deadline).await?;
+        let pictures = check(question.pictures, Reads::of(version.manifest()))?;
+        let pictures = self.reader.read(pictures).await?;
+        let predicted = version.predict(pictures, deadline).await?;
         Ok(from_predicted(&predicted, question.top_k))
     }
 

@@ -63,13 +63,16 @@ mod tests {
 
     use super::*;
     use crate::{
+        data::{Frame, image::Normalization},
         pb::digitd::v1::{self, image::Form},
         server::convert::picture,
     };
 
     fn undecodable() -> Checked {
         let image = v1::Image { form: Some(Form::Encoded(Bytes::from_static(b"no picture"))) };
-        picture::check(vec![image], Bytes::new(), 0).unwrap()
+        let reads = picture::Reads { frame: Frame::MNIST, encoded: Normalization::Auto };
+        let given = picture::Given { images: vec![image], ..picture::Given::default() };
+        picture::check(given, reads).unwrap()
     }
 
     #[tokio::test]

@@ -37,7 +37,9 @@ impl From<Error> for Status {
                 not_found("ALIAS_NOT_FOUND", "alias", &format!("{model}/{alias}"), message)
             }
             Error::RunNotFound(run) => not_found("RUN_NOT_FOUND", "run", &run.to_string(), message),
-            Error::DatasetNotFound(name) => not_found("DATASET_NOT_FOUND", "dataset", name.as_str(), message),
+            Error::DatasetNotFound { name, .. } => {
+                not_found("DATASET_NOT_FOUND", "dataset", name.as_str(), message)
+            }
             Error::DatasetUnavailable { .. } => {
                 let facts = [("built_in", SYNTHETIC.to_owned())];
                 status(Code::FailedPrecondition, "DATASET_UNAVAILABLE", message, facts)
@@ -222,7 +224,7 @@ mod tests {
             ),
             (Error::RunNotFound(run), "RUN_NOT_FOUND", "run", run.to_string()),
             (
-                Error::DatasetNotFound("cifar".parse().unwrap()),
+                Error::DatasetNotFound { name: "cifar".parse().unwrap(), message: String::new() },
                 "DATASET_NOT_FOUND",
                 "dataset",
                 "cifar".to_owned(),

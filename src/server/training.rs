@@ -10,6 +10,7 @@ use tracing::Instrument;
 
 use super::{
     convert::{
+        dataset::train_dataset,
         event::from_event,
         model::reference,
         run::{after_sequence, from_run, run_id, run_page, run_token},
@@ -48,7 +49,9 @@ impl TrainingService for Training {
             let initial = self.engine.version(&reference("initial", Some(initial.clone()))?).await?;
             resolve_initial(&mut request, &initial);
         }
-        let (config, on_disconnect) = train_request(request)?;
+        let dataset = train_dataset(request.dataset.clone())?;
+        let facts = self.engine.dataset_facts(&dataset.name).await?;
+        let (config, on_disconnect) = train_request(request, facts)?;
         let engine = self.engine.clone();
         // In a task of its own: a caller that goes away meanwhile leaves no half-made run. Where
         // nobody takes the run any more, its guard is dropped with it.

@@ -4,7 +4,7 @@ mod regularize;
 
 use super::TrainConfig;
 use crate::{
-    data::ValidationSize,
+    data::{ValidationSize, dataset::Dims},
     nn::{self, LayerShape, Shape},
     optim::{Decay, OptimizerConfig, ScheduleShape},
 };
@@ -32,13 +32,15 @@ impl TrainConfig {
     /// Most that a schedule may raise the learning rate to, in multiples of the optimizer's own.
     const MAX_SCHEDULE_FACTOR: f64 = 1e6;
 
-    /// Checks every number and that the layers fit together, for MNIST's images.
+    /// `check_for` MNIST's images.
     pub fn check(&self) -> Result<(), Invalid> {
-        self.check_for(Shape::grey(28, 28), 10).map(drop)
+        self.check_for(Dims::MNIST).map(drop)
     }
 
-    /// The same for images of any size; the shapes of the layers where all is well.
-    pub(super) fn check_for(&self, input: Shape, classes: usize) -> Result<Vec<LayerShape>, Invalid> {
+    /// Checks every number and that the layers fit together and to such images; the shapes of the
+    /// layers where all is well.
+    pub fn check_for(&self, images: Dims) -> Result<Vec<LayerShape>, Invalid> {
+        let input = Shape::grey(images.height, images.width);
         between("epochs", self.epochs, 1, Self::MAX_EPOCHS)?;
         between("batch_size", self.batch_size, 1, Self::MAX_BATCH_SIZE)?;
         between("report_every_batches", self.report_every_batches, 1, i32::MAX.unsigned_abs())?;
@@ -52,7 +54,7 @@ impl TrainConfig {
         self.check_schedule()?;
         self.check_decay("regularization", self.regularization.global)?;
         self.check_regularizers()?;
-        let shapes = self.network.shapes(input, classes).map_err(|error| network(&error))?;
+        let shapes = self.network.shapes(input, images.classes).map_err(|error| network(&error))?;
         self.check_memory(input, &shapes)?;
         self.check_inspections(&shapes)?;
         let known: Vec<&str> =

@@ -106,7 +106,7 @@ impl Trainer {
     ) -> Result<Self, Error> {
         let images = Shape::grey(splits.train.height(), splits.train.width());
         let classes = splits.train.classes();
-        config.check_for(images, classes)?;
+        config.check_for(splits.train.dims())?;
         config.check_inspected_batches((splits.train.len() as u32).div_ceil(config.batch_size))?;
         let mut network = Network::zeros(&config.network, images, classes, config.precision.kind(), device)
             .expect("the layers were checked");

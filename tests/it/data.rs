@@ -6,7 +6,7 @@ mod fetch;
 mod mirror;
 
 use digitd::data::{
-    Catalog, DatasetSpec, Error, FetchPolicy, Split, ValidationSize,
+    Catalog, DatasetSpec, Error, FetchPolicy, Frame, Split, ValidationSize,
     image::{self, GreyPicture, Normalization},
     mnist,
     mnist::Finding,
@@ -104,7 +104,7 @@ fn a_scanned_digit_is_normalised_to_what_mnist_made_of_it() {
     let real = catalog.load_split(&spec("mnist"), ValidationSize::default(), Split::Test).unwrap();
     let mut likeness = 0.0;
     for at in 0..300 {
-        let digit = image::normalize(&scanned(real.image(at)), Normalization::Auto).unwrap();
+        let digit = image::normalize(&scanned(real.image(at)), Normalization::Auto, Frame::MNIST).unwrap();
         let product =
             |a: &[u8], b: &[u8]| -> f64 { a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum() };
         let (ours, theirs) = (&digit.pixels, real.image(at));

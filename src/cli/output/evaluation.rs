@@ -31,7 +31,8 @@ fn classes(answer: &EvaluateResponse, ink: Ink) -> String {
     let mut table = table::table(ink, &["digit", "precision", "recall", "F1", "images"]);
     for class in &answer.classes {
         let shares = [class.precision, class.recall, class.f1].map(|share| Cell::new(percent(share)));
-        let mut row = vec![Cell::new(class.label())];
+        let name = class.label_name.clone().unwrap_or_else(|| class.label().to_string());
+        let mut row = vec![Cell::new(name)];
         row.extend(shares);
         row.push(Cell::new(count(class.support.unwrap_or_default())));
         table.add_row(row);
@@ -77,6 +78,7 @@ mod tests {
             recall: Some(0.75),
             f1: Some(0.5),
             support: Some(1200),
+            label_name: None,
         };
         let rows = vec![ConfusionMatrixRow { counts: vec![8, 0] }, ConfusionMatrixRow { counts: vec![3, 9] }];
         EvaluateResponse {

@@ -238,6 +238,8 @@ mod tests {
             probabilities: vec![0.25, 0.75],
             logits: vec![-1.0, 0.0986],
             label: Some(1),
+            label_name: None,
+            class_names: Vec::new(),
             sample_images: Some(1000),
         }
     }

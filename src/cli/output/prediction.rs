@@ -30,7 +30,10 @@ pub fn predictions(answer: &PredictResponse, sources: &[(String, Option<Vec<f32>
 /// The digit and how sure, in a few words.
 pub fn prediction(prediction: &Prediction) -> String {
     match prediction.label {
-        Some(label) => format!("{label} ({})", percent(prediction.probability.map(f64::from))),
+        Some(label) => {
+            let label = prediction.label_name.clone().unwrap_or_else(|| label.to_string());
+            format!("{label} ({})", percent(prediction.probability.map(f64::from)))
+        }
         None => "no answer".to_owned(),
     }
 }

@@ -4,7 +4,7 @@
 mod problem;
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufReader, Read, Seek},
     path::{Path, PathBuf},
 };
@@ -139,11 +139,12 @@ struct Source {
 impl Source {
     fn open(path: &Path) -> Result<Self, Error> {
         let read_error = |error| Error::io("read", path)(error);
-        let mut file = File::open(path).map_err(read_error)?;
-        let about = file.metadata().map_err(read_error)?;
+        // Before it is opened: opening a pipe waits for somebody who writes.
+        let about = fs::metadata(path).map_err(read_error)?;
         if !about.is_file() {
             return Err(read_error(io::Error::other("it is not a file")));
         }
+        let mut file = File::open(path).map_err(read_error)?;
         let mut first = Vec::new();
         file.by_ref().take(2).read_to_end(&mut first).map_err(read_error)?;
         file.rewind().map_err(read_error)?;

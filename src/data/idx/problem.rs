@@ -53,6 +53,11 @@ pub enum Problem {
         images: usize,
         labels: usize,
     },
+    /// The images for testing have another (height, width) than those for training.
+    OtherSize {
+        found: (usize, usize),
+        expected: (usize, usize),
+    },
 }
 
 impl Problem {
@@ -105,8 +110,15 @@ impl Problem {
                 format!("{path} unpacks to more than the {limit} bytes that it should hold")
             }
             Self::Counts { images, labels } => {
-                format!("{path} holds {images} images, and the file of labels beside it {labels} labels")
+                format!(
+                    "{path} says at byte 4 that it holds {images} images, and the file of labels beside it has \
+                     {labels} labels"
+                )
             }
+            Self::OtherSize { found: (h, w), expected: (height, width) } => format!(
+                "{path} says at byte 8 that its images have {h}x{w} pixels, and those for training have \
+                 {height}x{width}: a set has one size"
+            ),
         }
     }
 }

@@ -11,6 +11,8 @@ use image::{
     codecs::png::PngEncoder,
 };
 
+use super::Frame;
+
 pub use normalize::normalize;
 
 /// Most bytes of an encoded picture.
@@ -23,12 +25,14 @@ pub const MAX_PICTURE_SIDE: u32 = 4096;
 /// as much again for its own work.
 const MAX_DECODER_BYTES: u64 = 2 * 8 * (MAX_PICTURE_SIDE as u64) * (MAX_PICTURE_SIDE as u64);
 
-/// How a picture becomes a digit of 28 × 28 pixels.
+/// How a picture becomes one of the size that a network takes; 28 × 28 of MNIST's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Normalization {
-    /// Taken as it is: it must be 28 × 28, with background 0 and ink 255.
+    /// Taken as it is: it must be as large as the network's images, with background 0 and ink 255.
     None,
+    /// The whole picture is scaled to that size; nothing is turned around or centred.
+    Scale,
     /// The ink (bright on dark) is scaled into 20 × 20 and centred by its mass.
     Center,
     /// As `Center`, and before that dark on light is turned around, the contrast stretched, and
@@ -47,8 +51,12 @@ pub enum Problem {
     UnknownFormat,
     #[error("picture does not decode: {0}")]
     Broken(String),
-    #[error("picture has {width}x{height} pixels: without normalization it must have 28x28")]
-    NotADigit { width: usize, height: usize },
+    #[error(
+        "picture has {width}x{height} pixels: without normalization it must have {}x{}",
+        expected.width,
+        expected.height
+    )]
+    NotADigit { width: usize, height: usize, expected: Frame },
     #[error("picture is blank: no ink was found in it")]
     Blank,
 }
@@ -65,7 +73,7 @@ pub struct GreyPicture {
 /// What the network sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DigitImage {
-    /// 28 × 28 bytes, row by row, 0 background to 255 ink.
+    /// A byte for each pixel of the frame, row by row, 0 background to 255 ink.
     pub pixels: Vec<u8>,
     pub quality: Quality,
 }

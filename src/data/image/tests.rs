@@ -34,7 +34,7 @@ fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
 
 #[test]
 fn ink_fills_the_box_and_sits_in_the_middle() {
-    let image = normalize(&one_on_paper(), Normalization::Auto).unwrap();
+    let image = normalize(&one_on_paper(), Normalization::Auto, Frame::MNIST).unwrap();
     let [top, bottom, left, right] = extent(&image);
     assert_eq!((top, bottom), (5, 24));
     assert!(left >= 11 && right <= 16 && right > left, "{left} {right}");
@@ -46,7 +46,7 @@ fn ink_fills_the_box_and_sits_in_the_middle() {
 fn dark_on_light_and_light_on_dark_come_out_alike() {
     let dark = one_on_paper();
     let light = GreyPicture { pixels: dark.pixels.iter().map(|pixel| 255 - pixel).collect(), ..dark.clone() };
-    let of = |picture| normalize(picture, Normalization::Auto).unwrap().pixels;
+    let of = |picture| normalize(picture, Normalization::Auto, Frame::MNIST).unwrap().pixels;
     assert_eq!(of(&dark), of(&light));
 }
 
@@ -54,7 +54,7 @@ fn dark_on_light_and_light_on_dark_come_out_alike() {
 fn place_and_size_in_the_picture_do_not_matter() {
     let small = bar((60, 60), 0, 255, [30, 35], [20, 40]);
     let large = bar((1200, 1200), 0, 255, [100, 300], [200, 1000]);
-    let of = |picture| extent(&normalize(picture, Normalization::Center).unwrap());
+    let of = |picture| extent(&normalize(picture, Normalization::Center, Frame::MNIST).unwrap());
     assert_eq!(of(&small), of(&large));
 }
 
@@ -65,42 +65,45 @@ fn specks_and_grain_do_not_move_the_digit() {
         *pixel = pixel.wrapping_add((at * 7 % 11) as u8);
     }
     picture.pixels[75 * 100 + 95] = 0;
-    let noisy = normalize(&picture, Normalization::Auto).unwrap();
-    assert_eq!(extent(&noisy), extent(&normalize(&one_on_paper(), Normalization::Auto).unwrap()));
+    let noisy = normalize(&picture, Normalization::Auto, Frame::MNIST).unwrap();
+    assert_eq!(
+        extent(&noisy),
+        extent(&normalize(&one_on_paper(), Normalization::Auto, Frame::MNIST).unwrap())
+    );
 }
 
 #[test]
 fn a_blank_picture_is_an_error_unless_taken_as_given() {
     let grain =
         GreyPicture { width: 28, height: 28, pixels: (0..784).map(|at| 200 + (at % 7) as u8).collect() };
-    assert_eq!(normalize(&grain, Normalization::Auto), Err(Problem::Blank));
+    assert_eq!(normalize(&grain, Normalization::Auto, Frame::MNIST), Err(Problem::Blank));
     let black = bar((28, 28), 0, 0, [0, 0], [0, 0]);
-    assert_eq!(normalize(&black, Normalization::Auto), Err(Problem::Blank));
-    assert_eq!(normalize(&black, Normalization::Center), Err(Problem::Blank));
-    assert_eq!(normalize(&black, Normalization::None).unwrap().quality, Quality::Blank);
+    assert_eq!(normalize(&black, Normalization::Auto, Frame::MNIST), Err(Problem::Blank));
+    assert_eq!(normalize(&black, Normalization::Center, Frame::MNIST), Err(Problem::Blank));
+    assert_eq!(normalize(&black, Normalization::None, Frame::MNIST).unwrap().quality, Quality::Blank);
 }
 
 #[test]
 fn faint_and_crowded_pictures_are_told() {
     let faint = bar((50, 50), 200, 160, [20, 25], [10, 40]);
-    assert_eq!(normalize(&faint, Normalization::Auto).unwrap().quality, Quality::Faint);
+    assert_eq!(normalize(&faint, Normalization::Auto, Frame::MNIST).unwrap().quality, Quality::Faint);
     let block = bar((50, 50), 0, 255, [10, 40], [10, 40]);
-    assert_eq!(normalize(&block, Normalization::Center).unwrap().quality, Quality::Crowded);
+    assert_eq!(normalize(&block, Normalization::Center, Frame::MNIST).unwrap().quality, Quality::Crowded);
 }
 
 #[test]
 fn without_normalisation_the_pixels_are_taken_as_they_are() {
     let given = bar((28, 28), 0, 77, [3, 5], [1, 20]);
-    assert_eq!(normalize(&given, Normalization::None).unwrap().pixels, given.pixels);
-    let other = normalize(&one_on_paper(), Normalization::None);
-    assert_eq!(other, Err(Problem::NotADigit { width: 100, height: 80 }));
+    assert_eq!(normalize(&given, Normalization::None, Frame::MNIST).unwrap().pixels, given.pixels);
+    let other = normalize(&one_on_paper(), Normalization::None, Frame::MNIST);
+    assert_eq!(other, Err(Problem::NotADigit { width: 100, height: 80, expected: Frame::MNIST }));
 }
 
 #[test]
 fn a_picture_of_one_pixel_is_no_trouble() {
     let dot = bar((1, 1), 255, 255, [0, 0], [0, 0]);
-    assert_eq!(normalize(&dot, Normalization::Auto), Err(Problem::Blank));
-    assert!(normalize(&dot, Normalization::Center).is_ok());
+    assert_eq!(normalize(&dot, Normalization::Auto, Frame::MNIST), Err(Problem::Blank));
+    assert!(normalize(&dot, Normalization::Center, Frame::MNIST).is_ok());
 }
 
 #[test]
@@ -169,8 +172,17 @@ fn a_changed_byte_is_an_answer_or_an_error_and_never_a_panic() {
             let mut changed = whole.clone();
             changed[at] ^= 0xff;
             if let Ok(picture) = decode(&changed) {
-                let _ = normalize(&picture, Normalization::Auto);
+                let _ = normalize(&picture, Normalization::Auto, Frame::MNIST);
             }
         }
     }
+}
+
+#[test]
+fn a_scaled_picture_keeps_its_ground_and_its_place() {
+    let frame = Frame { height: 2, width: 3 };
+    let pixels = vec![200, 200, 100, 100, 0, 0, 200, 200, 100, 100, 0, 0, 9, 9, 8, 8, 7, 7, 9, 9, 8, 8, 7, 7];
+    let picture = GreyPicture { width: 6, height: 4, pixels };
+    let image = normalize(&picture, Normalization::Scale, frame).unwrap();
+    assert_eq!(image.pixels, [200, 100, 0, 9, 8, 7]);
 }

@@ -68,7 +68,7 @@ fn label(seed: u64, source: Source, index: usize) -> u8 {
 }
 
 /// One image of a digit, 28 × 28 bytes.
-fn digit(label: u8, random: &mut Random) -> [u8; AREA] {
+fn digit(label: u8, random: &mut Random) -> Vec<u8> {
     let style = choose(glyphs::styles(label), random);
     let looseness = random.between(0.5, 1.5);
     let chance = Chance {
@@ -90,7 +90,7 @@ fn digit(label: u8, random: &mut Random) -> [u8; AREA] {
         size: random.between(19.4, 20.0),
     };
     let lines = pen::write(style, &chance, random);
-    fit::centred(&ink::draw(&lines, &pen, random))
+    fit::centred(&ink::draw(&lines, &pen, random), fit::Frame::MNIST)
 }
 
 fn choose<'a>(styles: &'a [Style], random: &mut Random) -> &'a Style {

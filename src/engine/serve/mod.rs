@@ -136,35 +136,17 @@ impl Models {
         Ok(known.loaded.clone())
     }
 
-    /// Answers pictures in their order.
-    pub async fn predict(
+    /// The same before a deadline.
+    pub async fn get_before(
         self: &Arc<Self>,
         model: &ModelRef,
-        pictures: Pictures,
         deadline: Option<Instant>,
-    ) -> Result<Predicted, Error> {
-        let loaded = match deadline {
+    ) -> Result<Arc<Loaded>, Error> {
+        match deadline {
             Some(deadline) => timeout_at(deadline.into(), self.get(model)).await,
             None => Ok(self.get(model).await),
-        };
-        let loaded = loaded.map_err(|_| Error::DeadlineExceeded)??;
-        let images = count(&pictures, &loaded.manifest)?;
-        let area = loaded.manifest.height * loaded.manifest.width;
-        let answers = loaded.batcher.submit(pictures, (images, area), deadline)?;
-        let mut probabilities = Vec::with_capacity(images * loaded.manifest.classes);
-        for answer in answers {
-            let answered = match deadline {
-                Some(deadline) => timeout_at(deadline.into(), answer).await,
-                None => Ok(answer.await),
-            };
-            match answered {
-                Ok(Ok(part)) => probabilities.append(&mut part?),
-                Ok(Err(_)) => return Err(Error::backend("predicting", "a worker ended without an answer")),
-                Err(_) => return Err(Error::DeadlineExceeded),
-            }
         }
-        let Manifest { model, version, classes, .. } = &*loaded.manifest;
-        Ok(Predicted { model: model.clone(), version: *version, classes: *classes, probabilities })
+        .map_err(|_| Error::DeadlineExceeded)?
     }
 
     /// Asks the registry what a reference means. Where the store does not answer, what it meant
@@ -280,6 +262,35 @@ impl Models {
     fn touch(&self, loaded: &Loaded) {
         let now = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         loaded.used.store(now, Ordering::Relaxed);
+    }
+}
+
+impl Loaded {
+    /// Answers pictures in their order.
+    pub async fn predict(&self, pictures: Pictures, deadline: Option<Instant>) -> Result<Predicted, Error> {
+        let images = count(&pictures, &self.manifest)?;
+        let area = self.manifest.height * self.manifest.width;
+        let answers = self.batcher.submit(pictures, (images, area), deadline)?;
+        let mut probabilities = Vec::with_capacity(images * self.manifest.classes);
+        for answer in answers {
+            let answered = match deadline {
+                Some(deadline) => timeout_at(deadline.into(), answer).await,
+                None => Ok(answer.await),
+            };
+            match answered {
+                Ok(Ok(part)) => probabilities.append(&mut part?),
+                Ok(Err(_)) => return Err(Error::backend("predicting", "a worker ended without an answer")),
+                Err(_) => return Err(Error::DeadlineExceeded),
+            }
+        }
+        let Manifest { model, version, classes, class_names, .. } = &*self.manifest;
+        Ok(Predicted {
+            model: model.clone(),
+            version: *version,
+            classes: *classes,
+            class_names: class_names.clone(),
+            probabilities,
+        })
     }
 }
 

@@ -5,7 +5,6 @@ use super::{
     field::{ANY, Invalid, count, int},
     inspection::{from_report, ints},
     model,
-    picture::{self, Checked},
 };
 use crate::{
     engine::{Channels, Depth, EvaluateJob, Evaluated, InspectInput, Inspected},
@@ -30,11 +29,11 @@ pub struct Inspection {
     pub depth: Depth,
 }
 
-/// The picture of an inspection; one of the caller's own still has to be read.
+/// The picture of an inspection; one of the caller's own is for the version to bear.
 #[derive(Debug)]
 pub enum Subject {
     Stored(InspectInput),
-    Own(Checked),
+    Own { image: v1::Image, normalization: i32 },
 }
 
 pub fn evaluate_request(request: v1::EvaluateRequest) -> Result<EvaluateJob, Invalid> {
@@ -52,7 +51,7 @@ pub fn inspect_request(request: v1::InspectRequest) -> Result<Inspection, Invali
     }
     let input = match request.input {
         None => Subject::Stored(InspectInput::Default),
-        Some(Input::Image(image)) => Subject::Own(picture::check_one(image, request.normalization)?),
+        Some(Input::Image(image)) => Subject::Own { image, normalization: request.normalization },
         Some(Input::DatasetIndex(at)) => Subject::Stored(InspectInput::Index {
             dataset: dataset::dataset("dataset_index.dataset", at.dataset)?,
             split: dataset::split("dataset_index.split", at.split)?,
@@ -120,7 +119,11 @@ pub fn from_evaluated(evaluated: &Evaluated) -> v1::EvaluateResponse {
         accuracy: Some(evaluated.evaluation.accuracy()),
         correct: Some(int(confusion.correct())),
         total: int(confusion.total()),
-        classes: confusion.class_reports().into_iter().map(from_class).collect(),
+        classes: confusion
+            .class_reports()
+            .into_iter()
+            .map(|class| from_class(class, &evaluated.class_names))
+            .collect(),
         confusion_matrix: Some(from_confusion(confusion)),
         seconds: Some(evaluated.seconds),
     }
@@ -131,12 +134,15 @@ pub fn from_inspected(inspected: Inspected) -> v1::InspectResponse {
         name: inspected.model.to_string(),
         version: int(inspected.version.get()),
         label: inspected.label.map(int),
+        label_name: inspected.label.and_then(|label| inspected.class_names.get(usize::from(label)).cloned()),
+        class_names: inspected.class_names,
         ..from_report(inspected.report)
     }
 }
 
-fn from_class(class: ClassReport) -> v1::ClassReport {
+fn from_class(class: ClassReport, names: &[String]) -> v1::ClassReport {
     v1::ClassReport {
+        label_name: names.get(class.label).cloned(),
         label: Some(int(class.label)),
         precision: class.precision,
         recall: class.recall,
@@ -168,13 +174,14 @@ mod tests {
             version: Version::FIRST,
             dataset: "mnist".parse().unwrap(),
             split: Split::Test,
+            class_names: vec!["a".to_owned(), "b".to_owned(), "c".to_owned()],
             evaluation: Evaluation { loss: 0.5, confusion },
             seconds: 1.0,
         });
         assert_eq!((answer.name.as_str(), answer.split()), ("digits", v1::Split::Test));
         assert_eq!((answer.loss, answer.correct, answer.total), (Some(0.5), Some(2), 3));
         assert_eq!(answer.accuracy, Some(2.0 / 3.0));
-        assert_eq!(answer.classes[0].label, Some(0));
+        assert_eq!((answer.classes[0].label, answer.classes[2].label_name()), (Some(0), "c"));
         assert_eq!(answer.confusion_matrix.unwrap().rows[0].counts, [1, 1, 0]);
         assert_eq!((answer.classes[2].precision, answer.classes[2].support), (None, Some(0)));
     }
@@ -192,7 +199,6 @@ mod tests {
         assert_eq!(field(|request| request.layers = vec![String::new(); 65]), "layers");
         assert_eq!(field(|request| request.channel_seed = Some(-1)), "channel_seed");
         assert_eq!(field(|request| request.sample_images = Some(60_001)), "sample_images");
-        assert_eq!(field(|request| request.input = Some(Input::Image(v1::Image { form: None }))), "image");
         let at = v1::DatasetIndex { index: -1, ..v1::DatasetIndex::default() };
         let request = v1::InspectRequest { input: Some(Input::DatasetIndex(at)), ..Default::default() };
         assert_eq!(inspect_request(request).unwrap_err().field, "dataset_index.index");

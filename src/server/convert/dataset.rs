@@ -56,21 +56,21 @@ pub fn from_split(split: Split) -> v1::Split {
     }
 }
 
+/// How to validate; `default` images are held out where the request does not say.
 pub fn validation(
     given: Option<v1::Validation>,
-    default: ValidationConfig,
+    default: ValidationSize,
 ) -> Result<ValidationConfig, Invalid> {
-    let Some(v1::Validation { size, every_epochs }) = given else { return Ok(default) };
+    let v1::Validation { size, every_epochs } = given.unwrap_or_default();
     let size = match size {
-        None => default.size,
+        None => default,
         Some(Size::Count(images)) => {
             // 32 bits fit into a usize on every machine that libtorch runs on.
             ValidationSize::Count(count("validation.count", Some(images), 0..=ANY, 0)? as usize)
         }
         Some(Size::Fraction(share)) => ValidationSize::Fraction(share),
     };
-    let every_epochs =
-        count("validation.every_epochs", every_epochs, 1..=TrainConfig::MAX_EPOCHS, default.every_epochs)?;
+    let every_epochs = count("validation.every_epochs", every_epochs, 1..=TrainConfig::MAX_EPOCHS, 1)?;
     Ok(ValidationConfig { size, every_epochs })
 }
 
@@ -128,10 +128,11 @@ mod tests {
 
     #[test]
     fn validation_is_a_count_or_a_share() {
-        let default = ValidationConfig { size: ValidationSize::Count(10_000), every_epochs: 1 };
+        let default = ValidationSize::Count(50);
         let of = |size, every_epochs| validation(Some(v1::Validation { size, every_epochs }), default);
-        assert_eq!(validation(None, default), Ok(default));
-        assert_eq!(of(None, None), Ok(default));
+        let unsaid = ValidationConfig { size: default, every_epochs: 1 };
+        assert_eq!(validation(None, default), Ok(unsaid));
+        assert_eq!(of(None, None), Ok(unsaid));
         let share = of(Some(Size::Fraction(0.25)), Some(2)).unwrap();
         assert_eq!(share, ValidationConfig { size: ValidationSize::Fraction(0.25), every_epochs: 2 });
         assert_eq!(validation(Some(from_validation(share)), default), Ok(share));

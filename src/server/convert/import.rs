@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     checkpoint::foreign::{Layout, Mapped, Names},
+    data::dataset::Dims,
     engine::{ImportJob, Imported},
     ids::{Alias, Version},
     pb::digitd::v1,
@@ -18,7 +19,7 @@ pub fn import_job(metadata: v1::ImportMetadata) -> Result<ImportJob, Invalid> {
     let alias = |text: &str| -> Result<Alias, Invalid> { model::alias("metadata.set_alias", text) };
     Ok(ImportJob {
         model: model::name("metadata.name", &metadata.name)?,
-        network: network::network(metadata.network).map_err(under)?,
+        network: network::network(metadata.network, Dims::MNIST.classes).map_err(under)?,
         layout: match choice("metadata.layout", metadata.layout)? {
             v1::WeightsLayout::Unspecified | v1::WeightsLayout::Libtorch => Layout::Libtorch,
             v1::WeightsLayout::Paddle => Layout::Paddle,

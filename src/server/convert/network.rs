@@ -9,21 +9,25 @@ use crate::{
     pb::digitd::v1::{self, layer::Kind},
 };
 
-/// The network of a request; the preset `tutorial` where there is none.
-pub fn network(network: Option<v1::Network>) -> Result<NetworkConfig, Invalid> {
+/// The network of a request; the preset `tutorial` where there is none. A preset has as many outputs
+/// as there are classes; layers that are listed stay as they are.
+pub fn network(network: Option<v1::Network>, classes: usize) -> Result<NetworkConfig, Invalid> {
     let v1::Network { preset, layers } = network.unwrap_or_default();
     match (preset.as_str(), layers.is_empty()) {
-        ("", true) => Ok(NetworkConfig::tutorial()),
+        ("", true) => Ok(NetworkConfig::tutorial().for_classes(classes)),
         ("", false) => listed(layers),
-        (preset, true) => NetworkConfig::preset(preset).map_err(Invalid::at("network.preset")),
+        (preset, true) => {
+            let network = NetworkConfig::preset(preset).map_err(Invalid::at("network.preset"))?;
+            Ok(network.for_classes(classes))
+        }
         (_, false) => Err(Invalid::new("network", "gives both a preset and layers: give one of them")),
     }
 }
 
 /// A network as a request would state it: by preset where it is one.
 pub fn from_network(config: &NetworkConfig) -> v1::Network {
-    if *config == NetworkConfig::tutorial() {
-        return v1::Network { preset: "tutorial".to_owned(), layers: Vec::new() };
+    if let Some(preset) = config.preset_name() {
+        return v1::Network { preset: preset.to_owned(), layers: Vec::new() };
     }
     v1::Network { preset: String::new(), layers: from_layers(config) }
 }
@@ -110,15 +114,23 @@ mod tests {
     }
 
     fn error(given: v1::Network) -> Invalid {
-        network(Some(given)).unwrap_err()
+        network(Some(given), 10).unwrap_err()
     }
 
     #[test]
     fn nothing_and_the_preset_are_the_tutorial() {
         let by_name = v1::Network { preset: "tutorial".to_owned(), layers: Vec::new() };
-        assert_eq!(network(None).unwrap(), NetworkConfig::tutorial());
-        assert_eq!(network(Some(by_name.clone())).unwrap(), NetworkConfig::tutorial());
+        assert_eq!(network(None, 10).unwrap(), NetworkConfig::tutorial());
+        assert_eq!(network(Some(by_name.clone()), 10).unwrap(), NetworkConfig::tutorial());
         assert_eq!(from_network(&NetworkConfig::tutorial()), by_name);
+    }
+
+    #[test]
+    fn a_preset_has_an_output_for_every_class() {
+        let letters = network(None, 26).unwrap();
+        let linear = LinearConfig { out_features: 26 };
+        assert_eq!(letters.layers.last().unwrap().kind, LayerKind::Linear(linear));
+        assert_eq!(from_network(&letters).preset, "tutorial");
     }
 
     #[test]
@@ -131,7 +143,7 @@ mod tests {
         let mut listed =
             v1::Network { preset: String::new(), layers: from_layers(&NetworkConfig::tutorial()) };
         listed.layers.insert(3, v1::Layer { name: "drop".to_owned(), kind: Some(Kind::Dropout(dropout)) });
-        let config = network(Some(listed.clone())).unwrap();
+        let config = network(Some(listed.clone()), 10).unwrap();
         assert_eq!(from_network(&config), listed);
     }
 
@@ -144,7 +156,7 @@ mod tests {
             Kind::Flatten(v1::Flatten {}),
             linear(10),
         ]);
-        let config = network(Some(given)).unwrap();
+        let config = network(Some(given), 10).unwrap();
         let conv = ConvConfig { out_channels: 2, kernel_size: 5, stride: 1, padding: 0 };
         assert_eq!(config.layers[0].kind, LayerKind::Conv(conv));
         assert_eq!(config.layers[1].kind, LayerKind::MaxPool(PoolConfig { kernel_size: 2, stride: 2 }));

@@ -6,7 +6,7 @@ use super::{
     inspection, model, network, optimizer, precision, schedule,
 };
 use crate::{
-    data::Order,
+    data::{Facts, Order},
     ids::{Alias, VersionRef},
     pb::digitd::v1,
     registry::Manifest,
@@ -28,13 +28,17 @@ pub fn resolve_initial(request: &mut v1::TrainRequest, version: &Manifest) {
     request.network.get_or_insert_with(|| network::from_network(&version.network));
 }
 
-/// The run that is asked for, its `initial` made exact before. Errors name the field that makes none.
-pub fn train_request(request: v1::TrainRequest) -> Result<(TrainConfig, OnDisconnect), Invalid> {
+/// The run that is asked for, its `initial` made exact before, on a data set of which these are the
+/// facts. Errors name the field that makes none.
+pub fn train_request(
+    request: v1::TrainRequest,
+    facts: Facts,
+) -> Result<(TrainConfig, OnDisconnect), Invalid> {
     let default = TrainConfig::default();
     let config = TrainConfig {
         model: model::name("model", &request.model)?,
         dataset: dataset::train_dataset(request.dataset)?,
-        network: network::network(request.network)?,
+        network: network::network(request.network, facts.dims.classes)?,
         initial: request.initial.map(|given| model::exact("initial", given)).transpose()?,
         epochs: count("epochs", request.epochs, 1..=TrainConfig::MAX_EPOCHS, default.epochs)?,
         batch_size: count(
@@ -60,7 +64,7 @@ pub fn train_request(request: v1::TrainRequest) -> Result<(TrainConfig, OnDiscon
         regularization: optimizer::regularization(request.regularization),
         clip_gradient_norm: request.clip_gradient_norm,
         augmentation: augmentation::augmentation(request.augmentation),
-        validation: dataset::validation(request.validation, default.validation)?,
+        validation: dataset::validation(request.validation, facts.validation())?,
         report_every_batches: count(
             "report_every_batches",
             request.report_every_batches,
@@ -76,7 +80,7 @@ pub fn train_request(request: v1::TrainRequest) -> Result<(TrainConfig, OnDiscon
         )?,
         set_alias: alias(&request.set_alias)?,
     };
-    config.check().map_err(|invalid| Invalid::new(invalid.field, invalid.message))?;
+    config.check_for(facts.dims).map_err(|invalid| Invalid::new(invalid.field, invalid.message))?;
     let on_disconnect = match request.cancel_on_disconnect {
         false => OnDisconnect::GoOn,
         true => OnDisconnect::Cancel,
@@ -136,12 +140,12 @@ mod tests {
     fn field(change: impl FnOnce(&mut v1::TrainRequest)) -> String {
         let mut request = v1::TrainRequest::default();
         change(&mut request);
-        train_request(request).unwrap_err().field
+        train_request(request, Facts::MNIST).unwrap_err().field
     }
 
     #[test]
     fn an_empty_request_is_the_default_config() {
-        let (config, on_disconnect) = train_request(v1::TrainRequest::default()).unwrap();
+        let (config, on_disconnect) = train_request(v1::TrainRequest::default(), Facts::MNIST).unwrap();
         assert_eq!(config, TrainConfig::default());
         assert_eq!(on_disconnect, OnDisconnect::GoOn);
     }
@@ -177,7 +181,7 @@ mod tests {
         other.regularization.per_parameter.insert("head.bias".to_owned(), Decay { l1: 0.1, l2: 0.2 });
         for config in [TrainConfig::default(), other] {
             let request = from_train_config(&config);
-            assert_eq!(train_request(request).unwrap().0, config);
+            assert_eq!(train_request(request, Facts::MNIST).unwrap().0, config);
         }
     }
 
@@ -214,7 +218,8 @@ mod tests {
         let linear = Kind::Linear(v1::Linear { out_features: 10 });
         let layers = vec![v1::Layer { name: String::new(), kind: Some(linear) }];
         let network = Some(v1::Network { preset: String::new(), layers });
-        let error = train_request(v1::TrainRequest { network, ..v1::TrainRequest::default() }).unwrap_err();
+        let error = train_request(v1::TrainRequest { network, ..v1::TrainRequest::default() }, Facts::MNIST)
+            .unwrap_err();
         assert_eq!(error.field, "network.layers[0]");
         assert!(error.message.contains("[N,1,28,28]"), "{error}");
     }
@@ -228,6 +233,6 @@ mod tests {
     #[test]
     fn cancel_on_disconnect_turns_the_rule_around() {
         let request = v1::TrainRequest { cancel_on_disconnect: true, ..v1::TrainRequest::default() };
-        assert_eq!(train_request(request).unwrap().1, OnDisconnect::Cancel);
+        assert_eq!(train_request(request, Facts::MNIST).unwrap().1, OnDisconnect::Cancel);
     }
 }

@@ -3,6 +3,7 @@
 mod analysis;
 mod contract;
 mod crash;
+mod datasets;
 pub mod grpcurl;
 mod health;
 mod initial;

@@ -1,7 +1,12 @@
 //! A real server in this process, on a port of its own and a store of its own, and the small
 //! requests that tests send to it.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use digitd::{
     data::{Catalog, FetchPolicy, ImageSet, synthetic},
@@ -44,6 +49,13 @@ impl TestServer {
     pub async fn with_data(folders: Vec<PathBuf>) -> Self {
         let store = Arc::new(tempfile::tempdir().unwrap());
         Self::assemble(store, Catalog::new(folders, FetchPolicy::Never), |_| {}).await
+    }
+
+    /// A server with a data set of one's own.
+    pub async fn with_set(name: &str, folder: &Path) -> Self {
+        let sets = [(name.parse().unwrap(), folder.to_owned())].into();
+        let catalog = Catalog::new(Vec::new(), FetchPolicy::Never).with_sets(sets);
+        Self::assemble(Arc::new(tempfile::tempdir().unwrap()), catalog, |_| {}).await
     }
 
     pub async fn with(store: Arc<TempDir>, change: impl FnOnce(&mut ServerConfig)) -> Self {

@@ -2,6 +2,10 @@
 
 use super::*;
 
+const SIDE: usize = 28;
+const AREA: usize = SIDE * SIDE;
+const MNIST: Reads = Reads { frame: Frame::MNIST, encoded: Normalization::Auto };
+
 const INK: [u8; AREA] = [7; AREA];
 
 fn pixels(bytes: &[u8]) -> v1::Image {
@@ -22,7 +26,8 @@ fn bar() -> Vec<u8> {
 }
 
 fn read(images: Vec<v1::Image>, batch: &[u8], how: v1::Normalization) -> Result<Pictures, Invalid> {
-    match check(images, Bytes::copy_from_slice(batch), how.into())? {
+    let given = Given { images, batch: Bytes::copy_from_slice(batch), normalization: how.into() };
+    match check(given, MNIST)? {
         Checked::Ready(pictures) => Ok(pictures),
         Checked::Unread(unread) => Ok(unread.read(|| false)?.expect("nobody stops it")),
     }
@@ -43,9 +48,13 @@ fn field(images: Vec<v1::Image>, batch: &[u8]) -> String {
 fn one_picture_of_pixels_and_a_batch_are_taken_without_a_copy() {
     let given = Bytes::from(vec![7; AREA]);
     let image = v1::Image { form: Some(Form::Pixels(given.clone())) };
-    let Checked::Ready(one) = check(vec![image], Bytes::new(), 0).unwrap() else { panic!("nothing to read") };
+    let Checked::Ready(one) = check(Given { images: vec![image], ..Given::default() }, MNIST).unwrap() else {
+        panic!("nothing to read")
+    };
     assert_eq!(bytes(one).as_ptr(), given.as_ptr());
-    let Checked::Ready(batch) = check(Vec::new(), given.clone(), 1).unwrap() else {
+    let Checked::Ready(batch) =
+        check(Given { batch: given.clone(), normalization: 1, ..Given::default() }, MNIST).unwrap()
+    else {
         panic!("nothing to read")
     };
     assert_eq!(bytes(batch).as_ptr(), given.as_ptr());
@@ -124,14 +133,34 @@ fn a_file_that_is_no_picture_is_named_with_its_place() {
 
 #[test]
 fn an_unknown_normalization_is_refused() {
-    assert_eq!(check(vec![pixels(&INK)], Bytes::new(), 9).unwrap_err().field, "normalization");
+    assert_eq!(
+        check(Given { images: vec![pixels(&INK)], normalization: 9, ..Given::default() }, MNIST)
+            .unwrap_err()
+            .field,
+        "normalization"
+    );
 }
 
 #[test]
 fn reading_stops_when_nobody_waits() {
-    let Checked::Unread(unread) = check(vec![pixels(&INK); 2], Bytes::new(), 0).unwrap() else {
+    let Checked::Unread(unread) =
+        check(Given { images: vec![pixels(&INK); 2], ..Given::default() }, MNIST).unwrap()
+    else {
         panic!("two pictures are copied together")
     };
     assert!(unread.is_light());
     assert!(unread.read(|| true).unwrap().is_none());
+}
+
+#[test]
+fn a_version_of_another_size_names_its_own_and_scales_encoded_pictures_to_it() {
+    let reads = Reads { frame: Frame { height: 2, width: 3 }, encoded: Normalization::Scale };
+    let of = |image| check(Given { images: vec![image], ..Given::default() }, reads);
+    let error = of(pixels(&INK)).unwrap_err();
+    assert_eq!(error.message, "has 784 bytes: a picture of 2 x 3 has 6");
+    let error = check(Given { batch: vec![0; 7].into(), ..Given::default() }, reads).unwrap_err();
+    assert_eq!((error.field.as_str(), error.message.contains("6 (2 x 3)")), ("pixel_batch", true));
+    let png = image::to_png(&[9, 9, 8, 8, 7, 7, 9, 9, 8, 8, 7, 7], 6, 2);
+    let Checked::Unread(unread) = of(encoded(&png)).unwrap() else { panic!("a file has to be read") };
+    assert_eq!(bytes(unread.read(|| false).unwrap().unwrap()), [9, 8, 7, 9, 8, 7][..]);
 }

@@ -1,0 +1,73 @@
+//! Data sets of one's own in the settings: `NAME=FOLDER` on the command line, several of them in one
+//! variable, and which names are free for them.
+
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
+
+use figment::value::{Dict, Value};
+
+use super::Error;
+use crate::{
+    data::{
+        catalog::{MNIST, SYNTHETIC},
+        registered::MAX_SETS,
+    },
+    ids::DatasetName,
+};
+
+/// A data set's name and its folder, written `NAME=FOLDER`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedFolder {
+    pub name: DatasetName,
+    pub folder: PathBuf,
+}
+
+impl FromStr for NamedFolder {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, folder) = text.split_once('=').ok_or_else(|| {
+            format!("{text:?} is no data set: write NAME=FOLDER, as in letters=/srv/letters")
+        })?;
+        let name = name.trim().parse().map_err(|error: crate::ids::Error| error.to_string())?;
+        Ok(Self { name, folder: folder.trim().into() })
+    }
+}
+
+/// The data sets of a variable: `NAME=FOLDER` with commas between them.
+pub(super) fn parse_list(place: &str, text: &str) -> Result<Value, Error> {
+    let parts = text.split(',').filter(|part| !part.trim().is_empty());
+    let sets: Result<Vec<NamedFolder>, String> = parts.map(str::parse).collect();
+    table(place, &sets.map_err(|cause| Error::Value { place: place.to_owned(), cause })?)
+}
+
+/// The data sets as a table of folders by name. Errors when two of them have one name.
+pub(super) fn table(place: &str, sets: &[NamedFolder]) -> Result<Value, Error> {
+    let mut table = Dict::new();
+    for NamedFolder { name, folder } in sets {
+        if table.insert(name.to_string(), Value::from(folder.display().to_string())).is_some() {
+            let cause = format!("two data sets are named {name}: give each its own name");
+            return Err(Error::Value { place: place.to_owned(), cause });
+        }
+    }
+    Ok(Value::from(table))
+}
+
+/// Errors on a name that a built-in data set has, on a folder without a name and on too many.
+pub(super) fn check(sets: &BTreeMap<DatasetName, PathBuf>) -> Result<(), Error> {
+    let refused = |name: &str, cause: String| Error::Value { place: format!("data.sets{name}"), cause };
+    if sets.len() > MAX_SETS {
+        return Err(refused("", format!("has {} data sets: name at most {MAX_SETS}", sets.len())));
+    }
+    for (name, folder) in sets {
+        if [MNIST, SYNTHETIC].contains(&name.as_str()) {
+            let cause = "is built in: choose another name".to_owned();
+            return Err(refused(&format!(".{name}"), cause));
+        }
+        if folder.as_os_str().is_empty() {
+            return Err(refused(
+                &format!(".{name}"),
+                "has no folder: name the one that it lies in".to_owned(),
+            ));
+        }
+    }
+    Ok(())
+}
