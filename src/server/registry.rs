@@ -129,7 +129,7 @@ impl RegistryService for Models {
         let weights = registry.weights(&manifest).await.map_err(failed)?;
         let aliases = registry.aliases(&manifest.model).await.map_err(failed)?;
         let version = from_manifest(&manifest, &aliases);
-        Ok(Response::new(transfer::export(version, weights.into(), held)))
+        Ok(Response::new(transfer::export(version, weights, held)))
     }
 
     async fn import_version(

@@ -108,9 +108,8 @@ pub fn transfers_busy() -> Status {
     retry(Code::ResourceExhausted, "QUEUE_FULL", "too many imports and exports are under way", facts, SOON)
 }
 
-/// A caller that sends no more and does not end its stream either.
-pub fn silent(limit: Duration) -> Status {
-    let message = format!("no message came for {} seconds", limit.as_secs());
+/// A caller that neither goes on nor ends its stream.
+pub fn late(message: String) -> Status {
     status(Code::DeadlineExceeded, "DEADLINE", message, [])
 }
 

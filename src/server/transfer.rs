@@ -5,7 +5,8 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{convert::Invalid, status};
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Files that may be under way at once; each may hold 80 MB.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
 
 /// Most pieces of a file: below a kilobyte each they would be more header than file.
 const MAX_CHUNKS: usize = 1 << 16;
@@ -23,8 +24,14 @@ const MAX_CHUNKS: usize = 1 << 16;
 /// Bytes of an exported piece: far below what any client takes in a message.
 const CHUNK: usize = 1 << 20;
 
+/// Exported pieces that wait for their caller.
+const AHEAD: usize = 2;
+
 /// Longest time between two pieces, so that a caller that has stopped holds up no other.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// Longest time that a file may take to come.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// The pieces of an exported file.
 pub type ExportStream = Pin<Box<dyn Stream<Item = Result<v1::ExportVersionResponse, Status>> + Send>>;
@@ -62,6 +69,40 @@ pub async fn metadata(
 pub async fn file(
     messages: &mut (impl Stream<Item = Result<v1::ImportVersionRequest, Status>> + Unpin),
 ) -> Result<Vec<u8>, Status> {
+    let collected = tokio::time::timeout(LONGEST, collect(messages)).await;
+    collected.unwrap_or_else(|_| Err(status::late(format!("the file was not whole after {LONGEST:?}"))))
+}
+
+/// A version and then its weights. `held` is let go when the last piece is on its way, or when the
+/// caller reads no more.
+pub fn export(version: v1::ModelVersion, weights: Vec<u8>, held: OwnedSemaphorePermit) -> ExportStream {
+    use export_version_response::Part;
+    let (pieces, ready) = mpsc::channel(AHEAD);
+    let (cut, was_cut) = oneshot::channel();
+    tokio::spawn(async move {
+        let _held = held;
+        // Copies: a slice that nobody takes would keep the whole file.
+        let chunks = weights.chunks(CHUNK).map(|chunk| Part::Chunk(Bytes::copy_from_slice(chunk)));
+        for part in std::iter::once(Part::Version(version)).chain(chunks) {
+            let sent = pieces.send(Ok(v1::ExportVersionResponse { part: Some(part) }));
+            match tokio::time::timeout(SILENCE, sent).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    let _ = cut.send(status::late(format!("no piece was taken for {SILENCE:?}")));
+                    return;
+                }
+            }
+        }
+    });
+    // A file that was cut short ends with an error, never as if it were whole.
+    let end = stream::once(was_cut).filter_map(async |cut| cut.ok().map(Err));
+    ReceiverStream::new(ready).chain(end).boxed()
+}
+
+async fn collect(
+    messages: &mut (impl Stream<Item = Result<v1::ImportVersionRequest, Status>> + Unpin),
+) -> Result<Vec<u8>, Status> {
     let mut file = Vec::new();
     let refused = |message: String| Err(Invalid::new("chunk", message).into());
     for _ in 0..MAX_CHUNKS {
@@ -87,24 +128,12 @@ pub async fn file(
     refused(format!("comes more than {MAX_CHUNKS} times: send larger pieces, for instance of 1 MiB"))
 }
 
-/// A version and then its weights; `held` is let go with the stream.
-pub fn export(version: v1::ModelVersion, weights: Bytes, held: OwnedSemaphorePermit) -> ExportStream {
-    use export_version_response::Part;
-    let chunks = (0..weights.len()).step_by(CHUNK).map(move |start| {
-        let end = weights.len().min(start + CHUNK);
-        Part::Chunk(weights.slice(start..end))
-    });
-    let parts = std::iter::once(Part::Version(version)).chain(chunks);
-    let messages = stream::iter(parts.map(|part| Ok(v1::ExportVersionResponse { part: Some(part) })));
-    messages.inspect(move |_| _ = &held).boxed()
-}
-
 /// The next message's part; none at the stream's end.
 async fn next(
     messages: &mut (impl Stream<Item = Result<v1::ImportVersionRequest, Status>> + Unpin),
 ) -> Result<Option<Part>, Status> {
     match tokio::time::timeout(SILENCE, messages.next()).await {
-        Err(_) => Err(status::silent(SILENCE)),
+        Err(_) => Err(status::late(format!("no message came for {SILENCE:?}"))),
         Ok(None) => Ok(None),
         Ok(Some(message)) => match message?.part {
             Some(part) => Ok(Some(part)),
@@ -162,6 +191,23 @@ mod tests {
         let mut messages = stream::iter(vec![chunk(b"a")]).chain(stream::pending());
         let status = file(&mut messages).await.unwrap_err();
         assert_eq!(status.code(), Code::DeadlineExceeded);
+        let pause = || tokio::time::timeout(SILENCE / 2, std::future::pending::<()>());
+        let drip = async |()| Some((pause().await, ()));
+        let mut drips = Box::pin(stream::unfold((), drip).map(|_| chunk(b"a")));
+        assert_eq!(file(&mut drips).await.unwrap_err().code(), Code::DeadlineExceeded);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_takes_no_more_gets_an_error_in_place_of_the_rest() {
+        let transfers = Transfers::new();
+        let weights = vec![1; 9 * CHUNK];
+        let mut stream = export(v1::ModelVersion::default(), weights, transfers.begin().unwrap());
+        stream.next().await.unwrap().unwrap();
+        // Time passes by itself where every task waits: until the permit comes back.
+        drop(transfers.free.acquire_many(AT_ONCE as u32).await.unwrap());
+        let rest: Vec<_> = stream.collect().await;
+        assert!(rest.len() < 9);
+        assert_eq!(rest.last().unwrap().as_ref().unwrap_err().code(), Code::DeadlineExceeded);
     }
 
     #[tokio::test]
@@ -169,7 +215,7 @@ mod tests {
         let transfers = Transfers::new();
         let mut held: Vec<_> = (0..AT_ONCE).map(|_| transfers.begin().unwrap()).collect();
         assert_eq!(transfers.begin().unwrap_err().code(), Code::ResourceExhausted);
-        let stream = export(v1::ModelVersion::default(), Bytes::from(vec![1; CHUNK + 1]), held.remove(0));
+        let stream = export(v1::ModelVersion::default(), vec![1; CHUNK + 1], held.remove(0));
         let messages: Vec<_> = stream.collect().await;
         assert_eq!(messages.len(), 3);
         drop(transfers.begin().unwrap());
