@@ -87,9 +87,9 @@ impl Arrays {
     }
 }
 
-/// The network's parameters by name, row by row, as a safetensors file.
+/// The network's parameters and running statistics by name, row by row, as a safetensors file.
 pub fn encode_network(network: &Network) -> Vec<u8> {
-    let arrays = network.parameters().export().into_iter().collect();
+    let arrays = network.export().into_iter().collect();
     Arrays { arrays, metadata: HashMap::new() }.encode()
 }
 
@@ -118,7 +118,7 @@ pub fn decode_network(
         let (found, expected) = (dtype(array.kind()).0, spelt(dtype(wanted).0));
         return Err(Error::Kind { name: name.clone(), found, expected });
     }
-    network.parameters_mut().load(&file.arrays)?;
+    network.load(&file.arrays)?;
     Ok(network)
 }
 

@@ -55,7 +55,7 @@ pub struct Mapped {
     pub shape: Vec<i64>,
 }
 
-/// A parameter, as a file in its layout should have it.
+/// A parameter or running statistic, as a file in its layout should have it.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub name: String,
@@ -114,7 +114,7 @@ fn wanted(network: &NetworkConfig, shapes: &[LayerShape], layout: Layout) -> Vec
     let layers = network.layers.iter().zip(shapes);
     let wanted = layers.flat_map(|(layer, shape)| {
         let linear = matches!(layer.kind, LayerKind::Linear(_));
-        shape.parameters.iter().map(move |parameter| Wanted {
+        shape.parameters.iter().chain(&shape.running_statistics).map(move |parameter| Wanted {
             name: parameter.name.clone(),
             shape: parameter.dims.clone(),
             transposed: linear && layout == Layout::Paddle && parameter.dims.len() == 2,

@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(long, value_name = "N", help_heading = "Data")]
     validation_count: Option<i32>,
 
-    /// The network: tutorial (layers of your own come by --request) [default: tutorial]
+    /// The network: tutorial or deep (layers of your own come by --request) [default: tutorial]
     #[arg(long, value_name = "NAME", help_heading = "Training")]
     preset: Option<String>,
 

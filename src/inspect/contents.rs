@@ -199,9 +199,9 @@ fn channel_report(network: &Network, layer: usize, output: &Tensor, channel: i64
     let (kernel, bias) = (part(0), part(1));
     ChannelReport {
         channel,
-        output_shape: if output.dim() == 0 { vec![1] } else { output.size() },
+        output_shape: shape(&output),
         output: values(&output),
-        kernel_shape: kernel.as_ref().map(Tensor::size).unwrap_or_default(),
+        kernel_shape: kernel.as_ref().map(shape).unwrap_or_default(),
         kernel: kernel.as_ref().map(values).unwrap_or_default(),
         bias: bias.map(|bias| bias.double_value(&[])),
     }
@@ -229,6 +229,11 @@ fn zero_fractions(network: &Network, set: &DeviceSet) -> Vec<Vec<f64>> {
 fn zero_shares(output: &Tensor) -> Tensor {
     let others: Vec<i64> = (0..output.dim() as i64).filter(|axis| *axis != 1).collect();
     output.eq(0.0).to_kind(Kind::Double).mean_dim(others, false, Kind::Double)
+}
+
+/// [1] for a single number.
+fn shape(tensor: &Tensor) -> Vec<i64> {
+    if tensor.dim() == 0 { vec![1] } else { tensor.size() }
 }
 
 /// All values as numbers, row by row.

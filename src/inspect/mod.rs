@@ -91,9 +91,16 @@ fn report(network: &Network, batch: i64, mut showing: Option<Showing>) -> Report
         };
         let statistics = |parameter: &ParameterShape| {
             showing.is_some().then(|| {
-                let values = network.parameters().get(&parameter.name);
-                Statistics::of(values.expect("a layer's parameters are the network's"))
+                let values = network.array(&parameter.name);
+                Statistics::of(values.expect("a layer's arrays are the network's"))
             })
+        };
+        let reports = |shapes: &[ParameterShape]| {
+            let report = |shape: &ParameterShape| ParameterReport {
+                shape: shape.clone(),
+                statistics: statistics(shape),
+            };
+            shapes.iter().map(report).collect()
         };
         layers.push(LayerReport {
             name: config.name.clone(),
@@ -101,11 +108,8 @@ fn report(network: &Network, batch: i64, mut showing: Option<Showing>) -> Report
             tutorial_name,
             input_shape: shape.input.with_batch(batch),
             output_shape: shape.output.with_batch(batch),
-            parameters: shape
-                .parameters
-                .iter()
-                .map(|shape| ParameterReport { shape: shape.clone(), statistics: statistics(shape) })
-                .collect(),
+            parameters: reports(&shape.parameters),
+            running_statistics: reports(&shape.running_statistics),
             multiply_adds: shape.multiply_adds * batch,
             output: showing.as_mut().and_then(|showing| showing.take_output(index)),
         });

@@ -33,13 +33,16 @@ pub struct LayerReport {
     pub input_shape: Vec<i64>,
     pub output_shape: Vec<i64>,
     pub parameters: Vec<ParameterReport>,
+    /// What batch normalisation keeps of the batches it was trained on.
+    #[serde(default)]
+    pub running_statistics: Vec<ParameterReport>,
     /// For the whole batch.
     pub multiply_adds: i64,
     /// With contents only.
     pub output: Option<OutputReport>,
 }
 
-/// One trained array.
+/// One trained array, or one running statistic.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ParameterReport {
     pub shape: ParameterShape,
@@ -89,7 +92,8 @@ pub struct ChannelReport {
     pub output_shape: Vec<i64>,
     #[serde(with = "crate::metric::finite::list")]
     pub output: Vec<f64>,
-    /// [in, kernel, kernel] or [in]; empty where the layer has no weights.
+    /// [in, kernel, kernel], [in], or [1] where a channel has a single weight; empty where the layer
+    /// has no weights.
     pub kernel_shape: Vec<i64>,
     #[serde(with = "crate::metric::finite::list")]
     pub kernel: Vec<f64>,

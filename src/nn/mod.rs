@@ -1,6 +1,7 @@
 //! Networks: as data (`config`), as shapes (`shape`), and built from tensors (`network`).
 //! Knows no loss, no optimiser and no file.
 
+mod batch_norm;
 mod config;
 mod dropout;
 mod network;
@@ -9,7 +10,8 @@ mod precision;
 mod shape;
 
 pub use config::{
-    ConvConfig, DropoutConfig, DropoutMode, LayerConfig, LayerKind, LinearConfig, NetworkConfig, PoolConfig,
+    BatchNormConfig, ConvConfig, DropoutConfig, DropoutMode, LayerConfig, LayerKind, LinearConfig,
+    NetworkConfig, PoolConfig,
 };
 pub use dropout::StepSeed;
 pub use network::{Mode, Network};
@@ -20,7 +22,7 @@ pub use shape::{LayerShape, ParameterShape, Shape};
 /// Why a network cannot be.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
-    #[error("there is no preset {0:?}: use \"tutorial\", or list the layers")]
+    #[error("there is no preset {0:?}: use \"tutorial\" or \"deep\", or list the layers")]
     UnknownPreset(String),
     #[error("a network has 1 to {max} layers, not {given}", max = NetworkConfig::MAX_LAYERS)]
     LayerCount { given: usize },
@@ -36,4 +38,10 @@ pub enum Error {
     /// Weights that do not belong to this network.
     #[error("parameter {name:?} {message}")]
     Parameter { name: String, message: String },
+}
+
+impl Error {
+    fn foreign(name: &str) -> Self {
+        Self::Parameter { name: name.to_owned(), message: "is not one of the network's".to_owned() }
+    }
 }

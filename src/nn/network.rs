@@ -2,11 +2,13 @@
 //! Knows no loss and no optimiser. A libtorch failure panics; the thread that owns the network
 //! catches it at the border of its job.
 
+mod weights;
+
 use tch::{Device, Kind, Tensor};
 
 use super::{
     Error, LayerKind, LayerShape, NetworkConfig, ParameterSet, ParameterShape, Precision, Shape, StepSeed,
-    dropout, precision::Products,
+    batch_norm, dropout, precision::Products,
 };
 use crate::data::{Random, Stream};
 
@@ -23,10 +25,14 @@ pub struct Network {
     config: NetworkConfig,
     shapes: Vec<LayerShape>,
     parameters: ParameterSet,
+    /// Saved with the parameters, but not trained.
+    running_statistics: ParameterSet,
     /// For each layer the place of its first parameter.
     first_parameter: Vec<usize>,
     /// Of training; evaluation is in the parameters' own kind.
     products: Products,
+    /// For each layer the place of its first running statistic.
+    first_statistic: Vec<usize>,
 }
 
 impl Network {
@@ -39,21 +45,25 @@ impl Network {
         device: Device,
     ) -> Result<Self, Error> {
         let shapes = config.shapes(input, classes)?;
-        let all: Vec<ParameterShape> = shapes.iter().flat_map(|shape| shape.parameters.clone()).collect();
-        let mut first_parameter = Vec::with_capacity(shapes.len());
-        let mut next = 0;
-        for shape in &shapes {
-            first_parameter.push(next);
-            next += shape.parameters.len();
-        }
-        let mut parameters = ParameterSet::zeros(&all, kind, device);
+        let (parameters, first_parameter) = gathered(&shapes, |shape| &shape.parameters);
+        let (statistics, first_statistic) = gathered(&shapes, |shape| &shape.running_statistics);
+        let mut parameters = ParameterSet::zeros(&parameters, kind, device);
         parameters.track_gradients();
-        Ok(Self { config: config.clone(), shapes, parameters, first_parameter, products: Products::Own })
+        Ok(Self {
+            config: config.clone(),
+            shapes,
+            parameters,
+            running_statistics: ParameterSet::zeros(&statistics, kind, device),
+            first_parameter,
+            first_statistic,
+            products: Products::Own,
+        })
     }
 
     /// Draws the initial parameters, a function of the seed: convolution weights
     /// Normal(0, √(2/(k·k·in))) (He et al. 2015), linear weights uniform ±√(6/(in+out)) (Glorot and
-    /// Bengio 2010), biases 0; Paddle's defaults.
+    /// Bengio 2010), those of batch normalisation 1 with running mean 0 and variance 1, biases 0;
+    /// Paddle's defaults.
     pub fn initialize(&mut self, seed: u64) {
         for index in 0..self.shapes.len() {
             let Some(weight) = self.shapes[index].parameters.first() else { continue };
@@ -67,7 +77,10 @@ impl Network {
                     let bound = (6.0 / (inputs + outputs) as f64).sqrt();
                     Box::new(move || random.between(-bound, bound))
                 }
-                _ => continue,
+                _ => {
+                    self.initialize_batch_norm(index);
+                    continue;
+                }
             };
             let values: Vec<f64> = (0..weight.count()).map(|_| draw()).collect();
             let values = Tensor::from_slice(&values).view(&weight.dims[..]);
@@ -130,20 +143,8 @@ impl Network {
         self.parameters.shapes().map(ParameterShape::count).sum()
     }
 
-    /// The same network with parameters of its own, for another thread.
-    pub fn deep_copy(&self) -> Self {
-        let mut parameters = self.parameters.deep_copy();
-        parameters.track_gradients();
-        Self {
-            config: self.config.clone(),
-            shapes: self.shapes.clone(),
-            parameters,
-            first_parameter: self.first_parameter.clone(),
-            products: self.products,
-        }
-    }
-
-    /// Images [N,1,H,W] in [0,1] to logits [N,classes].
+    /// Images [N,1,H,W] in [0,1] to logits [N,classes]. In training batch normalisation brings its
+    /// running statistics up to the batch.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Tensor {
         self.forward_seen(images, mode, &mut |_, _| ())
     }
@@ -162,7 +163,10 @@ impl Network {
                 see(index, &x);
                 index += 2;
             } else {
-                x = self.layer(index, &x, mode);
+                x = match self.is_relu_of_a_result(index) {
+                    true => x.relu_(),
+                    false => self.layer(index, &x, mode),
+                };
                 if self.config.layers[index].kind == LayerKind::Relu {
                     see(index, &x);
                 }
@@ -178,11 +182,14 @@ impl Network {
         self.forward_in(Mode::Evaluate, images, tap)
     }
 
-    /// The same in any mode.
+    /// The same in any mode; running statistics stay as they are.
     pub fn forward_in(&self, mode: Mode, images: &Tensor, tap: &mut dyn FnMut(usize, &Tensor)) -> Tensor {
+        // A look at a batch is no step, but training mode would change the statistics.
+        let own = matches!(mode, Mode::Train(_)).then(|| self.deep_copy());
+        let network = own.as_ref().unwrap_or(self);
         let mut x = images.shallow_clone();
         for index in 0..self.config.layers.len() {
-            x = self.layer(index, &x, mode);
+            x = network.layer(index, &x, mode);
             tap(index, &x);
         }
         x
@@ -191,6 +198,15 @@ impl Network {
     /// Images [N,1,H,W] in [0,1] to probabilities [N,classes], without gradients.
     pub fn predict(&self, images: &Tensor) -> Tensor {
         tch::no_grad(|| self.forward(images, Mode::Evaluate).softmax(-1, None::<Kind>))
+    }
+
+    /// Whether this is a ReLU after a layer that never looks at its own output again, not even for
+    /// its gradient: it may then be computed in place.
+    fn is_relu_of_a_result(&self, index: usize) -> bool {
+        let kind = |index: usize| &self.config.layers[index].kind;
+        index > 0
+            && *kind(index) == LayerKind::Relu
+            && matches!(kind(index - 1), LayerKind::Conv(_) | LayerKind::Linear(_) | LayerKind::BatchNorm(_))
     }
 
     fn pair(&self, index: usize) -> [&LayerKind; 2] {
@@ -224,8 +240,33 @@ impl Network {
                 Mode::Evaluate => dropout::evaluate(x, config),
                 Mode::Train(at) => dropout::train(x, config, index, at),
             },
+            LayerKind::BatchNorm(config) => {
+                let statistic =
+                    |part: usize| self.running_statistics.view(self.first_statistic[index] + part);
+                let arrays = batch_norm::Arrays {
+                    weight: self.parameters.view(first),
+                    bias: self.parameters.view(first + 1),
+                    running_mean: statistic(0),
+                    running_var: statistic(1),
+                };
+                batch_norm::forward(x, config, &arrays, mode)
+            }
         }
     }
+}
+
+/// All arrays of the layers, and for each layer the place of its first.
+fn gathered(
+    shapes: &[LayerShape],
+    part: impl Fn(&LayerShape) -> &Vec<ParameterShape>,
+) -> (Vec<ParameterShape>, Vec<usize>) {
+    let mut all = Vec::new();
+    let mut first = Vec::with_capacity(shapes.len());
+    for shape in shapes {
+        first.push(all.len());
+        all.extend_from_slice(part(shape));
+    }
+    (all, first)
 }
 
 #[cfg(test)]

@@ -96,6 +96,16 @@ impl ParameterSet {
 
     /// Takes over arrays of exactly these names and shapes; on an error nothing has changed.
     pub fn load(&mut self, arrays: &BTreeMap<String, Tensor>) -> Result<(), Error> {
+        self.check(arrays)?;
+        if let Some(name) = arrays.keys().find(|name| self.get(name).is_none()) {
+            return Err(Error::foreign(name));
+        }
+        self.take(arrays);
+        Ok(())
+    }
+
+    /// Whether every array of this set is there in its shape; there may be others.
+    pub(super) fn check(&self, arrays: &BTreeMap<String, Tensor>) -> Result<(), Error> {
         let fail = |name: &str, message: String| Err(Error::Parameter { name: name.to_owned(), message });
         for shape in self.shapes() {
             match arrays.get(&shape.name) {
@@ -107,14 +117,15 @@ impl ParameterSet {
                 Some(_) => {}
             }
         }
-        if let Some(name) = arrays.keys().find(|name| self.get(name).is_none()) {
-            return fail(name, "is not one of the network's".to_owned());
-        }
+        Ok(())
+    }
+
+    /// Takes over the arrays of this set, which must have passed `check`.
+    pub(super) fn take(&mut self, arrays: &BTreeMap<String, Tensor>) {
         for index in 0..self.arrays.len() {
             let values = arrays[&self.arrays[index].shape.name].shallow_clone();
             self.assign(index, &values);
         }
-        Ok(())
     }
 
     /// Row-by-row copies on the CPU, by name.

@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use super::{ConvConfig, DropoutConfig, Error, LayerConfig, LayerKind, NetworkConfig, PoolConfig};
+use super::{
+    BatchNormConfig, ConvConfig, DropoutConfig, Error, LayerConfig, LayerKind, NetworkConfig, PoolConfig,
+};
 
 /// Largest number that a layer may state for channels, features, kernel, stride or padding.
 const MAX_EXTENT: i64 = 65_536;
@@ -23,6 +25,8 @@ pub struct LayerShape {
     pub input: Shape,
     pub output: Shape,
     pub parameters: Vec<ParameterShape>,
+    /// What the layer keeps of the batches it has seen, saved with the parameters and not trained.
+    pub running_statistics: Vec<ParameterShape>,
     /// Multiply-adds of a forward pass; those of convolutions and linear layers, as papers count.
     pub multiply_adds: i64,
 }
@@ -46,6 +50,14 @@ impl Shape {
     pub fn len(self) -> i64 {
         match self {
             Self::Map { channels, height, width } => channels * height * width,
+            Self::Vector { features } => features,
+        }
+    }
+
+    /// Channels of a map, features of a vector.
+    pub fn channels(self) -> i64 {
+        match self {
+            Self::Map { channels, .. } => channels,
             Self::Vector { features } => features,
         }
     }
@@ -97,7 +109,8 @@ impl NetworkConfig {
                 name: layer.name.clone(),
                 message,
             })?;
-            parameters += shape.parameters.iter().map(|p| p.count().unsigned_abs()).sum::<u64>();
+            let arrays = shape.parameters.iter().chain(&shape.running_statistics);
+            parameters += arrays.map(|array| array.count().unsigned_abs()).sum::<u64>();
             if parameters > Self::MAX_PARAMETERS {
                 return Err(Error::TooLarge { given: parameters });
             }
@@ -132,7 +145,13 @@ impl NetworkConfig {
 
 impl LayerConfig {
     fn shape(&self, input: Shape) -> Result<LayerShape, String> {
-        let plain = |output| LayerShape { input, output, parameters: Vec::new(), multiply_adds: 0 };
+        let plain = |output| LayerShape {
+            input,
+            output,
+            parameters: Vec::new(),
+            running_statistics: Vec::new(),
+            multiply_adds: 0,
+        };
         match &self.kind {
             LayerKind::Conv(conv) => self.conv_shape(conv, input),
             LayerKind::MaxPool(pool) => Ok(plain(pool_shape(pool, input)?)),
@@ -156,6 +175,16 @@ impl LayerConfig {
             LayerKind::Dropout(dropout) => {
                 check_dropout(dropout, input)?;
                 Ok(plain(input))
+            }
+            LayerKind::BatchNorm(norm) => {
+                check_batch_norm(norm)?;
+                let channels = vec![input.channels()];
+                let statistic = |part| self.array(part, channels.clone());
+                Ok(LayerShape {
+                    parameters: self.weight_and_bias(channels.clone()),
+                    running_statistics: ["running_mean", "running_var"].map(statistic).into(),
+                    ..plain(input)
+                })
             }
         }
     }
@@ -183,14 +212,17 @@ impl LayerConfig {
         // At most 2^20 values of at most MAX_PARAMETERS multiply-adds each: below 2^44.
         let per_value = channels * conv.kernel_size * conv.kernel_size;
         let parameters = self.weight_and_bias(dims);
-        Ok(LayerShape { input, output, parameters, multiply_adds: output.len() * per_value })
+        let multiply_adds = output.len() * per_value;
+        Ok(LayerShape { input, output, parameters, running_statistics: Vec::new(), multiply_adds })
     }
 
     fn weight_and_bias(&self, weight: Vec<i64>) -> Vec<ParameterShape> {
         let bias = vec![weight[0]];
-        [("weight", weight), ("bias", bias)]
-            .map(|(part, dims)| ParameterShape { name: format!("{}.{part}", self.name), dims })
-            .into()
+        vec![self.array("weight", weight), self.array("bias", bias)]
+    }
+
+    fn array(&self, part: &str, dims: Vec<i64>) -> ParameterShape {
+        ParameterShape { name: format!("{}.{part}", self.name), dims }
     }
 }
 
@@ -221,6 +253,16 @@ fn check_dropout(dropout: &DropoutConfig, input: Shape) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn check_batch_norm(norm: &BatchNormConfig) -> Result<(), String> {
+    if !(0.0..=1.0).contains(&norm.momentum) {
+        return Err(format!("momentum {} is not in [0, 1]", norm.momentum));
+    }
+    if norm.epsilon > 0.0 && norm.epsilon <= 1.0 {
+        return Ok(());
+    }
+    Err(format!("epsilon {} is not above 0 and at most 1", norm.epsilon))
 }
 
 fn in_range(field: &str, value: i64, least: i64) -> Result<(), String> {
@@ -258,122 +300,4 @@ fn window_count(extent: i64, kernel: i64, stride: i64) -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::nn::{DropoutMode, LinearConfig};
-
-    const MNIST: Shape = Shape::Map { channels: 1, height: 28, width: 28 };
-
-    fn error(layers: Vec<LayerKind>) -> String {
-        let layers = layers.into_iter().map(|kind| (None, kind)).collect();
-        NetworkConfig::from_layers(layers).shapes(MNIST, 10).unwrap_err().to_string()
-    }
-
-    fn conv(out_channels: i64, kernel_size: i64, padding: i64) -> LayerKind {
-        LayerKind::Conv(ConvConfig { out_channels, kernel_size, stride: 1, padding })
-    }
-
-    fn linear(out_features: i64) -> LayerKind {
-        LayerKind::Linear(LinearConfig { out_features })
-    }
-
-    #[test]
-    fn the_tutorial_network_has_the_tutorials_shapes() {
-        let shapes = NetworkConfig::tutorial().shapes(MNIST, 10).unwrap();
-        let outputs: Vec<String> = shapes.iter().map(|shape| shape.output.to_string()).collect();
-        assert_eq!(
-            outputs,
-            [
-                "[N,20,28,28]",
-                "[N,20,28,28]",
-                "[N,20,14,14]",
-                "[N,20,14,14]",
-                "[N,20,14,14]",
-                "[N,20,7,7]",
-                "[N,980]",
-                "[N,10]"
-            ]
-        );
-        let parameters: i64 =
-            shapes.iter().flat_map(|shape| &shape.parameters).map(ParameterShape::count).sum();
-        assert_eq!(parameters, 20_350);
-        let multiply_adds: i64 = shapes.iter().map(|shape| shape.multiply_adds).sum();
-        assert_eq!(multiply_adds, 392_000 + 1_960_000 + 9_800);
-    }
-
-    #[test]
-    fn an_impossible_list_names_the_layer_and_the_shapes() {
-        for (layers, told) in [
-            (vec![linear(10)], "layer \"linear1\": linear takes [N,F], but [N,1,28,28] comes in"),
-            (vec![LayerKind::Flatten, conv(1, 3, 0)], "layer \"conv1\": conv takes [N,C,H,W], but [N,784]"),
-            (
-                vec![conv(4, 29, 0)],
-                "layer \"conv1\": kernel_size 29 is larger than [N,1,28,28] with padding 0",
-            ),
-            (vec![conv(0, 3, 0)], "layer \"conv1\": out_channels is 0"),
-            (vec![conv(4, 3, -1)], "layer \"conv1\": padding is -1"),
-            (vec![conv(65_536, 1, 65_536)], "layer \"conv1\": its output [N,65536,131100,131100] is larger"),
-            (vec![LayerKind::Flatten, linear(9)], "layer \"linear1\" ends the network with [N,9], but"),
-            (vec![conv(4, 3, 0)], "layer \"conv1\" ends the network with [N,4,26,26], but"),
-            (
-                vec![LayerKind::Flatten, linear(20_000), linear(10)],
-                "layer \"linear1\": its weight would have 15680000 values; a network has at most 10000000",
-            ),
-            (
-                vec![LayerKind::Flatten, linear(10_000), linear(500), linear(10)],
-                "the network would have 12850500 parameters",
-            ),
-            (vec![], "a network has 1 to 64 layers, not 0"),
-        ] {
-            let message = error(layers);
-            assert!(message.starts_with(told), "{message}");
-        }
-    }
-
-    #[test]
-    fn a_weight_whose_count_wraps_in_64_bits_is_refused() {
-        let strided = |kernel_size, stride, padding| {
-            LayerKind::Conv(ConvConfig { out_channels: 65_536, kernel_size, stride, padding })
-        };
-        // 65 536 · 65 536 · 65 536 · 65 536 is 2^64.
-        let layers = vec![strided(1, 28, 0), strided(65_536, 2, 32_768), LayerKind::Flatten, linear(10)];
-        let message = error(layers);
-        let told = "layer \"conv2\": its weight would have 18446744073709551616 values";
-        assert!(message.starts_with(told), "{message}");
-    }
-
-    #[test]
-    fn dropout_with_a_wrong_probability_or_axis_is_refused() {
-        let dropout = |probability, axes: &[i64]| {
-            LayerKind::Dropout(DropoutConfig {
-                probability,
-                axes: axes.into(),
-                mode: DropoutMode::UpscaleInTrain,
-            })
-        };
-        assert!(error(vec![dropout(1.5, &[])]).contains("probability 1.5"));
-        assert!(error(vec![dropout(f64::NAN, &[])]).contains("probability NaN"));
-        assert!(error(vec![dropout(0.5, &[4])]).contains("axis 4 is not one of [N,1,28,28]"));
-        assert!(error(vec![LayerKind::Flatten, dropout(0.5, &[2])]).contains("axis 2"));
-        assert!(error(vec![dropout(0.5, &[1, 1])]).contains("axis 1 is given twice"));
-    }
-
-    #[test]
-    fn layer_names_differ_and_are_plain() {
-        let named = |name: &str| (Some(name.to_owned()), LayerKind::Relu);
-        let shapes = |names: [&str; 2]| {
-            NetworkConfig::from_layers(names.map(named).into()).shapes(MNIST, 10).unwrap_err().to_string()
-        };
-        assert!(shapes(["a", "a"]).contains("two layers have this name"));
-        assert!(shapes(["a", "b.c"]).contains("name a layer with"));
-        assert!(shapes(["", "b"]).contains("name a layer with"));
-    }
-
-    #[test]
-    fn pooling_leaves_out_windows_beyond_the_border() {
-        let pool = LayerKind::MaxPool(PoolConfig { kernel_size: 3, stride: 2 });
-        let layers = vec![(None, pool), (None, LayerKind::Flatten), (None, linear(10))];
-        let shapes = NetworkConfig::from_layers(layers).shapes(MNIST, 10).unwrap();
-        assert_eq!(shapes[0].output, Shape::Map { channels: 1, height: 13, width: 13 });
-    }
-}
+mod tests;

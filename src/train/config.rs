@@ -8,7 +8,7 @@ use crate::{
     eval::Loss,
     ids::{Alias, ModelName, VersionRef},
     nn::{NetworkConfig, Precision},
-    optim::{OptimizerConfig, Regularization, Schedule},
+    optim::{OptimizerConfig, Regularization, Schedule, WeightAveraging},
 };
 
 /// What to train, and how; it decides a run's result together with the data.
@@ -39,6 +39,9 @@ pub struct TrainConfig {
     /// Largest norm of a step's gradients; longer ones are scaled down to it.
     #[serde(default)]
     pub clip_gradient_norm: Option<f64>,
+    /// Where it is given, the averaged weights are validated and published.
+    #[serde(default)]
+    pub weight_averaging: Option<WeightAveraging>,
     /// Of training batches; validation sees the images as they are.
     #[serde(default)]
     pub augmentation: Augmentation,
@@ -82,6 +85,7 @@ impl Default for TrainConfig {
             label_smoothing: 0.0,
             regularization: Regularization::default(),
             clip_gradient_norm: None,
+            weight_averaging: None,
             augmentation: Augmentation::default(),
             validation: ValidationConfig { size: ValidationSize::Count(10_000), every_epochs: 1 },
             report_every_batches: 100,

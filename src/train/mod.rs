@@ -1,6 +1,7 @@
 //! Training: the request as resolved (`config`), what a run reports (`event`), and the loop
 //! (`Trainer::fit`). Knows nothing of where events and checkpoints go.
 
+mod average;
 mod check;
 mod config;
 mod event;

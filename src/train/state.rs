@@ -1,11 +1,13 @@
-//! A run's state as one checkpoint file: parameters, optimiser state and position. With the request
+//! A run's state as one checkpoint file: parameters, running statistics, their averages, optimiser
+//! state and position. With the request
 //! and the data it decides the steps that follow. The best epoch so far is not in it.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{checkpoint::Arrays, nn::Network, optim::Optimizer};
+use super::Trainer;
+use crate::{checkpoint::Arrays, nn::Network};
 
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,12 +20,16 @@ pub struct Position {
     pub step: u32,
 }
 
-/// Names of the file's arrays: `parameter/conv1.weight`, `optimizer/moment1/conv1.weight`; its
-/// metadata holds the position. Order and dropout are functions of the seed and the position.
-pub(super) fn encode(network: &Network, optimizer: &Optimizer, at: Position) -> Vec<u8> {
+/// Names of the file's arrays: `parameter/conv1.weight` (running statistics of batch normalisation
+/// among them), `average/conv1.weight`, `optimizer/moment1/conv1.weight`; its metadata holds the position. Order and dropout are functions of the seed and the position.
+pub(super) fn encode(trainer: &Trainer, at: Position) -> Vec<u8> {
+    let optimizer = &trainer.optimizer;
+    let networks = [("parameter", Some(&trainer.network)), ("average", trainer.averaged.as_ref())];
     let mut arrays = BTreeMap::new();
-    for (name, array) in network.parameters().export() {
-        arrays.insert(format!("parameter/{name}"), array);
+    for (kind, network) in networks {
+        for (name, array) in network.map(Network::export).unwrap_or_default() {
+            arrays.insert(format!("{kind}/{name}"), array);
+        }
     }
     for (slot, set) in optimizer.state() {
         for (name, array) in set.export() {

@@ -35,6 +35,7 @@ impl Trainer {
         if let Some(look) = &mut self.look {
             look.after(self.network.parameters());
         }
+        self.average();
         let correct = logits.detach().argmax(-1, false).eq_tensor(&batch.labels).sum(self.network.kind());
         (loss.detach(), correct)
     }

@@ -58,6 +58,17 @@ fn a_run_that_is_stopped_keeps_a_checkpoint_only_where_its_loss_is_a_number() {
 
 /// The losses and the final weights of five steps of a linear network on ten random images.
 fn five_steps(change: impl FnOnce(&mut TrainConfig)) -> (Vec<f64>, Option<Measured>, Tensor) {
+    let Run { trainer, hooks, .. } = five_steps_of(change);
+    (hooks.losses, hooks.validation, trainer.network().parameters().flat().copy())
+}
+
+struct Run {
+    trainer: Trainer,
+    hooks: Listener,
+    outcome: Outcome,
+}
+
+fn five_steps_of(change: impl FnOnce(&mut TrainConfig)) -> Run {
     let linear = LayerKind::Linear(LinearConfig { out_features: 10 });
     let mut config = TrainConfig {
         network: NetworkConfig::from_layers(vec![(None, LayerKind::Flatten), (None, linear)]),
@@ -77,7 +88,7 @@ fn five_steps(change: impl FnOnce(&mut TrainConfig)) -> (Vec<f64>, Option<Measur
     let mut trainer = Trainer::new(config, None, &splits, Device::Cpu).unwrap();
     let outcome = trainer.fit(&mut hooks).unwrap();
     assert_eq!(outcome.ending, Ending::Completed);
-    (hooks.losses, hooks.validation, trainer.network().parameters().flat().copy())
+    Run { trainer, hooks, outcome }
 }
 
 /// Keeps what a run reports.
@@ -86,6 +97,8 @@ struct Listener {
     losses: Vec<f64>,
     /// After the first epoch.
     validation: Option<Measured>,
+    /// The last one.
+    checkpoint: Option<Vec<u8>>,
 }
 
 impl RunHooks for Listener {
@@ -97,7 +110,8 @@ impl RunHooks for Listener {
         }
     }
 
-    fn checkpoint(&mut self, _: Position, _: Vec<u8>) -> Result<(), String> {
+    fn checkpoint(&mut self, _: Position, bytes: Vec<u8>) -> Result<(), String> {
+        self.checkpoint = Some(bytes);
         Ok(())
     }
 
@@ -154,4 +168,28 @@ fn augmentation_changes_training_images_at_every_step_and_validation_never() {
     assert!(moved.iter().skip(1).all(|loss| (loss - moved[0]).abs() > 1e-4), "{moved:?}");
     assert_eq!(validation, moved_validation);
     assert_eq!(moved, five_steps(still(5.0)).0, "a run's images are a function of its seed");
+}
+
+#[test]
+fn the_averaged_weights_are_the_ones_that_are_validated_and_published() {
+    // The last of five steps: w₅ and the average of w₁ … w₅, computed here from runs of 1 to 5 steps.
+    let gentle = OptimizerConfig::sgd(0.002);
+    let steps = |epochs: u32| five_steps(|config| (config.epochs, config.optimizer) = (epochs, gentle)).2;
+    let mut average = five_steps(|config| config.optimizer = OptimizerConfig::sgd(1e-30)).2;
+    for t in 1..=5u32 {
+        let decay = 0.25f64.min(f64::from(1 + t) / f64::from(10 + t));
+        average = average * decay + steps(t) * (1.0 - decay);
+    }
+    let averaging = |config: &mut TrainConfig| {
+        config.optimizer = gentle;
+        config.weight_averaging = Some(crate::optim::WeightAveraging { decay: 0.25 });
+    };
+    let run = five_steps_of(averaging);
+    assert!(run.trainer.published().parameters().flat().allclose(&average, 1e-5, 1e-6, false));
+    assert_eq!(run.trainer.network().parameters().flat(), &steps(5), "training itself goes on as without");
+    let weights = crate::checkpoint::encode_network(run.trainer.published());
+    assert!(run.outcome.best.unwrap().weights == weights, "the last epoch is the best");
+    let state = crate::checkpoint::Arrays::decode(run.hooks.checkpoint.as_ref().unwrap()).unwrap();
+    let expected = run.trainer.published().parameters().get("linear1.weight").unwrap().contiguous();
+    assert_eq!(state.arrays["average/linear1.weight"], expected.detach());
 }

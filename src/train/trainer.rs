@@ -79,6 +79,8 @@ pub struct BestEpoch {
 pub struct Trainer {
     pub(super) config: TrainConfig,
     pub(super) network: Network,
+    /// The average of the networks after every step, where it is asked for.
+    pub(super) averaged: Option<Network>,
     pub(super) optimizer: Optimizer,
     pub(super) gradients: ParameterSet,
     pub(super) train: DeviceSet,
@@ -123,6 +125,7 @@ impl Trainer {
         let device = network.device();
         let (height, width) = (splits.train.height() as i64, splits.train.width() as i64);
         Self {
+            averaged: config.weight_averaging.map(|_| network.deep_copy()),
             augmenter: Augmenter::new(config.augmentation, height, width, device),
             optimizer: Optimizer::new(config.optimizer, &config.regularization, network.parameters()),
             gradients: network.parameters().zeros_like(),
@@ -154,7 +157,7 @@ impl Trainer {
         }
     }
 
-    /// The network as it is now.
+    /// The network as it is now, its weights not averaged.
     pub fn network(&self) -> &Network {
         &self.network
     }
@@ -283,13 +286,13 @@ impl Trainer {
             (None, _) => true,
         };
         if better {
-            let weights = checkpoint::encode_network(&self.network);
+            let weights = checkpoint::encode_network(self.published());
             self.best = Some(BestEpoch { epoch, train, validation, weights });
         }
     }
 
     fn checkpoint(&self, at: Position, run: &mut dyn RunHooks) -> Result<(), Error> {
-        run.checkpoint(at, state::encode(&self.network, &self.optimizer, at)).map_err(Error::Checkpoint)
+        run.checkpoint(at, state::encode(self, at)).map_err(Error::Checkpoint)
     }
 
     fn checkpoint_is_due(&self, epoch: u32) -> bool {
@@ -304,8 +307,8 @@ impl Trainer {
 
 /// Takes the weights over; the network must have parameters of the same names and shapes.
 fn start_from(network: &mut Network, initial: &Network, config: &TrainConfig) -> Result<(), Invalid> {
-    let arrays = initial.parameters().export().into_iter().collect();
-    network.parameters_mut().load(&arrays).map_err(|error| {
+    let arrays = initial.export().into_iter().collect();
+    network.load(&arrays).map_err(|error| {
         let version = config.initial.as_ref().map_or_else(String::new, ToString::to_string);
         let message = format!(
             "is {version}, whose weights do not fit the request's network: {error}; leave network out to take \

@@ -146,7 +146,7 @@ fn statistics(layer: &LayerReport, ink: Ink) -> String {
             table.add_row(row.chain([cell(percent(zeros), Tone::Plain)]));
         }
     };
-    for parameter in &layer.parameters {
+    for parameter in layer.parameters.iter().chain(&layer.running_statistics) {
         let numbers = [parameter.mean, parameter.std, parameter.min, parameter.max];
         add(&parameter.name, numbers, parameter.zero_fraction);
     }

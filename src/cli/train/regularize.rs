@@ -1,7 +1,7 @@
 //! Flags of `digitd train` that keep a network from learning its images by heart.
 
 use super::set;
-use crate::pb::digitd::v1::{Augmentation, TrainRequest};
+use crate::pb::digitd::v1::{Augmentation, TrainRequest, WeightAveraging};
 
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Regularization")]
@@ -13,6 +13,11 @@ pub struct RegularizeArgs {
     /// Share of a label's weight that is spread over all classes while training [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     label_smoothing: Option<f64>,
+
+    /// Validates and publishes the moving average of the weights with this decay, for instance 0.999
+    /// [default: off]
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
+    weight_averaging: Option<f64>,
 
     /// Turns each training image within plus or minus so many degrees [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
@@ -44,6 +49,9 @@ impl RegularizeArgs {
     pub fn apply(&self, request: &mut TrainRequest) {
         set(&mut request.clip_gradient_norm, self.clip_gradient_norm);
         set(&mut request.label_smoothing, self.label_smoothing);
+        if self.weight_averaging.is_some() {
+            request.weight_averaging = Some(WeightAveraging { decay: self.weight_averaging });
+        }
         let mut augmentation = request.augmentation.unwrap_or_default();
         set(&mut augmentation.rotation_degrees, self.rotation_degrees);
         set(&mut augmentation.shift_pixels, self.shift_pixels);
@@ -79,9 +87,9 @@ mod tests {
 
     #[test]
     fn every_flag_reaches_its_field() {
-        let line = "--clip-gradient-norm 0.25 --label-smoothing 0.125 --rotation-degrees 10 --shift-pixels 2 \
+        let line = "--weight-averaging 0.99 --clip-gradient-norm 0.25 --label-smoothing 0.125 --rotation-degrees 10 --shift-pixels 2 \
                     --scale 0.5 --shear-degrees 3 --elastic-alpha 34 --elastic-sigma 5";
-        let expected = r#"{"augmentation":{"rotationDegrees":10.0,"shiftPixels":2.0,"scale":0.5,"shearDegrees":3.0,"elasticAlpha":34.0,"elasticSigma":5.0},"clipGradientNorm":0.25,"labelSmoothing":0.125}"#;
+        let expected = r#"{"augmentation":{"rotationDegrees":10.0,"shiftPixels":2.0,"scale":0.5,"shearDegrees":3.0,"elasticAlpha":34.0,"elasticSigma":5.0},"clipGradientNorm":0.25,"labelSmoothing":0.125,"weightAveraging":{"decay":0.99}}"#;
         assert_eq!(request(line), expected);
     }
 

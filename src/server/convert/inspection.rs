@@ -78,6 +78,7 @@ fn from_layer(layer: LayerReport) -> v1::LayerReport {
         input_shape: ints(&layer.input_shape),
         output_shape: ints(&layer.output_shape),
         parameters: layer.parameters.into_iter().map(from_parameter).collect(),
+        running_statistics: layer.running_statistics.into_iter().map(from_parameter).collect(),
         multiply_adds: Some(layer.multiply_adds as f64),
         output: layer.output.map(from_output),
         tutorial_name: layer.tutorial_name.unwrap_or_default(),
@@ -157,6 +158,7 @@ mod tests {
             input_shape: vec![1, 980],
             output_shape: vec![1, 10],
             parameters: vec![ParameterReport { shape: weight, statistics: None }],
+            running_statistics: Vec::new(),
             multiply_adds: 9800,
             output: Some(OutputReport {
                 statistics,

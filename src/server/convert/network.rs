@@ -3,8 +3,8 @@
 use super::field::{Invalid, choice, int};
 use crate::{
     nn::{
-        ConvConfig, DropoutConfig, DropoutMode, LayerConfig, LayerKind, LinearConfig, NetworkConfig,
-        PoolConfig,
+        BatchNormConfig, ConvConfig, DropoutConfig, DropoutMode, LayerConfig, LayerKind, LinearConfig,
+        NetworkConfig, PoolConfig,
     },
     pb::digitd::v1::{self, layer::Kind},
 };
@@ -70,6 +70,13 @@ fn layer_kind(path: &str, kind: Kind) -> Result<LayerKind, Invalid> {
                 v1::DropoutMode::DownscaleInInfer => DropoutMode::DownscaleInInfer,
             },
         }),
+        Kind::BatchNorm(norm) => {
+            let default = BatchNormConfig::default();
+            LayerKind::BatchNorm(BatchNormConfig {
+                momentum: norm.momentum.unwrap_or(default.momentum),
+                epsilon: norm.epsilon.unwrap_or(default.epsilon),
+            })
+        }
     })
 }
 
@@ -96,6 +103,9 @@ fn from_layer(layer: &LayerConfig) -> v1::Layer {
             }
             .into(),
         }),
+        LayerKind::BatchNorm(norm) => {
+            Kind::BatchNorm(v1::BatchNorm { momentum: Some(norm.momentum), epsilon: Some(norm.epsilon) })
+        }
     };
     v1::Layer { name: layer.name.clone(), kind: Some(kind) }
 }
@@ -123,6 +133,8 @@ mod tests {
         assert_eq!(network(None, 10).unwrap(), NetworkConfig::tutorial());
         assert_eq!(network(Some(by_name.clone()), 10).unwrap(), NetworkConfig::tutorial());
         assert_eq!(from_network(&NetworkConfig::tutorial()), by_name);
+        let deep = v1::Network { preset: "deep".to_owned(), layers: Vec::new() };
+        assert_eq!(from_network(&network(Some(deep.clone()), 10).unwrap()), deep);
     }
 
     #[test]
@@ -143,6 +155,8 @@ mod tests {
         let mut listed =
             v1::Network { preset: String::new(), layers: from_layers(&NetworkConfig::tutorial()) };
         listed.layers.insert(3, v1::Layer { name: "drop".to_owned(), kind: Some(Kind::Dropout(dropout)) });
+        let norm = Kind::BatchNorm(v1::BatchNorm { momentum: Some(0.5), epsilon: Some(0.25) });
+        listed.layers.insert(1, v1::Layer { name: "bn1".to_owned(), kind: Some(norm) });
         let config = network(Some(listed.clone()), 10).unwrap();
         assert_eq!(from_network(&config), listed);
     }
@@ -153,6 +167,7 @@ mod tests {
             Kind::Conv(v1::Conv { out_channels: 2, kernel_size: 5, stride: None, padding: None }),
             Kind::MaxPool(v1::MaxPool { kernel_size: 2, stride: None }),
             Kind::Dropout(v1::Dropout::default()),
+            Kind::BatchNorm(v1::BatchNorm::default()),
             Kind::Flatten(v1::Flatten {}),
             linear(10),
         ]);
@@ -160,9 +175,11 @@ mod tests {
         let conv = ConvConfig { out_channels: 2, kernel_size: 5, stride: 1, padding: 0 };
         assert_eq!(config.layers[0].kind, LayerKind::Conv(conv));
         assert_eq!(config.layers[1].kind, LayerKind::MaxPool(PoolConfig { kernel_size: 2, stride: 2 }));
-        assert_eq!([&config.layers[0].name, &config.layers[4].name], ["conv1", "linear1"]);
+        assert_eq!([&config.layers[0].name, &config.layers[5].name], ["conv1", "linear1"]);
         let LayerKind::Dropout(dropout) = &config.layers[2].kind else { panic!("a dropout layer") };
         assert_eq!((dropout.probability, dropout.mode), (0.5, DropoutMode::UpscaleInTrain));
+        let norm = BatchNormConfig { momentum: 0.1, epsilon: 1e-5 };
+        assert_eq!(config.layers[3].kind, LayerKind::BatchNorm(norm));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::field::{Invalid, choice};
 use crate::{
-    optim::{Decay, OptimizerConfig, Regularization},
+    optim::{Decay, OptimizerConfig, Regularization, WeightAveraging},
     pb::digitd::v1::{self, optimizer::Rule},
     train::Loss,
 };
@@ -90,6 +90,15 @@ pub fn from_regularization(config: &Regularization) -> v1::Regularization {
     }
 }
 
+/// The averaging of a request; none where it is left out.
+pub fn weight_averaging(given: Option<v1::WeightAveraging>) -> Option<WeightAveraging> {
+    given.map(|given| WeightAveraging { decay: given.decay.unwrap_or(WeightAveraging::DEFAULT_DECAY) })
+}
+
+pub fn from_weight_averaging(config: WeightAveraging) -> v1::WeightAveraging {
+    v1::WeightAveraging { decay: Some(config.decay) }
+}
+
 fn decay(l1: Option<f64>, l2: Option<f64>) -> Decay {
     Decay { l1: l1.unwrap_or(0.0), l2: l2.unwrap_or(0.0) }
 }
@@ -120,6 +129,14 @@ mod tests {
         ] {
             assert_eq!(optimizer(Some(from_optimizer(config)), OptimizerConfig::default()), config);
         }
+    }
+
+    #[test]
+    fn averaging_is_off_unless_asked_and_has_a_default_decay() {
+        assert_eq!(weight_averaging(None), None);
+        let asked = weight_averaging(Some(v1::WeightAveraging::default()));
+        assert_eq!(asked, Some(WeightAveraging { decay: 0.999 }));
+        assert_eq!(weight_averaging(asked.map(from_weight_averaging)), asked);
     }
 
     #[test]

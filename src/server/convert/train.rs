@@ -63,6 +63,7 @@ pub fn train_request(
         label_smoothing: request.label_smoothing.unwrap_or(default.label_smoothing),
         regularization: optimizer::regularization(request.regularization),
         clip_gradient_norm: request.clip_gradient_norm,
+        weight_averaging: optimizer::weight_averaging(request.weight_averaging),
         augmentation: augmentation::augmentation(request.augmentation),
         validation: dataset::validation(request.validation, facts.validation())?,
         report_every_batches: count(
@@ -117,6 +118,7 @@ pub fn from_train_config(config: &TrainConfig) -> v1::TrainRequest {
         cancel_on_disconnect: false,
         clip_gradient_norm: config.clip_gradient_norm,
         label_smoothing: Some(config.label_smoothing),
+        weight_averaging: config.weight_averaging.map(optimizer::from_weight_averaging),
     }
 }
 
@@ -132,7 +134,7 @@ mod tests {
         data::{Augmentation, DatasetSpec, ValidationSize},
         ids::Version,
         nn::Precision,
-        optim::{Decay, OptimizerConfig},
+        optim::{Decay, OptimizerConfig, WeightAveraging},
         pb::digitd::v1::{layer::Kind, optimizer::Rule, validation::Size},
         train::{InspectAt, Loss, ValidationConfig},
     };
@@ -169,6 +171,7 @@ mod tests {
             loss: Loss::MeanSquaredError,
             label_smoothing: 0.1,
             clip_gradient_norm: Some(2.5),
+            weight_averaging: Some(WeightAveraging { decay: 0.99 }),
             augmentation: Augmentation { rotation_degrees: 10.0, ..Augmentation::default() },
             validation: ValidationConfig { size: ValidationSize::Fraction(0.5), every_epochs: 2 },
             report_every_batches: 7,

@@ -1,7 +1,7 @@
-//! Which numbers of clipping, smoothing and augmentation make sense.
+//! Which numbers of clipping, smoothing, averaging and augmentation make sense.
 
 use super::{Invalid, below_one, invalid, positive};
-use crate::{data::Augmentation, train::TrainConfig};
+use crate::{data::Augmentation, nn::LayerShape, train::TrainConfig};
 
 impl TrainConfig {
     pub(super) fn check_regularizers(&self) -> Result<(), Invalid> {
@@ -9,7 +9,29 @@ impl TrainConfig {
         if let Some(norm) = self.clip_gradient_norm {
             positive("clip_gradient_norm", norm)?;
         }
+        if let Some(averaging) = self.weight_averaging {
+            below_one("weight_averaging.decay", averaging.decay)?;
+        }
         check_augmentation(&self.augmentation)
+    }
+}
+
+impl TrainConfig {
+    /// Batches of one image would leave such a layer with its initial statistics for ever.
+    pub(super) fn check_batch_norm(&self, shapes: &[LayerShape]) -> Result<(), Invalid> {
+        let single = |shape: &LayerShape| {
+            !shape.running_statistics.is_empty() && shape.input.len() == shape.input.channels()
+        };
+        match self.network.layers.iter().zip(shapes).find(|(_, shape)| single(shape)) {
+            Some((layer, shape)) if self.batch_size == 1 => {
+                let message = format!(
+                    "is 1: layer {:?} normalises {} over the batch, and one value has no variance: use 2 or more",
+                    layer.name, shape.input
+                );
+                Err(invalid("batch_size", message))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -39,6 +61,7 @@ fn check_augmentation(augmentation: &Augmentation) -> Result<(), Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{nn::NetworkConfig, optim::WeightAveraging};
 
     fn refused(change: impl FnOnce(&mut TrainConfig)) -> String {
         let mut config = TrainConfig::default();
@@ -47,15 +70,31 @@ mod tests {
     }
 
     #[test]
-    fn clipping_and_smoothing_out_of_range_are_told_by_their_field() {
+    fn clipping_smoothing_and_averaging_out_of_range_are_told_by_their_field() {
         for smoothing in [-0.1, 1.0, f64::NAN, f64::INFINITY] {
             let told = refused(|config| config.label_smoothing = smoothing);
             assert!(told.starts_with("label_smoothing is "), "{told}");
+        }
+        for decay in [-0.1, 1.0, f64::NAN] {
+            let told = refused(|config| config.weight_averaging = Some(WeightAveraging { decay }));
+            assert!(told.starts_with("weight_averaging.decay is "), "{told}");
         }
         for norm in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let told = refused(|config| config.clip_gradient_norm = Some(norm));
             assert!(told.starts_with("clip_gradient_norm is "), "{told}");
         }
+    }
+
+    #[test]
+    fn a_batch_of_one_image_is_refused_where_a_layer_has_one_value_a_channel_of_it() {
+        let told = refused(|config| {
+            config.network = NetworkConfig::deep();
+            config.batch_size = 1;
+        });
+        assert!(told.starts_with("batch_size is 1: layer \"bn5\" normalises [N,256]"), "{told}");
+        let mut maps = NetworkConfig::deep();
+        maps.layers.retain(|layer| layer.name != "bn5");
+        TrainConfig { network: maps, batch_size: 1, ..TrainConfig::default() }.check().unwrap();
     }
 
     #[test]

@@ -14,14 +14,14 @@ impl Trainer {
     pub(in crate::train) fn measure(&mut self) -> Measured {
         let mut silent = Silent::default();
         let evaluation = eval::evaluate_with(
-            &self.network,
+            self.published(),
             &self.validation,
             VALIDATION_BATCH,
             self.config.loss,
             &mut |layer, output| silent.see(layer, output),
         );
         let measured = Measured { loss: evaluation.loss, accuracy: evaluation.accuracy() };
-        let silent = silent.layers(&self.network);
+        let silent = silent.layers(self.published());
         self.answers = Some(Answers { confusion: evaluation.confusion, silent });
         measured
     }

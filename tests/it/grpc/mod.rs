@@ -12,6 +12,7 @@ mod parity;
 mod precision;
 mod prediction;
 mod registry;
+mod regularize;
 mod runs;
 pub mod server;
 mod shutdown;
