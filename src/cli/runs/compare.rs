@@ -29,7 +29,7 @@ pub async fn run(args: Args) -> Result<Outcome, Error> {
         histories.iter().map(|history| settings(&history.run.request.clone().unwrap_or_default())).collect();
     let differences = differences(&requests);
     let results: Vec<Results> = histories.iter().map(Results::of).collect();
-    super::super::print(&match args.session.json {
+    crate::cli::print(&match args.session.json {
         true => {
             let differences: serde_json::Map<_, _> =
                 differences.into_iter().map(|(name, values)| (name, json!(values))).collect();

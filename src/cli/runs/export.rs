@@ -44,7 +44,7 @@ pub async fn run(args: Args) -> Result<Outcome, Error> {
         Format::Jsonl => history.events.iter().map(|event| json::line("TrainEvent", event) + "\n").collect(),
     };
     if args.output == "-" {
-        super::super::print(&text);
+        crate::cli::print(&text);
     } else {
         std::fs::write(Path::new(&args.output), text).map_err(Error::io("write", &args.output))?;
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::super::Error;
+use crate::cli::Error;
 use crate::{
     client::Client,
     pb::digitd::v1::{

@@ -145,7 +145,7 @@ impl Args {
 
     fn tell(&self, path: &str, histories: &[History]) {
         let run_ids: Vec<&str> = histories.iter().map(|history| history.run.run_id.as_str()).collect();
-        super::super::print(&match self.session.json {
+        crate::cli::print(&match self.session.json {
             true => serde_json::json!({ "output": path, "runIds": run_ids }).to_string() + "\n",
             false => format!("{path} shows {}\n", run_ids.join(", ")),
         });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prost_reflect::{DynamicMessage, Value};
 
-use super::super::json;
+use crate::cli::json;
 use crate::pb::digitd::v1::TrainRequest;
 
 /// `optimizer` → `adam`, `optimizer.learning_rate` → `0.003`, `epochs` → `5`: a choice between
