@@ -12,9 +12,9 @@ use tch::{Device, Kind, Tensor};
 
 use crate::nn::{self, Network, NetworkConfig, Precision, Shape};
 
-/// Largest file that is read: the largest network in float64, with Adam's state and averaged weights,
-/// and a header.
-pub const MAX_BYTES: usize = 8 * (4 * NetworkConfig::MAX_PARAMETERS as usize) + (1 << 20);
+/// Largest file that is read: the state of a run of the largest network, which holds six times the
+/// weights (Adam's moments, averages, the best epoch) of eight bytes at most, and a header.
+pub const MAX_BYTES: usize = 8 * (6 * NetworkConfig::MAX_PARAMETERS as usize) + (1 << 20);
 
 /// Why bytes are not the arrays that they should be.
 #[derive(Debug, thiserror::Error)]

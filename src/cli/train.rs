@@ -7,15 +7,10 @@ use clap::ValueEnum;
 use inspect_at::InspectAtArgs;
 use regularize::RegularizeArgs;
 
-use super::{
-    Error, Outcome, args, json,
-    output::Style,
-    session::SessionArgs,
-    watch::{Interrupt, follow},
-};
+use super::{Error, Outcome, args, json, output::Style, session::SessionArgs, watch};
 use crate::pb::digitd::v1::{
-    Adagrad, Adam, Loss, ModelRef, Momentum, Network, Optimizer, Precision, Sgd, TrainRequest, Validation,
-    optimizer::Rule, validation::Size,
+    Adagrad, Adam, EarlyStoppingMetric, Loss, ModelRef, Momentum, Network, Optimizer, Precision, Sgd,
+    TrainRequest, Validation, optimizer::Rule, validation::Size,
 };
 
 /// Train a network and publish it as a new version
@@ -113,6 +108,14 @@ pub struct Args {
     #[arg(long, value_name = "ALIAS", help_heading = "Run")]
     set_alias: Option<String>,
 
+    /// Go on with a run that was cancelled or interrupted, from its last checkpoint; --epochs may ask
+    /// for more of them, every other flag must say what the run has
+    #[arg(long, value_name = "RUN", help_heading = "Run")]
+    resume: Option<String>,
+
+    #[command(flatten)]
+    stopping: StoppingArgs,
+
     #[command(flatten)]
     inspect_at: InspectAtArgs,
 
@@ -121,6 +124,29 @@ pub struct Args {
 
     #[command(flatten)]
     session: SessionArgs,
+}
+
+/// When a run ends before its last epoch.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Run")]
+struct StoppingArgs {
+    /// End the run after N validations in a row without an improvement
+    #[arg(long, value_name = "N")]
+    early_stopping: Option<i32>,
+
+    /// What early stopping looks at [default: validation-loss]
+    #[arg(long, value_enum, value_name = "METRIC", requires = "early_stopping")]
+    early_stopping_metric: Option<MetricArg>,
+
+    /// Least improvement that early stopping counts [default: 0]
+    #[arg(long, value_name = "X", requires = "early_stopping", allow_negative_numbers = true)]
+    early_stopping_min_delta: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum MetricArg {
+    ValidationLoss,
+    ValidationAccuracy,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -150,10 +176,7 @@ pub async fn run(args: Args) -> Result<Outcome, Error> {
     let request = args.request()?;
     let style = if args.session.json { Style::Json } else { Style::fitting() };
     let session = args.session.open().await?;
-    let followed = match session.client.train(request).await {
-        Ok(mut events) => follow(&session, &mut events, style, Interrupt::CancelsRun).await,
-        Err(error) => Err(error.into()),
-    };
+    let followed = watch::start(&session, request, style).await;
     let closed = session.close().await;
     let followed = followed?;
     closed.map(|()| followed.outcome)
@@ -175,6 +198,10 @@ impl Args {
         set(&mut request.report_every_batches, self.report_every);
         if let Some(model) = &self.model {
             request.model.clone_from(model);
+        }
+        self.stopping.set(&mut request);
+        if let Some(run) = &self.resume {
+            request.resume_run_id.clone_from(run);
         }
         if let Some(alias) = &self.set_alias {
             request.set_alias.clone_from(alias);
@@ -223,6 +250,24 @@ impl Args {
             let regularization = request.regularization.get_or_insert_default();
             set(&mut regularization.l1, self.l1);
             set(&mut regularization.l2, self.l2);
+        }
+    }
+}
+
+impl StoppingArgs {
+    fn set(&self, request: &mut TrainRequest) {
+        if self.early_stopping.is_none() {
+            return;
+        }
+        let rule = request.early_stopping.get_or_insert_default();
+        set(&mut rule.patience_evaluations, self.early_stopping);
+        set(&mut rule.min_delta, self.early_stopping_min_delta);
+        if let Some(metric) = self.early_stopping_metric {
+            rule.metric = match metric {
+                MetricArg::ValidationLoss => EarlyStoppingMetric::ValidationLoss,
+                MetricArg::ValidationAccuracy => EarlyStoppingMetric::ValidationAccuracy,
+            }
+            .into();
         }
     }
 }
@@ -309,8 +354,10 @@ mod tests {
     fn every_flag_reaches_its_field() {
         let line = "--model m --dataset synthetic --dataset-seed 1 --max-train-images 2 --validation-count 0 \
                     --preset tutorial --initial m/7 --epochs 3 --batch-size 4 --precision float64 --optimizer momentum --learning-rate 0.5 \
-                    --loss mean-squared-error --l1 0.1 --l2 0.2 --seed 5 --report-every 6 --inspect-at 1:401 --set-alias production";
-        let expected = r#"{"model":"m","dataset":{"name":"synthetic","seed":1,"maxTrainImages":2},"network":{"preset":"tutorial"},"epochs":3,"batchSize":4,"seed":5,"precision":"PRECISION_FLOAT64","initial":{"name":"m","version":7},"optimizer":{"momentum":{"learningRate":0.5}},"loss":"LOSS_MEAN_SQUARED_ERROR","regularization":{"l1":0.1,"l2":0.2},"validation":{"count":0},"reportEveryBatches":6,"inspectAt":[{"epoch":1,"batch":401,"shapes":true,"contents":true}],"setAlias":"production"}"#;
+                    --loss mean-squared-error --l1 0.1 --l2 0.2 --seed 5 --report-every 6 --inspect-at 1:401 --set-alias production \
+                    --resume 7 --early-stopping 8 --early-stopping-metric validation-accuracy \
+                    --early-stopping-min-delta 0.3";
+        let expected = r#"{"model":"m","dataset":{"name":"synthetic","seed":1,"maxTrainImages":2},"network":{"preset":"tutorial"},"epochs":3,"batchSize":4,"seed":5,"precision":"PRECISION_FLOAT64","initial":{"name":"m","version":7},"optimizer":{"momentum":{"learningRate":0.5}},"loss":"LOSS_MEAN_SQUARED_ERROR","regularization":{"l1":0.1,"l2":0.2},"earlyStopping":{"metric":"EARLY_STOPPING_METRIC_VALIDATION_ACCURACY","patienceEvaluations":8,"minDelta":0.3},"validation":{"count":0},"reportEveryBatches":6,"inspectAt":[{"epoch":1,"batch":401,"shapes":true,"contents":true}],"setAlias":"production","resumeRunId":"7"}"#;
         assert_eq!(request(line), expected);
     }
 

@@ -1,5 +1,7 @@
 //! Following a run to its end on the screen; Ctrl-C asks the server to stop it.
 
+use std::pin::pin;
+
 use super::{
     Error, Outcome,
     output::{Progress, Style},
@@ -8,7 +10,7 @@ use super::{
 };
 use crate::{
     client::Events,
-    pb::digitd::v1::{RunFinished, RunState, train_event::Event},
+    pb::digitd::v1::{RunFinished, RunState, TrainRequest, train_event::Event},
 };
 
 /// What the first Ctrl-C means.
@@ -34,34 +36,96 @@ pub async fn follow(
     style: Style,
     interrupt: Interrupt,
 ) -> Result<Followed, Error> {
-    let mut progress = Progress::new(style);
-    let mut signals = Signals::new()?;
-    let mut checkpoint = None;
-    let mut cancelling = false;
-    loop {
+    Screen::new(style, interrupt)?.follow(session, events).await
+}
+
+/// Starts a run and shows it to its end. Ctrl-C counts from the beginning: a run that is still being
+/// prepared is cancelled as soon as it has an id.
+pub async fn start(session: &Session, request: TrainRequest, style: Style) -> Result<Followed, Error> {
+    let mut screen = Screen::new(style, Interrupt::CancelsRun)?;
+    let mut starting = pin!(session.client.train(request));
+    let mut events = loop {
         tokio::select! {
-            event = events.next() => match event? {
-                Some(event) => {
-                    progress.show(&event);
-                    match event.event {
-                        Some(Event::Checkpoint(written)) => checkpoint = Some(written.key),
-                        Some(Event::Finished(finished)) => return Ok(ended(&progress, events.run_id(), finished, checkpoint)),
-                        Some(Event::Started(_) | Event::Batch(_) | Event::Epoch(_) | Event::Inspection(_) | Event::Warning(_)) | None => {}
+            started = &mut starting => break started?,
+            () = screen.signals.next() => if let Some(followed) = screen.interrupted(session, "").await? {
+                return Ok(followed);
+            }
+        }
+    };
+    screen.follow(session, &mut events).await
+}
+
+/// Where a run is shown, and what the person before it has asked for.
+struct Screen {
+    progress: Progress,
+    signals: Signals,
+    interrupt: Interrupt,
+    wish: Wish,
+}
+
+impl Screen {
+    fn new(style: Style, interrupt: Interrupt) -> Result<Self, Error> {
+        Ok(Self { progress: Progress::new(style), signals: Signals::new()?, interrupt, wish: Wish::None })
+    }
+
+    async fn follow(&mut self, session: &Session, events: &mut Events) -> Result<Followed, Error> {
+        let mut checkpoint = None;
+        let mut last = None;
+        loop {
+            tokio::select! {
+                event = events.next() => match event? {
+                    Some(event) => {
+                        self.progress.show(&event);
+                        if self.wish == Wish::CancelOnceBegun {
+                            self.wish = Wish::Cancelling;
+                            session.client.cancel_run(events.run_id()).await?;
+                        }
+                        match event.event {
+                            Some(Event::Checkpoint(written)) => checkpoint = Some(written.key),
+                            Some(Event::Finished(finished)) => last = Some(finished),
+                            Some(Event::Started(_)) => last = None,
+                            _ => {}
+                        }
+                    }
+                    None => return Ok(match last {
+                        Some(finished) => ended(&self.progress, events.run_id(), finished, checkpoint),
+                        None => Followed { outcome: Outcome::Done, finished: None },
+                    }),
+                },
+                () = self.signals.next() => {
+                    if let Some(followed) = self.interrupted(session, events.run_id()).await? {
+                        return Ok(followed);
                     }
                 }
-                None => return Ok(Followed { outcome: Outcome::Done, finished: None }),
-            },
-            () = signals.next() => {
-                if cancelling || interrupt == Interrupt::EndsWatching || events.run_id().is_empty() {
-                    progress.note(&left_alone(session, events.run_id()));
-                    return Ok(Followed { outcome: Outcome::Cancelled, finished: None });
-                }
-                cancelling = true;
-                progress.note("stopping after this batch; once more to leave at once");
-                session.client.cancel_run(events.run_id()).await?;
             }
         }
     }
+
+    /// Ctrl-C: asks for the end of the run, or ends the watching.
+    async fn interrupted(&mut self, session: &Session, run_id: &str) -> Result<Option<Followed>, Error> {
+        if self.wish != Wish::None || self.interrupt == Interrupt::EndsWatching {
+            self.progress.note(&left_alone(session, run_id));
+            return Ok(Some(Followed { outcome: Outcome::Cancelled, finished: None }));
+        }
+        self.progress.note("stopping after this batch; once more to leave at once");
+        self.wish = match run_id {
+            "" => Wish::CancelOnceBegun,
+            _ => Wish::Cancelling,
+        };
+        if self.wish == Wish::Cancelling {
+            session.client.cancel_run(run_id).await?;
+        }
+        Ok(None)
+    }
+}
+
+/// What the person at the keyboard asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    None,
+    /// The run has no id yet: it is cancelled as soon as it has one.
+    CancelOnceBegun,
+    Cancelling,
 }
 
 fn ended(progress: &Progress, run_id: &str, finished: RunFinished, checkpoint: Option<String>) -> Followed {
@@ -83,6 +147,7 @@ fn ended(progress: &Progress, run_id: &str, finished: RunFinished, checkpoint: O
 fn left_alone(session: &Session, run_id: &str) -> String {
     match session.is_inside() {
         true => format!("run {run_id} ends with its server and keeps its last checkpoint"),
+        false if run_id.is_empty() => "the run may still begin: `digitd runs list`".to_owned(),
         false => format!("run {run_id} goes on: `digitd runs watch {run_id}`"),
     }
 }

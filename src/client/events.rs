@@ -33,6 +33,8 @@ pub struct Events {
 #[derive(Debug, PartialEq, Eq)]
 enum Ended {
     No,
+    /// The last event was `finished`: the stream ends, or reads on where the run was resumed.
+    Finished,
     Yes,
 }
 
@@ -69,12 +71,12 @@ impl Events {
         &self.run_id
     }
 
-    /// The next event; none after `finished`. A broken connection is mended on the way: for some
+    /// The next event; none after the last `finished`. A broken connection is mended on the way: for some
     /// 20 seconds a server that went away may come back.
     ///
     /// Dropping the future loses no event.
     pub async fn next(&mut self) -> Result<Option<TrainEvent>, Error> {
-        while self.ended == Ended::No {
+        while self.ended != Ended::Yes {
             let Some(stream) = &mut self.stream else {
                 self.mend().await?;
                 continue;
@@ -85,6 +87,9 @@ impl Events {
                         return Ok(Some(event));
                     }
                 }
+                Ok(None) if self.ended == Ended::Finished => self.ended = Ended::Yes,
+                // All that was told has come; that the connection broke behind it matters to nobody.
+                Err(_) if self.ended == Ended::Finished => self.ended = Ended::Yes,
                 Ok(None) if self.run_id.is_empty() => return Err(Error::Incomplete("event")),
                 Ok(None) => self.broke("the server ended the stream".to_owned()),
                 Err(status) if self.run_id.is_empty() || !has_broken(status.code()) => {
@@ -104,9 +109,10 @@ impl Events {
         self.failures = 0;
         self.last_sequence = event.sequence;
         self.run_id.clone_from(&event.run_id);
-        if matches!(event.event, Some(Event::Finished(_))) {
-            self.ended = Ended::Yes;
-        }
+        self.ended = match event.event {
+            Some(Event::Finished(_)) => Ended::Finished,
+            _ => Ended::No,
+        };
         Some(event)
     }
 

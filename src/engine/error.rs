@@ -31,6 +31,9 @@ pub enum Error {
     QueueFull { queue: &'static str, retry_after: std::time::Duration },
     #[error("run {run} is training or about to, and one run trains at a time: watch it, cancel it or wait")]
     TrainingBusy { run: RunId },
+    /// A run that cannot go on; `reason` is for programs.
+    #[error("run {run} cannot be resumed: {message}")]
+    NotResumable { run: RunId, reason: &'static str, message: String },
     #[error("the model is being loaded: try again in a second")]
     Loading,
     #[error("the server is going down: try again in a few seconds")]

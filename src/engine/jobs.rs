@@ -24,7 +24,7 @@ use crate::{
     registry::{self, Manifest, Registry},
     train::{
         self, CheckpointWritten, Ending, Event, FinishReason, Finished, Outcome, Position, RunHooks,
-        RunState, Started, TrainConfig, Trainer,
+        RunState, Started, Told, TrainConfig, Trainer,
     },
 };
 
@@ -62,12 +62,25 @@ pub(super) struct Job {
     pub config: TrainConfig,
     /// The version to start from, and its weights.
     pub initial: Option<(Manifest, Vec<u8>)>,
+    /// Where to go on from; none begins the run.
+    pub resume: Option<Resume>,
     pub splits: Splits,
     /// Of the training images.
     pub digest: String,
     pub device: Device,
     pub registry: Registry,
     pub runtime: Handle,
+}
+
+/// A checkpoint to go on from.
+#[derive(Debug)]
+pub(super) struct Resume {
+    /// Its key under the run in the store.
+    pub key: String,
+    pub bytes: Bytes,
+    /// What the run's log tells already: the steps between the checkpoint and its end are taken again
+    /// without a word.
+    pub told: Told,
 }
 
 /// What it gets once it is known to be possible, and kept.
@@ -89,7 +102,7 @@ pub(super) fn run(job: Job, prepared: oneshot::Sender<Result<Started, Error>>, g
             return;
         }
     };
-    let started = trainer.started();
+    let started = Started { dataset_digest: Some(job.digest.clone()), ..trainer.started() };
     let mut ending = Closing { dims: job.splits.train.dims(), parameters: started.total_parameters, job };
     // The device holds the images now.
     ending.job.splits = empty(&ending.job.splits);
@@ -106,7 +119,11 @@ fn prepare(job: &Job) -> Result<Trainer, Error> {
     let initial = job.initial.as_ref();
     let initial =
         initial.map(|(manifest, weights)| worker::decode(manifest, weights, job.device)).transpose()?;
-    Ok(Trainer::new(job.config.clone(), initial.as_ref(), &job.splits, job.device)?)
+    let mut trainer = Trainer::new(job.config.clone(), initial.as_ref(), &job.splits, job.device)?;
+    if let Some(resume) = &job.resume {
+        trainer.resume(&resume.bytes)?;
+    }
+    Ok(trainer)
 }
 
 /// What is needed to end a run well.
@@ -120,6 +137,7 @@ impl Closing {
     fn train(&self, trainer: &mut Trainer, go: &Go) -> Finished {
         let began = std::time::Instant::now();
         let mut hooks = Hooks { job: &self.job, go };
+        hooks.tell_resumed(trainer);
         let outcome =
             catch_unwind(AssertUnwindSafe(|| trainer.fit(&mut hooks).map(|outcome| self.ended(outcome, go))));
         let mut finished = match outcome {
@@ -145,20 +163,22 @@ impl Closing {
             best.and_then(|best| best.validation).map(|validation| validation.accuracy),
         );
         let finished = match outcome.ending {
-            Ending::Completed => self.publish(outcome, go),
+            Ending::Completed => self.publish(outcome, go, FinishReason::Completed),
+            Ending::EarlyStopped => self.publish(outcome, go, FinishReason::EarlyStopped),
             Ending::Cancelled => stopped(go.stop.asked()),
             Ending::NonFinite { epoch, batch } => failed(
                 FinishReason::NonFinite,
                 format!(
-                    "the loss was no finite number by epoch {epoch}, batch {batch}: lower the learning rate, \
-                     or choose another optimizer; no checkpoint was kept since"
+                    "the loss or a weight was no finite number by epoch {epoch}, batch {batch}: lower the \
+                     learning rate, or choose another optimizer; the last checkpoint, if there is one, is from \
+                     before"
                 ),
             ),
         };
         Finished { best_epoch, validation_accuracy: accuracy, ..finished }
     }
 
-    fn publish(&self, outcome: Outcome, go: &Go) -> Finished {
+    fn publish(&self, outcome: Outcome, go: &Go, reason: FinishReason) -> Finished {
         let Some(best) = outcome.best else {
             return failed(FinishReason::Failed, "the run finished no epoch".to_owned());
         };
@@ -173,9 +193,8 @@ impl Closing {
         match self.job.runtime.block_on(publish::publish(&self.job.registry, candidate, best)) {
             Ok(version) => Finished {
                 state: RunState::Completed,
-                reason: FinishReason::Completed,
                 version: Some(version.get()),
-                ..failed(FinishReason::Completed, String::new())
+                ..failed(reason, String::new())
             },
             Err(error) => {
                 let error = Error::from(error);
@@ -195,8 +214,9 @@ struct Hooks<'a> {
 
 impl RunHooks for Hooks<'_> {
     fn report(&mut self, event: Event) {
+        let told = self.job.resume.as_ref().is_some_and(|resume| resume.told.has(&event));
         // `Started` was kept before the run began.
-        if !matches!(event, Event::Started(_)) && self.go.events.push(event).is_err() {
+        if !matches!(event, Event::Started(_)) && !told && self.go.events.push(event).is_err() {
             self.go.stop.ask(Wish::Abandon);
         }
     }
@@ -205,6 +225,9 @@ impl RunHooks for Hooks<'_> {
     /// worth more than a place to resume from.
     fn checkpoint(&mut self, at: Position, bytes: Vec<u8>) -> Result<(), String> {
         let size = u32::try_from(bytes.len()).map_err(|_| "it is above 4 GB".to_owned())?;
+        // What was told before a checkpoint is kept before it: a run that is resumed from it has no
+        // gap in its log. Where the log failed the run is given up.
+        let _ = self.job.runtime.block_on(self.go.events.persisted());
         match self.job.runtime.block_on(self.keep(at.step, bytes.into())) {
             Ok(key) => self.report(Event::Checkpoint(CheckpointWritten {
                 epoch: at.epoch,
@@ -223,6 +246,15 @@ impl RunHooks for Hooks<'_> {
 }
 
 impl Hooks<'_> {
+    /// Tells of the checkpoint that the run goes on from, where its server was killed between keeping
+    /// and telling it.
+    fn tell_resumed(&mut self, trainer: &Trainer) {
+        let (Some(resume), Some(at)) = (&self.job.resume, trainer.started().resumed) else { return };
+        let bytes = u32::try_from(resume.bytes.len()).unwrap_or(u32::MAX);
+        let (epoch, step, key) = (at.epoch, at.step, resume.key.clone());
+        self.report(Event::Checkpoint(CheckpointWritten { epoch, step, key, bytes }));
+    }
+
     /// Keeps a checkpoint, with the patience that events have; with none where the run is given up.
     async fn keep(&self, step: u32, bytes: Bytes) -> Result<String, registry::Error> {
         let runs = self.job.registry.runs();
@@ -277,6 +309,7 @@ impl From<train::Error> for Error {
             train::Error::Invalid(invalid) => invalid.into(),
             train::Error::Data(error) => error.into(),
             train::Error::Checkpoint(message) => Self::Backend { message },
+            train::Error::State(_) => Self::Corrupt { message: error.to_string() },
         }
     }
 }

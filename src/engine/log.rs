@@ -3,7 +3,10 @@
 //! that a crash could take back. Watchers pull (`watch`): a slow one costs nothing.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,7 +24,12 @@ use super::{
     owner::{Owner, Presence, REFRESH},
     summary::Fold,
 };
-use crate::{ids::RunId, registry, registry::RunStore, train::Event};
+use crate::{
+    ids::RunId,
+    registry,
+    registry::{Append, RunStore},
+    train::Event,
+};
 
 /// Events that may wait to be persisted. Beyond it the training thread waits for the store.
 const CAPACITY: usize = 1024;
@@ -91,6 +99,9 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct EventSender {
     queue: mpsc::Sender<Pushed>,
+    /// The number of the newest event that was handed over.
+    pushed: AtomicU32,
+    head: watch::Receiver<Head>,
 }
 
 /// The log takes no more events: its store failed.
@@ -106,6 +117,7 @@ pub(super) struct Opening {
     /// Held to the last event: until then the run has a living server, whatever became of the
     /// engine that it was started by.
     pub presence: Arc<Presence>,
+    /// Of a run that is resumed: with all events that its log has already.
     pub fold: Fold,
     /// Asked to give the run up where its log fails.
     pub stop: Arc<Stop>,
@@ -113,8 +125,8 @@ pub(super) struct Opening {
 }
 
 impl RunLog {
-    /// Persists the request, the first event and the state, in this order, and starts the task
-    /// that persists the rest.
+    /// Persists the request, the first event (of a run that is resumed, the next one) and the state,
+    /// in this order, and starts the task that persists the rest.
     pub async fn start(
         store: RunStore,
         opening: Opening,
@@ -122,12 +134,14 @@ impl RunLog {
     ) -> Result<(Arc<Self>, EventSender), Error> {
         let (queue, pushed) = mpsc::channel(CAPACITY);
         let summary = opening.fold.summary().clone();
-        store.put_request(opening.run, &summary.config).await?;
+        let newest = summary.last_sequence;
+        // Of a run that is resumed: the chunks of its first part.
+        let sealed = if newest == 0 { Vec::new() } else { store.chunks(opening.run).await? };
         let log = Arc::new(Self {
             run: opening.run,
             store,
-            head: watch::Sender::new(Head { newest: 0, life: Life::Open }),
-            shelf: Mutex::new(Shelf { sealed: Vec::new(), tail: Vec::new(), summary }),
+            head: watch::Sender::new(Head { newest, life: Life::Open }),
+            shelf: Mutex::new(Shelf { sealed, tail: Vec::new(), summary }),
         });
         let mut writer = Writer {
             log: log.clone(),
@@ -135,14 +149,16 @@ impl RunLog {
             fold: opening.fold,
             stop: opening.stop,
             at_end: Some(opening.at_end),
-            first: 1,
+            first: newest + 1,
             lines: Vec::new(),
         };
         let records = writer.number(vec![(Utc::now(), started)]);
-        writer.persist(&records).await?;
+        writer.open().await?;
         writer.show(records);
         tokio::spawn(writer.run(pushed));
-        Ok((log, EventSender { queue }))
+        let pushed = AtomicU32::new(newest + 1);
+        let head = log.head();
+        Ok((log, EventSender { queue, pushed, head }))
     }
 
     pub fn head(&self) -> watch::Receiver<Head> {
@@ -175,7 +191,20 @@ impl RunLog {
 impl EventSender {
     /// Hands an event over; waits where too many wait already. Not for async threads.
     pub fn push(&self, event: Event) -> Result<(), Closed> {
-        self.queue.blocking_send((Utc::now(), event)).map_err(|_| Closed)
+        self.queue.blocking_send((Utc::now(), event)).map_err(|_| Closed)?;
+        self.pushed.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Waits until all events that were handed over are persisted.
+    pub async fn persisted(&self) -> Result<(), Closed> {
+        let pushed = self.pushed.load(Ordering::Relaxed);
+        let mut head = self.head.clone();
+        let head = head.wait_for(|head| head.newest >= pushed || matches!(head.life, Life::Failed(_))).await;
+        match head.map(|head| head.newest >= pushed) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(Closed),
+        }
     }
 }
 
@@ -219,6 +248,21 @@ impl Writer {
                 return;
             }
         }
+    }
+
+    /// Keeps the request, the first event and the state. Of several servers that resume a run at the
+    /// same time one succeeds.
+    async fn open(&self) -> Result<(), Error> {
+        let run = self.log.run;
+        self.log.store.put_request(run, &self.fold.summary().config).await?;
+        if self.log.store.append_events(run, self.first, self.lines.clone()).await? == Append::Taken {
+            return Err(Error::NotResumable {
+                run,
+                reason: "RUN_NOT_ENDED",
+                message: "another server goes on with it".to_owned(),
+            });
+        }
+        Ok(self.log.store.put_state(run, &self.state()).await?)
     }
 
     /// Numbers events and adds them to the open chunk and to the summary.

@@ -11,6 +11,7 @@ mod memory;
 mod owner;
 mod publish;
 mod recover;
+mod resume;
 mod serve;
 mod summary;
 mod training;
@@ -142,6 +143,15 @@ impl Engine {
     /// is no such data set, or its files are broken.
     pub async fn dataset_facts(&self, dataset: &DatasetName) -> Result<Facts, Error> {
         self.inner.training.facts(dataset).await
+    }
+
+    /// Goes on with an ended run from its last checkpoint; returns the number of the last event that
+    /// its log had before. `config` is its own request, with more epochs maybe. Errors as `train`,
+    /// and with `NotResumable`.
+    pub async fn resume(&self, run: RunId, config: TrainConfig) -> Result<u32, Error> {
+        let last = self.inner.training.resume(run, config).await?;
+        self.inner.recovery.unsettle(run);
+        Ok(last)
     }
 
     /// The events of a run after the one numbered `after` (0 for all), to the last.

@@ -35,7 +35,7 @@ enum Loss {
 
 /// What became of a run.
 #[derive(PartialEq, Eq)]
-enum Found {
+pub(super) enum Found {
     Settled,
     /// Its server lives, or it has not begun.
     Open,
@@ -61,13 +61,23 @@ impl Recovery {
         Ok(())
     }
 
+    /// The run goes on: its end is to be looked for again.
+    pub fn unsettle(&self, run: RunId) {
+        self.settled().remove(&run);
+    }
+
     fn settled(&self) -> MutexGuard<'_, HashSet<RunId>> {
         // An insertion leaves the set whole, whoever panicked.
         self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn recover_run(registry: &Registry, training: &Training, run: RunId) -> Result<Found, Error> {
+/// Tells one run to its end where its server is gone.
+pub(super) async fn recover_run(
+    registry: &Registry,
+    training: &Training,
+    run: RunId,
+) -> Result<Found, Error> {
     let runs = registry.runs();
     // Asked before the state is read: a run gives its slot up after its end is kept.
     let held = training.holds(run);
@@ -109,7 +119,7 @@ async fn recover_run(registry: &Registry, training: &Training, run: RunId) -> Re
 }
 
 /// The run as its events tell it.
-async fn read(runs: &RunStore, run: RunId, state: &State) -> Result<Fold, Error> {
+pub(super) async fn read(runs: &RunStore, run: RunId, state: &State) -> Result<Fold, Error> {
     let mut fold = Fold::new(run, state.summary.config.clone(), state.summary.created);
     for first in runs.chunks(run).await? {
         for record in chunk::decode(&runs.events(run, first).await?) {
@@ -121,8 +131,10 @@ async fn read(runs: &RunStore, run: RunId, state: &State) -> Result<Fold, Error>
 
 /// How the run is told to have ended.
 async fn finish(registry: &Registry, fold: &Fold, loss: Loss) -> Result<Finished, Error> {
-    let (summary, began) = (fold.summary(), fold.summary().created);
+    let (summary, began) = (fold.summary(), fold.began());
     let published = registry.published_by(&summary.config.model, summary.run_id, began).await?;
+    // A run that was resumed may have published before.
+    let published = published.filter(|manifest| Some(manifest.version) > summary.version);
     if let Some(manifest) = &published {
         publish::move_aliases(registry, summary.run_id, manifest).await?;
     }

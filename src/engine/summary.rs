@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::Record;
 use crate::{
     ids::{RunId, Version},
-    train::{EpochReport, Event, FinishReason, Finished, Measured, Rule, RunState, TrainConfig},
+    train::{
+        EpochReport, Event, FinishReason, Finished, Measured, Rule, RunState, Started, Told, TrainConfig,
+    },
 };
 
 /// A run: its request, its state and how far it came.
@@ -34,7 +36,7 @@ pub struct RunSummary {
     #[serde(with = "loss")]
     pub validation_loss: Option<f64>,
     pub validation_accuracy: Option<f64>,
-    /// By validation accuracy, of equals by validation loss; the last where validation is off.
+    /// By the request's metric; the last where validation is off.
     pub best_epoch: Option<u32>,
     /// The published version.
     pub version: Option<Version>,
@@ -54,6 +56,11 @@ pub(super) struct Fold {
     best: Option<Measured>,
     /// When the newest event happened.
     newest: DateTime<Utc>,
+    /// When the run was accepted, or resumed for the last time.
+    began: DateTime<Utc>,
+    told: Told,
+    /// Of the training images.
+    dataset_digest: Option<String>,
 }
 
 impl Fold {
@@ -78,7 +85,39 @@ impl Fold {
             warnings: Vec::new(),
             last_sequence: 0,
         };
-        Self { summary, validates: true, best: None, newest: created }
+        Self {
+            summary,
+            validates: true,
+            best: None,
+            newest: created,
+            began: created,
+            told: Told::default(),
+            dataset_digest: None,
+        }
+    }
+
+    /// An ended run that goes on with this request, which differs in its epochs at most.
+    pub fn resume(&mut self, config: TrainConfig, now: DateTime<Utc>) {
+        self.began = now;
+        let summary = &mut self.summary;
+        summary.config = config;
+        (summary.state, summary.reason, summary.ended) = (RunState::Running, None, None);
+        summary.message.clear();
+    }
+
+    /// What the log tells already.
+    pub fn told(&self) -> Told {
+        self.told
+    }
+
+    /// Digest of the training images, where the run told one.
+    pub fn dataset_digest(&self) -> Option<&str> {
+        self.dataset_digest.as_deref()
+    }
+
+    /// When the run was accepted, or resumed for the last time.
+    pub fn began(&self) -> DateTime<Utc> {
+        self.began
     }
 
     pub fn summary(&self) -> &RunSummary {
@@ -99,8 +138,9 @@ impl Fold {
     pub fn add(&mut self, record: &Record) {
         self.summary.last_sequence = record.sequence;
         self.newest = record.time;
+        self.told.add(&record.event);
         match &record.event {
-            Event::Started(started) => self.validates = started.validation_images > 0,
+            Event::Started(started) => self.started(started, record.time),
             Event::Batch(batch) => {
                 self.summary.step = batch.step;
                 self.summary.train_loss = Some(batch.loss);
@@ -118,6 +158,14 @@ impl Fold {
         }
     }
 
+    fn started(&mut self, started: &Started, time: DateTime<Utc>) {
+        self.validates = started.validation_images > 0;
+        self.dataset_digest.clone_from(&started.dataset_digest);
+        if started.resumed.is_some() {
+            self.resume(started.config.clone(), time);
+        }
+    }
+
     fn epoch(&mut self, epoch: &EpochReport) {
         let summary = &mut self.summary;
         summary.epoch = epoch.epoch;
@@ -127,11 +175,9 @@ impl Fold {
             summary.validation_loss = Some(validation.loss);
             summary.validation_accuracy = Some(validation.accuracy);
         }
-        let better = |now: Measured, best: Measured| {
-            now.accuracy > best.accuracy || (now.accuracy == best.accuracy && now.loss < best.loss)
-        };
+        let metric = summary.config.metric();
         match epoch.validation {
-            Some(now) if self.best.is_none_or(|best| better(now, best)) => {
+            Some(now) if self.best.is_none_or(|best| metric.is_better(now, best)) => {
                 self.best = Some(now);
                 summary.best_epoch = Some(epoch.epoch);
             }
@@ -147,7 +193,9 @@ impl Fold {
         summary.message = finished.message.clone();
         summary.ended = Some(time);
         summary.best_epoch = finished.best_epoch.or(summary.best_epoch);
-        summary.version = finished.version.and_then(|version| Version::try_from(i64::from(version)).ok());
+        // What was published before the run was resumed stays published.
+        let version = finished.version.and_then(|version| Version::try_from(i64::from(version)).ok());
+        summary.version = version.or(summary.version);
     }
 }
 

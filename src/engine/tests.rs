@@ -248,6 +248,8 @@ async fn killed(registry: &Registry, config: &TrainConfig) -> RunId {
         batches_per_epoch: 4,
         total_parameters: 20_350,
         device: "cpu".to_owned(),
+        resumed: None,
+        dataset_digest: None,
     }));
     log::RunLog::start(registry.runs(), opening, started).await.unwrap();
     run

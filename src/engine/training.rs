@@ -13,9 +13,10 @@ use tokio::{
 
 use super::{
     Error, RunPage, RunSummary, Watch,
-    jobs::{self, Go, Job, Stop, Wish},
+    jobs::{self, Go, Job, Resume, Stop, Wish},
     log::{Life, Opening, RunLog, State},
     owner::{Owner, Presence},
+    resume,
     summary::Fold,
     worker::{Device, JobThread, Priority, Setup},
 };
@@ -117,7 +118,7 @@ impl Training {
         let fold = Fold::new(run, config, Utc::now());
         let held = self.hold(fold.summary().clone())?;
         let training = self.clone();
-        let begun = tokio::spawn(async move { training.begin(fold, held).await });
+        let begun = tokio::spawn(async move { training.begin(fold, None, held).await });
         begun.await.unwrap_or_else(|error| Err(Error::backend("starting a run", error)))
     }
 
@@ -130,13 +131,41 @@ impl Training {
         facts.unwrap_or_else(|error| Err(Error::backend("reading the data set", error)))
     }
 
-    async fn begin(&self, fold: Fold, held: Held) -> Result<RunId, Error> {
+    /// Goes on with an ended run from its last checkpoint; returns the number of the last event that
+    /// its log had before. `config` is its own request, with more epochs maybe.
+    pub async fn resume(self: &Arc<Self>, run: RunId, config: TrainConfig) -> Result<u32, Error> {
+        config.check_for(self.facts(&config.dataset.name).await?.dims)?;
+        if self.holds(run) {
+            return Err(resume::not_ended(run));
+        }
+        let (mut fold, resume) = resume::find(&self.registry, self, run, &config).await?;
+        fold.resume(config, Utc::now());
+        let last = fold.summary().last_sequence;
+        let held = self.hold(fold.summary().clone())?;
+        let training = self.clone();
+        let begun = tokio::spawn(async move { training.begin(fold, Some(resume), held).await });
+        begun.await.unwrap_or_else(|error| Err(Error::backend("resuming a run", error))).map(|_| last)
+    }
+
+    async fn begin(&self, fold: Fold, resume: Option<Resume>, held: Held) -> Result<RunId, Error> {
         let (run, config, stop) = (fold.summary().run_id, fold.summary().config.clone(), held.stop.clone());
         let (splits, digest) = self.load(&config).await?;
-        let initial = self.initial(&config).await?;
+        if fold.dataset_digest().is_some_and(|known| *known != digest) {
+            return Err(resume::refused(
+                run,
+                "DATASET_CHANGED",
+                "its training images are not the same any more",
+            ));
+        }
+        let initial = match resume {
+            None => self.initial(&config).await?,
+            // Its weights come from the checkpoint; the version may be gone.
+            Some(_) => None,
+        };
         let job = Job {
             config,
             initial,
+            resume,
             splits,
             digest,
             device: self.device,

@@ -8,7 +8,7 @@ use super::{
     Error, Record, chunk,
     log::{Head, Life, Next, RunLog, State},
 };
-use crate::{ids::RunId, registry::RunStore, train::Event};
+use crate::{ids::RunId, registry::RunStore};
 
 /// How often the store is asked for news of a run that another server trains.
 const POLL: Duration = Duration::from_secs(1);
@@ -52,9 +52,6 @@ impl Watch {
         match records.last() {
             Some(last) => {
                 self.cursor = last.sequence;
-                if matches!(last.event, Event::Finished(_)) {
-                    self.source = Source::Done;
-                }
                 Ok(Some(records))
             }
             None => {

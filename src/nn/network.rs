@@ -130,6 +130,11 @@ impl Network {
         &mut self.parameters
     }
 
+    /// What batch normalisation keeps of the batches it was trained on.
+    pub fn running_statistics(&self) -> &ParameterSet {
+        &self.running_statistics
+    }
+
     pub fn kind(&self) -> Kind {
         self.parameters.flat().kind()
     }
@@ -162,6 +167,9 @@ impl Network {
                 x = self.layer(index + 1, &x, mode).relu_();
                 see(index, &x);
                 index += 2;
+            } else if self.is_relu_of_a_result(index) {
+                x = x.relu_();
+                index += 1;
             } else {
                 x = match self.is_relu_of_a_result(index) {
                     true => x.relu_(),

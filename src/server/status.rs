@@ -52,6 +52,10 @@ impl From<Error> for Status {
                 let facts = [("run_id", run.to_string())];
                 retry(Code::ResourceExhausted, "TRAINING_BUSY", message, facts, AFTER_TRAINING)
             }
+            Error::NotResumable { run, reason, .. } => {
+                let facts = [("run_id", run.to_string())];
+                status(Code::FailedPrecondition, reason, message, facts)
+            }
             Error::Loading => retry(Code::Unavailable, "MODEL_LOADING", message, [], SOON),
             Error::Draining => draining(),
             Error::DeadlineExceeded => deadline(),
@@ -265,6 +269,9 @@ mod tests {
         check(moved, Code::FailedPrecondition, "ALIAS_MOVED");
         let first = Error::NothingToRollBack { model: model(), alias: Alias::production() };
         check(first, Code::FailedPrecondition, "NOTHING_TO_ROLL_BACK");
+        let run = RunId::new();
+        let over = Error::NotResumable { run, reason: "RUN_COMPLETED", message: message.clone() };
+        check(over, Code::FailedPrecondition, "RUN_COMPLETED");
         check(Error::Corrupt { message }, Code::DataLoss, "CHECKPOINT_CORRUPT");
         check(Error::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE");
     }

@@ -13,7 +13,8 @@ use super::{
         dataset::train_dataset,
         event::from_event,
         model::reference,
-        run::{after_sequence, from_run, run_id, run_page, run_token},
+        resume::resume_request,
+        run::{after_sequence, from_run, run_at, run_id, run_page, run_token},
         train::{OnDisconnect, resolve_initial, train_request},
     },
     status,
@@ -22,6 +23,7 @@ use crate::{
     engine::{Engine, Watch},
     ids::RunId,
     pb::digitd::v1::{self, training_service_server::TrainingService},
+    train::TrainConfig,
 };
 
 /// The service; clones share the engine.
@@ -47,20 +49,26 @@ impl TrainingService for Training {
         let mut request = request.into_inner();
         if let Some(initial) = &request.initial {
             let initial = self.engine.version(&reference("initial", Some(initial.clone()))?).await?;
+            let network = request.network.clone();
             resolve_initial(&mut request, &initial);
+            if !request.resume_run_id.is_empty() {
+                // What is left out is the run's own.
+                request.network = network;
+            }
         }
-        let dataset = train_dataset(request.dataset.clone())?;
-        let facts = self.engine.dataset_facts(&dataset.name).await?;
-        let (config, on_disconnect) = train_request(request, facts)?;
+        let (start, on_disconnect) = self.start_of(request).await?;
         let engine = self.engine.clone();
         // In a task of its own: a caller that goes away meanwhile leaves no half-made run. Where
         // nobody takes the run any more, its guard is dropped with it.
         let starting = async move {
-            let run = engine.train(config).await?;
-            Ok::<_, Status>((run, Guard::new(engine, run, on_disconnect)))
+            let (run, after) = match start {
+                Start::New(config) => (engine.train(*config).await?, 0),
+                Start::Resumed(run, config) => (run, engine.resume(run, *config).await?),
+            };
+            Ok::<_, Status>((run, after, Guard::new(engine, run, on_disconnect)))
         };
-        let (run, guard) = tokio::spawn(starting.in_current_span()).await.map_err(status::lost)??;
-        let watch = self.engine.watch(run, 0).await?;
+        let (run, after, guard) = tokio::spawn(starting.in_current_span()).await.map_err(status::lost)??;
+        let watch = self.engine.watch(run, after).await?;
         Ok(Response::new(events(run, watch, guard)))
     }
 
@@ -99,6 +107,28 @@ impl TrainingService for Training {
         let next_page_token = run_token(page.items.last().filter(|_| page.more));
         let runs = page.items.iter().map(from_run).collect();
         Ok(Response::new(v1::ListRunsResponse { runs, next_page_token }))
+    }
+}
+
+/// What a request asks for.
+enum Start {
+    New(Box<TrainConfig>),
+    Resumed(RunId, Box<TrainConfig>),
+}
+
+impl Training {
+    async fn start_of(&self, request: v1::TrainRequest) -> Result<(Start, OnDisconnect), Status> {
+        if request.resume_run_id.is_empty() {
+            let dataset = train_dataset(request.dataset.clone())?;
+            let facts = self.engine.dataset_facts(&dataset.name).await?;
+            let (config, on_disconnect) = train_request(request, facts)?;
+            return Ok((Start::New(Box::new(config)), on_disconnect));
+        }
+        let run = run_at("resume_run_id", &request.resume_run_id)?;
+        let own = self.engine.run(run).await?.config;
+        let facts = self.engine.dataset_facts(&own.dataset.name).await?;
+        let (config, on_disconnect) = resume_request(&own, &request, facts)?;
+        Ok((Start::Resumed(run, Box::new(config)), on_disconnect))
     }
 }
 

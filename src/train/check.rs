@@ -50,6 +50,7 @@ impl TrainConfig {
         {
             return Err(invalid("validation.fraction", format!("is {share}: use a share from 0 to below 1")));
         }
+        self.check_stopping()?;
         self.check_optimizer()?;
         self.check_schedule()?;
         self.check_decay("regularization", self.regularization.global)?;
@@ -84,6 +85,19 @@ impl TrainConfig {
             self.batch_size
         );
         Err(invalid("batch_size", message))
+    }
+
+    fn check_stopping(&self) -> Result<(), Invalid> {
+        let Some(rule) = self.early_stopping else { return Ok(()) };
+        between("early_stopping.patience_evaluations", rule.patience_evaluations, 1, Self::MAX_EPOCHS)?;
+        not_negative("early_stopping.min_delta", rule.min_delta)?;
+        match self.validation.size {
+            ValidationSize::Count(0) | ValidationSize::Fraction(0.0) => {
+                let message = "has no validation images to look at: set validation.count above 0";
+                Err(invalid("early_stopping", message.to_owned()))
+            }
+            ValidationSize::Count(_) | ValidationSize::Fraction(_) => Ok(()),
+        }
     }
 
     fn check_optimizer(&self) -> Result<(), Invalid> {
@@ -217,7 +231,10 @@ fn invalid(field: &str, message: String) -> Invalid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::{LayerKind, NetworkConfig};
+    use crate::{
+        nn::{LayerKind, NetworkConfig},
+        train::EarlyStopping,
+    };
 
     fn check(change: impl FnOnce(&mut TrainConfig), told: &str) {
         let mut config = TrainConfig::default();
@@ -256,6 +273,15 @@ mod tests {
         check(schedule(ScheduleShape::Cosine { final_factor: -1.0 }), "schedule.cosine.final_factor is -1");
         let cycle = ScheduleShape::OneCycle { rise: 1.0, initial_factor: 0.04, final_factor: 0.0 };
         check(schedule(cycle), "schedule.one_cycle.rise is 1");
+        let stopping = |min_delta, count| {
+            move |config: &mut TrainConfig| {
+                config.early_stopping = Some(EarlyStopping { min_delta, ..EarlyStopping::default() });
+                config.validation.size = ValidationSize::Count(count);
+            }
+        };
+        check(stopping(-1.0, 1), "early_stopping.min_delta is -1");
+        check(stopping(f64::NAN, 1), "early_stopping.min_delta is NaN");
+        check(stopping(0.0, 0), "early_stopping has no validation images");
         check(|config| config.regularization.global.l2 = -1.0, "regularization.l2 is -1");
         check(|config| config.regularization.global.l1 = f64::NAN, "regularization.l1 is NaN");
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::InspectAt;
+use super::{EarlyStopping, InspectAt};
 use crate::{
     data::{Augmentation, DatasetSpec, Order, ValidationSize},
     eval::Loss,
@@ -52,6 +52,9 @@ pub struct TrainConfig {
     pub inspect_at: Vec<InspectAt>,
     /// 0: only at the end of the run.
     pub checkpoint_every_epochs: u32,
+    /// None: every epoch is trained.
+    #[serde(default)]
+    pub early_stopping: Option<EarlyStopping>,
     /// Moved to the published version, beside `latest`.
     pub set_alias: Option<Alias>,
 }
@@ -91,6 +94,7 @@ impl Default for TrainConfig {
             report_every_batches: 100,
             inspect_at: Vec::new(),
             checkpoint_every_epochs: 1,
+            early_stopping: None,
             set_alias: None,
         }
     }

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Inspection, TrainConfig, Warning};
+use super::{Inspection, Position, TrainConfig, Warning};
 
-/// One thing that happened. A run begins with `Started` and ends with `Finished`.
+/// One thing that happened. A run begins with `Started` and ends with `Finished`; where it is resumed
+/// after that, it reads on with another `Started`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -27,6 +28,12 @@ pub struct Started {
     pub total_parameters: u32,
     /// `cpu` or `cuda:N`.
     pub device: String,
+    /// Where a resumed run goes on from; none at a run's beginning.
+    #[serde(default)]
+    pub resumed: Option<Position>,
+    /// Of the training images; a resumed run must have the same.
+    #[serde(default)]
+    pub dataset_digest: Option<String>,
 }
 
 /// A batch was trained on: its own loss and accuracy, before its step.
@@ -123,6 +130,7 @@ pub enum RunState {
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
     Completed,
+    EarlyStopped,
     Cancelled,
     NonFinite,
     Interrupted,

@@ -9,6 +9,8 @@ mod health;
 mod inspection;
 mod state;
 mod step;
+mod stopping;
+mod told;
 mod totals;
 mod trainer;
 
@@ -22,6 +24,8 @@ pub use event::{
 pub use health::{Measurement, Rule, Subject, Warning};
 pub use inspection::{InspectAt, Inspection};
 pub use state::Position;
+pub use stopping::{EarlyStopping, Metric};
+pub use told::Told;
 pub use trainer::{BestEpoch, Ending, Error, Outcome, RunHooks, Trainer};
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! A run's state as one checkpoint file: parameters, running statistics, their averages, optimiser
-//! state and position. With the request
-//! and the data it decides the steps that follow. The best epoch so far is not in it.
+//! A run's state ⇄ one checkpoint file: groups of named arrays, and counters. With the request and
+//! the data it decides the steps that follow, so that a resumed run ends as one that never stopped.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
+use tch::Tensor;
 
-use super::Trainer;
-use crate::{checkpoint::Arrays, nn::Network};
+use super::{BestEpoch, Error, Measured, Trainer, health, stopping::Stopping, totals::Totals};
+use crate::checkpoint::Arrays;
 
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,27 +20,133 @@ pub struct Position {
     pub step: u32,
 }
 
-/// Names of the file's arrays: `parameter/conv1.weight` (running statistics of batch normalisation
-/// among them), `average/conv1.weight`, `optimizer/moment1/conv1.weight`; its metadata holds the position. Order and dropout are functions of the seed and the position.
-pub(super) fn encode(trainer: &Trainer, at: Position) -> Vec<u8> {
-    let optimizer = &trainer.optimizer;
-    let networks = [("parameter", Some(&trainer.network)), ("average", trainer.averaged.as_ref())];
-    let mut arrays = BTreeMap::new();
-    for (kind, network) in networks {
-        for (name, array) in network.map(Network::export).unwrap_or_default() {
-            arrays.insert(format!("{kind}/{name}"), array);
+/// What of the state is no array. Order and dropout are functions of the seed and the position.
+#[derive(Debug, Serialize, Deserialize)]
+struct Counters {
+    at: Position,
+    seed: u64,
+    optimizer_steps: u64,
+    /// That the sums of the unfinished epoch are over.
+    images: i64,
+    best: Option<Best>,
+    stopping: Stopping,
+    /// What was warned of already, and the curves so far.
+    #[serde(default)]
+    health: health::Memory,
+}
+
+/// The best epoch without its weights, which are arrays.
+#[derive(Debug, Serialize, Deserialize)]
+struct Best {
+    epoch: u32,
+    train: Measured,
+    validation: Option<Measured>,
+}
+
+/// The arrays of a file by group: `parameter/conv1.weight` is `conv1.weight` of the group `parameter`.
+#[derive(Debug, Default)]
+struct Groups(BTreeMap<String, Tensor>);
+
+impl Trainer {
+    /// The checkpoint of this position; `totals` are those of the unfinished epoch.
+    pub(super) fn save(&self, at: Position, totals: Option<&Totals>) -> Vec<u8> {
+        let mut groups = Groups::default();
+        groups.put(PARAMETER, self.network.export());
+        if let Some(averaged) = &self.averaged {
+            groups.put(AVERAGE, averaged.export());
         }
-    }
-    for (slot, set) in optimizer.state() {
-        for (name, array) in set.export() {
-            arrays.insert(format!("optimizer/{slot}/{name}"), array);
+        for (slot, set) in self.optimizer.state() {
+            groups.put(&optimizer(slot), set.export());
         }
+        if let Some(totals) = totals {
+            groups.put(EPOCH, [(SUMS.to_owned(), totals.sums().shallow_clone())]);
+        }
+        if let Some(best) = &self.best {
+            let weights = Arrays::decode(&best.weights).expect("the best weights were encoded here");
+            groups.put(BEST, weights.arrays);
+        }
+        let best = self.best.as_ref();
+        let counters = Counters {
+            at,
+            seed: self.config.seed,
+            optimizer_steps: self.optimizer.steps(),
+            images: totals.map_or(0, Totals::images),
+            best: best.map(|best| Best { epoch: best.epoch, train: best.train, validation: best.validation }),
+            stopping: self.stopping,
+            health: self.health.clone(),
+        };
+        let counters = serde_json::to_string(&counters).expect("counters have string keys");
+        let metadata = HashMap::from([(COUNTERS.to_owned(), counters)]);
+        Arrays { arrays: groups.0, metadata }.encode()
     }
-    let metadata = HashMap::from([
-        ("epoch".to_owned(), at.epoch.to_string()),
-        ("batch".to_owned(), at.batch.to_string()),
-        ("step".to_owned(), at.step.to_string()),
-        ("optimizer_steps".to_owned(), optimizer.steps().to_string()),
-    ]);
-    Arrays { arrays, metadata }.encode()
+
+    /// Puts the state of a checkpoint in place; `fit` goes on from there. Errors where the file is
+    /// none of a run of this request.
+    pub fn resume(&mut self, checkpoint: &[u8]) -> Result<Position, Error> {
+        let file = Arrays::decode(checkpoint).map_err(broken)?;
+        let counters = file.metadata.get(COUNTERS).ok_or_else(|| broken("it holds no counters"))?;
+        let counters: Counters = serde_json::from_str(counters).map_err(broken)?;
+        self.check(&counters)?;
+        let groups = Groups(file.arrays);
+        self.network.load(&groups.get(PARAMETER)).map_err(broken)?;
+        if let Some(averaged) = &mut self.averaged {
+            averaged.load(&groups.get(AVERAGE)).map_err(broken)?;
+        }
+        self.optimizer
+            .load_state(counters.optimizer_steps, |slot| groups.get(&optimizer(slot)))
+            .map_err(broken)?;
+        self.best = counters.best.map(|best| BestEpoch {
+            epoch: best.epoch,
+            train: best.train,
+            validation: best.validation,
+            weights: Arrays { arrays: groups.get(BEST), metadata: HashMap::new() }.encode(),
+        });
+        self.unfinished = match groups.get(EPOCH).remove(SUMS) {
+            Some(sums) => Some(Totals::of(sums.to_device(self.network.device()), counters.images)),
+            None => None,
+        };
+        (self.stopping, self.health) = (counters.stopping, counters.health);
+        (self.done, self.step) = (counters.at, counters.at.step);
+        self.resumed = Some(counters.at);
+        Ok(counters.at)
+    }
+
+    fn check(&self, counters: &Counters) -> Result<(), Error> {
+        let (at, batches) = (counters.at, self.batches_per_epoch());
+        let step = u64::from(at.epoch) * u64::from(batches) + u64::from(at.batch);
+        if at.batch > batches || step != u64::from(at.step) || counters.seed != self.config.seed {
+            return Err(broken("it is of another run"));
+        }
+        Ok(())
+    }
+}
+
+impl Groups {
+    fn put(&mut self, group: &str, arrays: impl IntoIterator<Item = (String, Tensor)>) {
+        self.0.extend(arrays.into_iter().map(|(name, array)| (format!("{group}/{name}"), array)));
+    }
+
+    fn get(&self, group: &str) -> BTreeMap<String, Tensor> {
+        let name = |name: &String| Some(name.strip_prefix(group)?.strip_prefix('/')?.to_owned());
+        let arrays = self.0.iter().filter_map(|(full, array)| Some((name(full)?, array.shallow_clone())));
+        arrays.collect()
+    }
+}
+
+/// Running statistics of batch normalisation among them.
+const PARAMETER: &str = "parameter";
+const AVERAGE: &str = "average";
+const BEST: &str = "best";
+const EPOCH: &str = "epoch";
+const SUMS: &str = "sums";
+
+/// The key of the header under which the counters stand, as JSON.
+const COUNTERS: &str = "counters";
+
+fn optimizer(slot: &str) -> String {
+    format!("optimizer/{slot}")
+}
+
+fn broken(what: impl ToString) -> Error {
+    Error::State(what.to_string())
 }

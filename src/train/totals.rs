@@ -8,6 +8,7 @@ use super::Measured;
 use crate::nn::Network;
 
 /// What an epoch adds up on the device.
+#[derive(Debug)]
 pub(super) struct Totals {
     /// [2]: the sum of losses and the number of right answers, over images.
     sums: Tensor,
@@ -23,6 +24,19 @@ pub(super) struct Pace {
 impl Totals {
     pub fn new(network: &Network) -> Self {
         Self { sums: Tensor::zeros([2], (Kind::Double, network.device())), images: 0 }
+    }
+
+    /// Those of an epoch that was stopped on the way.
+    pub fn of(sums: Tensor, images: i64) -> Self {
+        Self { sums, images }
+    }
+
+    pub fn sums(&self) -> &Tensor {
+        &self.sums
+    }
+
+    pub fn images(&self) -> i64 {
+        self.images
     }
 
     pub fn add(&mut self, mean_loss: &Tensor, correct: &Tensor, images: i64) {

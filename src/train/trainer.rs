@@ -9,7 +9,7 @@ use super::{
     BatchReport, EpochReport, Event, InspectAt, Inspection, Invalid, Measured, Position, Started,
     TrainConfig,
     health::{Answers, Look, Memory},
-    state,
+    stopping::Stopping,
     totals::{Pace, Totals},
 };
 use crate::{
@@ -28,6 +28,9 @@ pub enum Error {
     Data(#[from] data::Error),
     #[error("cannot keep a checkpoint: {0}")]
     Checkpoint(String),
+    /// A checkpoint that is none of this run.
+    #[error("cannot resume from the checkpoint: {0}")]
+    State(String),
 }
 
 /// Where a run's reports go and whether it shall stop; the engine's side of a run.
@@ -44,10 +47,12 @@ pub trait RunHooks {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     Completed,
+    /// The validation metric stopped getting better.
+    EarlyStopped,
     /// Stopped where it was asked to; a checkpoint of that point is kept.
     Cancelled,
-    /// The loss became infinite or not a number, at this batch or since the last one that was looked
-    /// at; no checkpoint was kept since.
+    /// The loss or a weight became infinite or not a number: at this batch on a CPU, at the latest at
+    /// this one on a GPU, which is not waited for. No checkpoint was kept since.
     NonFinite {
         epoch: u32,
         batch: u32,
@@ -63,7 +68,7 @@ pub struct Outcome {
     pub seconds: f64,
 }
 
-/// The best epoch by validation accuracy, of equals the one with the smaller validation loss;
+/// The best epoch by the request's metric, of equals by the other one;
 /// where there is no validation, the last epoch.
 #[derive(Debug, Clone)]
 pub struct BestEpoch {
@@ -94,7 +99,14 @@ pub struct Trainer {
     pub(super) health: Memory,
     /// Of the last step's batch, where it is asked for.
     pub(super) inspection: Option<Inspection>,
-    best: Option<BestEpoch>,
+    /// Where the run stands between two batches that are followed by a checkpoint or an end.
+    pub(super) done: Position,
+    /// Where it was resumed.
+    pub(super) resumed: Option<Position>,
+    /// Sums of the epoch that it was resumed in.
+    pub(super) unfinished: Option<Totals>,
+    pub(super) best: Option<BestEpoch>,
+    pub(super) stopping: Stopping,
 }
 
 impl Trainer {
@@ -136,7 +148,11 @@ impl Trainer {
             answers: None,
             health: Memory::default(),
             inspection: None,
+            done: Position::default(),
+            resumed: None,
+            unfinished: None,
             best: None,
+            stopping: Stopping::default(),
             network,
             config,
         }
@@ -154,6 +170,8 @@ impl Trainer {
                 Device::Cuda(index) => format!("cuda:{index}"),
                 _ => "cpu".to_owned(),
             },
+            resumed: self.resumed,
+            dataset_digest: None,
         }
     }
 
@@ -166,46 +184,65 @@ impl Trainer {
     pub fn fit(&mut self, run: &mut dyn RunHooks) -> Result<Outcome, Error> {
         let clock = Instant::now();
         run.report(Event::Started(Box::new(self.started())));
-        let mut ending = Ending::Completed;
-        for epoch in 1..=self.config.epochs {
-            let began = Instant::now();
-            let train = match self.train_epoch(epoch, run)? {
-                Ok(train) => train,
-                Err(early) => {
-                    if let Ending::NonFinite { epoch, batch } = early {
-                        self.warn_of_explosion(epoch, batch, run);
-                    }
-                    ending = early;
-                    break;
-                }
-            };
-            let trained = began.elapsed().as_secs_f64();
-            let validation = self.validate(epoch);
-            self.keep_best(epoch, train, validation);
-            let report = EpochReport {
-                epoch,
-                train_loss: train.loss,
-                train_accuracy: train.accuracy,
-                validation,
-                seconds: began.elapsed().as_secs_f64(),
-                images_per_second: self.train.len() as f64 / trained,
-            };
-            run.report(Event::Epoch(report));
-            self.warn_of_epoch(&report, run);
-            if self.checkpoint_is_due(epoch) {
-                self.checkpoint(Position { epoch, batch: 0, step: self.step }, run)?;
+        let ending = loop {
+            if self.done.epoch >= self.config.epochs {
+                break Ending::Completed;
             }
-        }
+            if self.is_stopped_early() {
+                break Ending::EarlyStopped;
+            }
+            if let Err(early) = self.epoch(run)? {
+                if let Ending::NonFinite { epoch, batch } = early {
+                    self.warn_of_explosion(epoch, batch, run);
+                }
+                break early;
+            }
+        };
         Ok(Outcome { ending, best: self.best.take(), seconds: clock.elapsed().as_secs_f64() })
     }
 
-    /// One pass over the training images: its means, or why the run ends within it.
+    /// The next epoch, or what is left of it: trained, validated, told and kept.
+    fn epoch(&mut self, run: &mut dyn RunHooks) -> Result<Result<(), Ending>, Error> {
+        let (epoch, began, skipped) = (self.done.epoch + 1, Instant::now(), self.done.batch);
+        let train = match self.train_epoch(epoch, run)? {
+            Ok(train) => train,
+            Err(early) => return Ok(Err(early)),
+        };
+        let trained = began.elapsed().as_secs_f64();
+        let validation = self.validate(epoch);
+        if validation.is_some_and(|measured| !measured.loss.is_finite()) {
+            return Ok(Err(Ending::NonFinite { epoch, batch: self.batches_per_epoch() }));
+        }
+        self.keep_best(epoch, train, validation);
+        if let (Some(rule), Some(now)) = (&self.config.early_stopping, validation) {
+            self.stopping.add(rule, now);
+        }
+        self.done = Position { epoch, batch: 0, step: self.step };
+        let images = self.train.len().saturating_sub(skipped as usize * self.config.batch_size as usize);
+        let report = EpochReport {
+            epoch,
+            train_loss: train.loss,
+            train_accuracy: train.accuracy,
+            validation,
+            seconds: began.elapsed().as_secs_f64(),
+            images_per_second: images as f64 / trained,
+        };
+        run.report(Event::Epoch(report));
+        self.warn_of_epoch(&report, run);
+        if self.checkpoint_is_due(epoch) {
+            run.checkpoint(self.done, self.save(self.done, None)).map_err(Error::Checkpoint)?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// One pass over the training images, from where the run stands: its means, or why the run ends
+    /// within it.
     fn train_epoch(&mut self, epoch: u32, run: &mut dyn RunHooks) -> Result<Result<Measured, Ending>, Error> {
         let order = epoch_order(self.train.len(), self.config.order, self.config.seed, epoch);
         let order = Tensor::from_slice(&order).to_device(self.network.device());
-        let mut totals = Totals::new(&self.network);
+        let mut totals = self.unfinished.take().unwrap_or_else(|| Totals::new(&self.network));
         let mut pace = Pace::start();
-        for batch in 1..=self.batches_per_epoch() {
+        for batch in self.done.batch + 1..=self.batches_per_epoch() {
             let start = i64::from(batch - 1) * i64::from(self.config.batch_size);
             let images = i64::from(self.config.batch_size).min(order.size()[0] - start);
             self.step += 1;
@@ -215,29 +252,38 @@ impl Trainer {
             if let Some(inspection) = self.inspection.take() {
                 run.report(Event::Inspection(Box::new(inspection)));
             }
-            if self.report_is_due() {
+            let due = self.report_is_due();
+            if due {
                 let report = self.report(epoch, batch, &loss, correct.double_value(&[]) / images as f64);
                 let report = BatchReport { images_per_second: pace.restart(), ..report };
                 run.report(Event::Batch(report));
                 self.warn_of_step(&report, run);
-                if !report.loss.is_finite() {
-                    return Ok(Err(Ending::NonFinite { epoch, batch }));
-                }
             }
-            if run.stop_requested() {
-                // Weights that give no finite loss are not worth keeping.
-                if !totals.means().loss.is_finite() {
-                    return Ok(Err(Ending::NonFinite { epoch, batch }));
-                }
-                self.checkpoint(Position { epoch: epoch - 1, batch, step: self.step }, run)?;
+            let stop = run.stop_requested();
+            // Every batch on a CPU; on a GPU only where it is waited for anyway.
+            let look =
+                due || stop || batch == self.batches_per_epoch() || self.network.device() == Device::Cpu;
+            if look && !self.is_finite(&loss, &totals) {
+                return Ok(Err(Ending::NonFinite { epoch, batch }));
+            }
+            if stop {
+                let at = Position { epoch: epoch - 1, batch, step: self.step };
+                run.checkpoint(at, self.save(at, Some(&totals))).map_err(Error::Checkpoint)?;
                 return Ok(Err(Ending::Cancelled));
             }
         }
-        let means = totals.means();
-        if means.loss.is_finite() {
-            return Ok(Ok(means));
-        }
-        Ok(Err(Ending::NonFinite { epoch, batch: self.batches_per_epoch() }))
+        Ok(Ok(totals.means()))
+    }
+
+    /// Whether a batch's loss, all of the epoch's before it and the weights are numbers.
+    fn is_finite(&self, loss: &Tensor, totals: &Totals) -> bool {
+        loss.double_value(&[]).is_finite()
+            && totals.means().loss.is_finite()
+            && self.network.parameters().flat().isfinite().all().int64_value(&[]) == 1
+    }
+
+    fn is_stopped_early(&self) -> bool {
+        self.config.early_stopping.as_ref().is_some_and(|rule| self.stopping.is_over(rule))
     }
 
     fn report(&self, epoch: u32, batch: u32, loss: &Tensor, accuracy: f64) -> BatchReport {
@@ -278,9 +324,7 @@ impl Trainer {
 
     fn keep_best(&mut self, epoch: u32, train: Measured, validation: Option<Measured>) {
         let better = match (self.best.as_ref().and_then(|best| best.validation), validation) {
-            (Some(best), Some(now)) => {
-                now.accuracy > best.accuracy || (now.accuracy == best.accuracy && now.loss < best.loss)
-            }
+            (Some(best), Some(now)) => self.config.metric().is_better(now, best),
             // An epoch that was not validated cannot take the place of one that was.
             (Some(_), None) => false,
             (None, _) => true,
@@ -291,13 +335,9 @@ impl Trainer {
         }
     }
 
-    fn checkpoint(&self, at: Position, run: &mut dyn RunHooks) -> Result<(), Error> {
-        run.checkpoint(at, state::encode(self, at)).map_err(Error::Checkpoint)
-    }
-
     fn checkpoint_is_due(&self, epoch: u32) -> bool {
         let every = self.config.checkpoint_every_epochs;
-        epoch == self.config.epochs || (every > 0 && epoch.is_multiple_of(every))
+        epoch == self.config.epochs || self.is_stopped_early() || (every > 0 && epoch.is_multiple_of(every))
     }
 
     pub(super) fn batches_per_epoch(&self) -> u32 {

@@ -71,6 +71,8 @@ fn started() -> Event {
         batches_per_epoch: 500,
         total_parameters: 20_350,
         device: "cpu".to_owned(),
+        resumed: None,
+        dataset_digest: None,
     }))
 }
 

@@ -39,6 +39,7 @@ pub fn from_state(state: RunState) -> v1::RunState {
 pub fn from_reason(reason: FinishReason) -> v1::FinishReason {
     match reason {
         FinishReason::Completed => v1::FinishReason::Completed,
+        FinishReason::EarlyStopped => v1::FinishReason::EarlyStopped,
         FinishReason::Cancelled => v1::FinishReason::Cancelled,
         FinishReason::NonFinite => v1::FinishReason::NonFinite,
         FinishReason::Interrupted => v1::FinishReason::Interrupted,
@@ -88,6 +89,11 @@ fn from_started(started: &Started) -> v1::RunStarted {
         batches_per_epoch: int(started.batches_per_epoch),
         total_parameters: int(started.total_parameters),
         device: started.device.clone(),
+        resumed: started.resumed.map(|at| v1::ResumePoint {
+            epoch: Some(int(at.epoch)),
+            batch: Some(int(at.batch)),
+            step: Some(int(at.step)),
+        }),
     }
 }
 
@@ -157,6 +163,8 @@ mod tests {
             batches_per_epoch: 500,
             total_parameters: 20_350,
             device: "cpu".to_owned(),
+            resumed: None,
+            dataset_digest: None,
         };
         let train_event::Event::Started(started) = convert(Event::Started(Box::new(started))) else {
             panic!("a start")

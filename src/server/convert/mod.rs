@@ -14,8 +14,10 @@ pub mod optimizer;
 pub mod picture;
 pub mod precision;
 pub mod prediction;
+pub mod resume;
 pub mod run;
 pub mod schedule;
+pub mod stopping;
 pub mod train;
 pub mod warning;
 

@@ -15,7 +15,12 @@ use crate::{
 };
 
 pub fn run_id(text: &str) -> Result<RunId, Invalid> {
-    text.parse().map_err(Invalid::at("run_id"))
+    run_at("run_id", text)
+}
+
+/// A run's id at this field.
+pub fn run_at(field: &str, text: &str) -> Result<RunId, Invalid> {
+    text.parse().map_err(Invalid::at(field))
 }
 
 /// The event after which a watcher goes on; 0 for all.

@@ -3,7 +3,7 @@
 use super::{
     augmentation, dataset,
     field::{ANY, Invalid, count, int},
-    inspection, model, network, optimizer, precision, schedule,
+    inspection, model, network, optimizer, precision, schedule, stopping,
 };
 use crate::{
     data::{Facts, Order},
@@ -79,6 +79,7 @@ pub fn train_request(
             0..=ANY,
             default.checkpoint_every_epochs,
         )?,
+        early_stopping: request.early_stopping.map(stopping::early_stopping).transpose()?,
         set_alias: alias(&request.set_alias)?,
     };
     config.check_for(facts.dims).map_err(|invalid| Invalid::new(invalid.field, invalid.message))?;
@@ -114,7 +115,9 @@ pub fn from_train_config(config: &TrainConfig) -> v1::TrainRequest {
         report_every_batches: Some(int(config.report_every_batches)),
         inspect_at: config.inspect_at.iter().map(inspection::from_inspect_at).collect(),
         checkpoint_every_epochs: Some(int(config.checkpoint_every_epochs)),
+        early_stopping: config.early_stopping.map(stopping::from_early_stopping),
         set_alias: config.set_alias.as_ref().map(Alias::to_string).unwrap_or_default(),
+        resume_run_id: String::new(),
         cancel_on_disconnect: false,
         clip_gradient_norm: config.clip_gradient_norm,
         label_smoothing: Some(config.label_smoothing),
@@ -136,7 +139,7 @@ mod tests {
         nn::Precision,
         optim::{Decay, OptimizerConfig, WeightAveraging},
         pb::digitd::v1::{layer::Kind, optimizer::Rule, validation::Size},
-        train::{InspectAt, Loss, ValidationConfig},
+        train::{EarlyStopping, InspectAt, Loss, Metric, ValidationConfig},
     };
 
     fn field(change: impl FnOnce(&mut v1::TrainRequest)) -> String {
@@ -177,6 +180,11 @@ mod tests {
             report_every_batches: 7,
             inspect_at: vec![InspectAt { epoch: 2, batch: 3, shapes: false, contents: true }],
             checkpoint_every_epochs: 0,
+            early_stopping: Some(EarlyStopping {
+                metric: Metric::ValidationAccuracy,
+                patience_evaluations: 7,
+                min_delta: 0.25,
+            }),
             set_alias: Some(Alias::production()),
             ..TrainConfig::default()
         };

@@ -15,8 +15,11 @@ use digitd::pb::digitd::v1::{
 };
 use tonic::transport::Channel;
 
-use super::server::{
-    channel, check_sequence, collect, endless, finished, run_id, tiny, unseen_images, until, watch,
+use super::{
+    resume::{resume, story},
+    server::{
+        channel, check_sequence, collect, endless, finished, run_id, tiny, unseen_images, until, watch,
+    },
 };
 
 /// The program, serving; killed when it is dropped.
@@ -50,6 +53,13 @@ impl Program {
     fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and the end that follows it.
+    fn terminate(mut self) {
+        let sent = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
+        assert!(sent.success());
+        assert!(self.child.wait().unwrap().success());
     }
 
     async fn run(&self, run_id: &str) -> v1::Run {
@@ -164,5 +174,56 @@ async fn a_death_around_publishing_leaves_a_whole_version_or_none() {
         if matches!(seen.last().unwrap().event, Some(Event::Finished(_))) {
             assert_eq!(run.state(), v1::RunState::Completed, "what was told stays true");
         }
+    }
+}
+
+/// A run of 40 epochs, resumed after `stop`: the weights' digest, and what its log tells.
+async fn resumed(
+    store: &Path,
+    moment: fn(&Event) -> bool,
+    stop: fn(Program),
+) -> (String, Vec<v1::TrainEvent>) {
+    let program = Program::start(store);
+    let mut stream = program.training().train(forty()).await.unwrap().into_inner();
+    let seen = until(&mut stream, moment).await;
+    stop(program);
+    let program = Program::start(store);
+    let id = run_id(&seen);
+    let rest = collect(program.training().train(resume(&id)).await.unwrap().into_inner()).await;
+    let version = finished(&rest).version.unwrap();
+    let log = program.training().watch_run(watch(&id, 0)).await.unwrap().into_inner();
+    let log = collect(log).await;
+    check_sequence(&log);
+    assert_eq!(log[..seen.len()], seen, "what was seen stays");
+    let versions = program.versions().await;
+    let version = versions.into_iter().find(|known| known.version == version).unwrap();
+    (version.weights_sha256, log)
+}
+
+fn forty() -> v1::TrainRequest {
+    v1::TrainRequest { epochs: Some(40), ..tiny() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_died_goes_on_to_the_same_weights_and_tells_nothing_twice() {
+    let store = tempfile::tempdir().unwrap();
+    let program = Program::start(store.path());
+    let whole = collect(program.training().train(forty()).await.unwrap().into_inner()).await;
+    let digest = program.versions().await[0].weights_sha256.clone();
+    program.kill();
+    // Behind a checkpoint, right at one, and asked to go by SIGTERM in the middle of an epoch.
+    let behind: fn(&Event) -> bool = |event| matches!(event, Event::Batch(batch) if batch.step == 16);
+    let at: fn(&Event) -> bool = |event| matches!(event, Event::Checkpoint(_));
+    for (moment, stop) in
+        [(behind, Program::kill as fn(Program)), (at, Program::kill), (behind, Program::terminate)]
+    {
+        let (resumed, log) = resumed(store.path(), moment, stop).await;
+        assert_eq!(resumed, digest);
+        assert_eq!(story(&log), story(&whole));
+        let steps = log.iter().filter_map(|event| match event.event.as_ref()? {
+            Event::Checkpoint(checkpoint) => checkpoint.step,
+            _ => None,
+        });
+        assert!(steps.collect::<Vec<_>>().is_sorted_by(|a, b| a < b), "no checkpoint is told twice");
     }
 }

@@ -13,6 +13,7 @@ mod precision;
 mod prediction;
 mod registry;
 mod regularize;
+mod resume;
 mod runs;
 pub mod server;
 mod shutdown;

@@ -82,6 +82,10 @@ impl TestServer {
         Self { addr, http_addr, store, stop, served }
     }
 
+    pub fn store(&self) -> &std::path::Path {
+        self.store.path()
+    }
+
     /// Ends the server as a signal would, and gives its store to the next one.
     pub async fn stop(self) -> Arc<TempDir> {
         self.stop.send(()).unwrap();

@@ -1,0 +1,155 @@
+//! A request that resumes a run: what it gives must be the run's own. The messages are compared field
+//! by field as the contract describes them, so that a field that is added is compared too.
+
+use std::sync::LazyLock;
+
+use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage, Value};
+
+use super::{
+    field::Invalid,
+    train::{OnDisconnect, from_train_config, train_request},
+};
+use crate::{
+    data::Facts,
+    pb::{FILE_DESCRIPTOR_SET, digitd::v1},
+    train::TrainConfig,
+};
+
+static POOL: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("build.rs wrote the descriptor set"));
+
+/// What a run goes on with, on a data set of which these are the facts: its own request, with more
+/// epochs where `given` asks for them. Errors name the field that is not the run's.
+pub fn resume_request(
+    own: &TrainConfig,
+    given: &v1::TrainRequest,
+    facts: Facts,
+) -> Result<(TrainConfig, OnDisconnect), Invalid> {
+    let mut merged = dynamic(&from_train_config(own));
+    overlay(&mut merged, &dynamic(given));
+    let merged = merged.transcode_to().expect("the descriptor set describes the generated code");
+    let (resumed, on_disconnect) = train_request(merged, facts)?;
+    if resumed.epochs < own.epochs {
+        let message =
+            format!("is {}: the run has {} epochs, ask for as many or more", resumed.epochs, own.epochs);
+        return Err(Invalid::new("epochs", message));
+    }
+    let own = dynamic(&from_train_config(&TrainConfig { epochs: resumed.epochs, ..own.clone() }));
+    match difference("", &own, &dynamic(&from_train_config(&resumed))) {
+        None => Ok((resumed, on_disconnect)),
+        Some(field) => {
+            Err(Invalid::new(field, "is not what the run was started with: leave it out to resume"))
+        }
+    }
+}
+
+fn dynamic(request: &v1::TrainRequest) -> DynamicMessage {
+    let descriptor = POOL.get_message_by_name("digitd.v1.TrainRequest");
+    let mut dynamic = DynamicMessage::new(descriptor.expect("the message is of the contract"));
+    dynamic.transcode_from(request).expect("the descriptor set describes the generated code");
+    dynamic
+}
+
+/// Puts the fields that are given over those of `base`.
+fn overlay(base: &mut DynamicMessage, given: &DynamicMessage) {
+    for (field, value) in given.fields() {
+        // A network is given by preset or by layers: one replaces the other.
+        if let Value::Message(inner) = value
+            && base.has_field(&field)
+            && field.name() != "network"
+        {
+            let mut merged = base.get_field(&field).into_owned();
+            if let Some(message) = merged.as_message_mut() {
+                overlay(message, inner);
+            }
+            base.set_field(&field, merged);
+        } else {
+            base.set_field(&field, value.clone());
+        }
+    }
+}
+
+/// The path of the first field in which they differ.
+fn difference(path: &str, one: &DynamicMessage, other: &DynamicMessage) -> Option<String> {
+    one.descriptor().fields().find_map(|field| {
+        let (a, b) = (one.get_field(&field), other.get_field(&field));
+        let path = match path {
+            "" => field.name().to_owned(),
+            _ => format!("{path}.{}", field.name()),
+        };
+        match (&*a, &*b, one.has_field(&field) && other.has_field(&field)) {
+            (Value::Message(a), Value::Message(b), true) => difference(&path, a, b),
+            (a, b, _) if a == b && one.has_field(&field) == other.has_field(&field) => None,
+            _ => Some(path),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        optim::OptimizerConfig,
+        pb::digitd::v1::{optimizer::Rule, validation::Size},
+    };
+
+    fn own() -> TrainConfig {
+        TrainConfig {
+            epochs: 4,
+            batch_size: 7,
+            optimizer: OptimizerConfig::adam(0.003),
+            ..TrainConfig::default()
+        }
+    }
+
+    fn check(given: v1::TrainRequest, expected: Result<u32, &str>) {
+        match (resume_request(&own(), &given, Facts::MNIST), expected) {
+            (Ok((resumed, _)), Ok(epochs)) => assert_eq!(resumed, TrainConfig { epochs, ..own() }),
+            (Err(invalid), Err(field)) => assert_eq!(invalid.field, field, "{invalid}"),
+            (found, expected) => panic!("{found:?} is not {expected:?}"),
+        }
+    }
+
+    fn request() -> v1::TrainRequest {
+        v1::TrainRequest::default()
+    }
+
+    fn rule(rule: Rule) -> v1::TrainRequest {
+        v1::TrainRequest { optimizer: Some(v1::Optimizer { rule: Some(rule) }), ..request() }
+    }
+
+    #[test]
+    fn what_is_left_out_is_the_runs_own_and_epochs_may_be_more() {
+        check(request(), Ok(4));
+        check(from_train_config(&own()), Ok(4));
+        check(v1::TrainRequest { epochs: Some(9), batch_size: Some(7), ..request() }, Ok(9));
+        check(rule(Rule::Adam(v1::Adam { learning_rate: Some(0.003), ..Default::default() })), Ok(4));
+        let network = Some(v1::Network { preset: "tutorial".to_owned(), layers: Vec::new() });
+        check(v1::TrainRequest { network, ..request() }, Ok(4));
+    }
+
+    #[test]
+    fn a_field_that_differs_is_named_by_its_path() {
+        check(v1::TrainRequest { epochs: Some(3), ..request() }, Err("epochs"));
+        check(v1::TrainRequest { batch_size: Some(8), ..request() }, Err("batch_size"));
+        check(v1::TrainRequest { seed: Some(1), ..request() }, Err("seed"));
+        check(v1::TrainRequest { shuffle: Some(false), ..request() }, Err("shuffle"));
+        check(v1::TrainRequest { set_alias: "production".to_owned(), ..request() }, Err("set_alias"));
+        let adam = v1::Adam { beta1: Some(0.5), ..Default::default() };
+        check(rule(Rule::Adam(adam)), Err("optimizer.adam.beta1"));
+        check(rule(Rule::Sgd(v1::Sgd::default())), Err("optimizer.sgd"));
+        let dataset = Some(v1::Dataset { seed: Some(1), ..Default::default() });
+        check(v1::TrainRequest { dataset, ..request() }, Err("dataset.seed"));
+        let validation = Some(v1::Validation { size: Some(Size::Count(1)), every_epochs: None });
+        check(v1::TrainRequest { validation, ..request() }, Err("validation.count"));
+        let early_stopping = Some(v1::EarlyStopping::default());
+        check(v1::TrainRequest { early_stopping, ..request() }, Err("early_stopping"));
+    }
+
+    #[test]
+    fn a_field_that_makes_no_sense_is_named_as_ever() {
+        check(v1::TrainRequest { epochs: Some(0), ..request() }, Err("epochs"));
+        let sgd = v1::Sgd { learning_rate: Some(f64::NAN) };
+        check(rule(Rule::Sgd(sgd)), Err("optimizer.sgd.learning_rate"));
+    }
+}

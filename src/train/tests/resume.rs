@@ -1,0 +1,191 @@
+//! A run that is stopped and resumed ends as one that never stopped, to the bit; and the rules that
+//! end a run early.
+
+use std::cell::Cell;
+
+use super::*;
+use crate::{
+    data::{Augmentation, ValidationSize, synthetic},
+    nn::{DropoutConfig, DropoutMode},
+    optim::{Decay, ScheduleShape},
+};
+
+/// Keeps what a run tells, and its last checkpoint; stops it after a number of batches.
+#[derive(Default)]
+struct Kept {
+    stop_after: Option<u32>,
+    batches: Cell<u32>,
+    events: Vec<Event>,
+    checkpoint: Option<Vec<u8>>,
+}
+
+impl RunHooks for Kept {
+    fn report(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    fn checkpoint(&mut self, _: Position, bytes: Vec<u8>) -> Result<(), String> {
+        self.checkpoint = Some(bytes);
+        Ok(())
+    }
+
+    fn stop_requested(&self) -> bool {
+        self.batches.set(self.batches.get() + 1);
+        Some(self.batches.get()) == self.stop_after
+    }
+}
+
+/// 5 batches an epoch, the last one smaller, with dropout, augmentation and decay.
+fn config(optimizer: OptimizerConfig) -> TrainConfig {
+    let dropout = DropoutConfig { probability: 0.5, axes: Vec::new(), mode: DropoutMode::UpscaleInTrain };
+    let linear = |out_features| LayerKind::Linear(LinearConfig { out_features });
+    let kinds = [LayerKind::Flatten, linear(8), LayerKind::Relu, LayerKind::Dropout(dropout), linear(10)];
+    let mut config = TrainConfig {
+        network: NetworkConfig::from_layers(kinds.into_iter().map(|kind| (None, kind)).collect()),
+        epochs: 3,
+        batch_size: 10,
+        report_every_batches: 1,
+        optimizer,
+        schedule: Schedule::one_cycle(),
+        ..TrainConfig::default()
+    };
+    config.regularization.global = Decay { l1: 1e-4, l2: 1e-3 };
+    config.augmentation = Augmentation { rotation_degrees: 10.0, ..Augmentation::default() };
+    config.validation.size = ValidationSize::Count(20);
+    config
+}
+
+fn splits() -> Splits {
+    let images = |range| synthetic::draw(0, synthetic::Source::Train, range);
+    Splits { train: images(0..47), validation: images(47..67), test: images(0..0) }
+}
+
+fn trainer(config: &TrainConfig) -> Trainer {
+    Trainer::new(config.clone(), None, &splits(), Device::Cpu).unwrap()
+}
+
+/// Runs to the end, with a stop after each of these numbers of batches; the ending, the weights, the
+/// best epoch, and what was told of batches and epochs.
+fn run(config: &TrainConfig, stops: &[u32]) -> (Ending, Vec<u8>, BestEpoch, Vec<String>) {
+    let (mut told, mut checkpoint) = (Vec::new(), None::<Vec<u8>>);
+    for stop_after in stops.iter().copied().map(Some).chain([None]) {
+        let mut trainer = trainer(config);
+        if let Some(checkpoint) = &checkpoint {
+            trainer.resume(checkpoint).unwrap();
+        }
+        let mut kept = Kept { stop_after, ..Kept::default() };
+        let outcome = trainer.fit(&mut kept).unwrap();
+        told.extend(kept.events.iter().filter_map(timeless));
+        checkpoint = kept.checkpoint;
+        if stop_after.is_none() {
+            let weights = crate::checkpoint::encode_network(trainer.network());
+            return (outcome.ending, weights, outcome.best.unwrap(), told);
+        }
+        assert_eq!(outcome.ending, Ending::Cancelled);
+    }
+    unreachable!("the last part has no stop")
+}
+
+/// An event without its times.
+fn timeless(event: &Event) -> Option<String> {
+    match event {
+        Event::Batch(batch) => Some(format!("{:?}", BatchReport { images_per_second: 0.0, ..*batch })),
+        Event::Epoch(epoch) => {
+            Some(format!("{:?}", EpochReport { seconds: 0.0, images_per_second: 0.0, ..*epoch }))
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn every_optimizer_goes_on_from_a_stop_as_if_there_had_been_none() {
+    let nesterov = OptimizerConfig::Momentum { learning_rate: 0.05, momentum: 0.9, nesterov: true };
+    for optimizer in [
+        OptimizerConfig::sgd(0.1),
+        OptimizerConfig::momentum(0.05),
+        nesterov,
+        OptimizerConfig::adagrad(0.05),
+        OptimizerConfig::adam(0.01),
+    ] {
+        let config = config(optimizer);
+        let (ending, weights, best, told) = run(&config, &[]);
+        assert_eq!((ending, told.len()), (Ending::Completed, 18));
+        // In the middle of an epoch, at its last batch, at its first, twice in one epoch.
+        for stops in [&[7][..], &[5], &[6], &[2, 1, 3, 4]] {
+            let (ending, again, resumed_best, resumed_told) = run(&config, stops);
+            assert_eq!(ending, Ending::Completed);
+            assert!(again == weights, "{optimizer:?} stopped after {stops:?} ends elsewhere");
+            assert_eq!(resumed_told, told, "{optimizer:?} stopped after {stops:?}");
+            assert_eq!((resumed_best.epoch, resumed_best.validation), (best.epoch, best.validation));
+            assert!(resumed_best.weights == best.weights);
+        }
+    }
+}
+
+#[test]
+fn more_epochs_on_a_steady_schedule_end_as_if_asked_for_at_once() {
+    let mut config = config(OptimizerConfig::adam(0.01));
+    config.schedule.shape = ScheduleShape::Exponential { factor: 0.5 };
+    let (_, weights, ..) = run(&config, &[]);
+    let mut kept = Kept::default();
+    trainer(&TrainConfig { epochs: 1, ..config.clone() }).fit(&mut kept).unwrap();
+    let mut longer = trainer(&config);
+    let at = longer.resume(&kept.checkpoint.unwrap()).unwrap();
+    assert_eq!(at, Position { epoch: 1, batch: 0, step: 5 });
+    longer.fit(&mut Kept::default()).unwrap();
+    assert!(crate::checkpoint::encode_network(longer.network()) == weights);
+}
+
+#[test]
+fn a_checkpoint_of_another_run_is_refused() {
+    let adam = config(OptimizerConfig::adam(0.01));
+    let mut kept = Kept::default();
+    trainer(&adam).fit(&mut kept).unwrap();
+    let checkpoint = kept.checkpoint.unwrap();
+    for other in [
+        TrainConfig { seed: 1, ..adam.clone() },
+        TrainConfig { batch_size: 7, ..adam.clone() },
+        TrainConfig { network: NetworkConfig::tutorial(), ..adam.clone() },
+        config(OptimizerConfig::momentum(0.01)),
+    ] {
+        let refused = trainer(&other).resume(&checkpoint);
+        assert!(matches!(refused, Err(Error::State(_))), "{other:?}");
+    }
+    assert!(matches!(trainer(&adam).resume(&checkpoint[..100]), Err(Error::State(_))));
+    let weights = crate::checkpoint::encode_network(trainer(&adam).network());
+    assert!(matches!(trainer(&adam).resume(&weights), Err(Error::State(_))));
+}
+
+#[test]
+fn a_run_that_gets_no_better_stops_early_and_does_so_after_a_stop_too() {
+    let mut config = config(OptimizerConfig::sgd(1e-9));
+    config.epochs = 9;
+    let rule = EarlyStopping { min_delta: 0.1, patience_evaluations: 2, ..EarlyStopping::default() };
+    config.early_stopping = Some(rule);
+    let (ending, weights, best, told) = run(&config, &[]);
+    assert_eq!(ending, Ending::EarlyStopped);
+    let epochs = told.iter().filter(|event| event.starts_with("EpochReport")).count();
+    assert_eq!(epochs, 3, "the first epoch, and two that are no better");
+    let (ending, again, resumed_best, resumed_told) = run(&config, &[12]);
+    assert_eq!((ending, resumed_best.epoch, resumed_told), (Ending::EarlyStopped, best.epoch, told));
+    assert!(again == weights);
+}
+
+#[test]
+fn weights_beyond_all_bounds_end_a_run_at_their_batch() {
+    // With no report at hand, and a loss of the batch itself that is a number.
+    let config = TrainConfig { report_every_batches: 100, ..config(OptimizerConfig::sgd(1e30)) };
+    let mut kept = Kept::default();
+    let outcome = Trainer::new(
+        TrainConfig { schedule: Schedule::default(), ..config.clone() },
+        None,
+        &splits(),
+        Device::Cpu,
+    )
+    .unwrap()
+    .fit(&mut kept)
+    .unwrap();
+    let Ending::NonFinite { epoch: 1, batch } = outcome.ending else { panic!("{:?}", outcome.ending) };
+    assert!(batch <= 3, "{batch}");
+    assert!(kept.checkpoint.is_none() && outcome.best.is_none());
+}
