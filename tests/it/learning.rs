@@ -2,7 +2,8 @@
 //! that no run looks at. Skipped where MNIST is missing.
 
 use digitd::pb::digitd::v1::{
-    Adam, Dataset, EvaluateRequest, Optimizer, Split, TrainRequest, optimizer::Rule,
+    Adam, Dataset, EvaluateRequest, Optimizer, Split, TrainEvent, TrainRequest, WarningRule, optimizer::Rule,
+    train_event::Event,
 };
 
 use crate::{
@@ -10,10 +11,22 @@ use crate::{
     support,
 };
 
-/// Trains at a server of its own and measures the published version on MNIST's test images.
-async fn accuracy_on_test_images(request: TrainRequest) -> Option<f64> {
+/// Which rules warned of the run.
+fn rules(events: &[TrainEvent]) -> Vec<WarningRule> {
+    let rule = |event: &TrainEvent| match event.event.as_ref()? {
+        Event::Warning(warning) => Some(warning.rule()),
+        _ => None,
+    };
+    events.iter().filter_map(rule).collect()
+}
+
+/// Trains at a server of its own, which raises no warning but `expected`, and measures the published
+/// version on MNIST's test images.
+async fn accuracy_on_test_images(request: TrainRequest, expected: &[WarningRule]) -> Option<f64> {
     let server = TestServer::with_data(vec![support::mnist_dir()?]).await;
     let events = collect(server.training().train(request).await.unwrap().into_inner()).await;
+    let raised = rules(&events);
+    assert!(raised.iter().all(|rule| expected.contains(rule)), "{raised:?}");
     let version = finished(&events).version;
     assert_eq!(version, Some(1), "{:?}", finished(&events));
     let dataset = Some(Dataset { name: "mnist".to_owned(), ..Dataset::default() });
@@ -25,7 +38,7 @@ async fn accuracy_on_test_images(request: TrainRequest) -> Option<f64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_with_nothing_set_trains_to_98_8_percent() {
-    let Some(accuracy) = accuracy_on_test_images(TrainRequest::default()).await else { return };
+    let Some(accuracy) = accuracy_on_test_images(TrainRequest::default(), &[]).await else { return };
     assert!(accuracy >= 0.988, "{accuracy}");
 }
 
@@ -38,7 +51,9 @@ async fn the_tutorials_own_run_ends_where_paddles_does() {
         optimizer: Some(Optimizer { rule: Some(rule) }),
         ..TrainRequest::default()
     };
-    let Some(accuracy) = accuracy_on_test_images(request).await else { return };
+    // The long first steps of Adam at 0.01 may silence channels, as the tutorial itself finds.
+    let dead = &[WarningRule::DeadChannels];
+    let Some(accuracy) = accuracy_on_test_images(request, dead).await else { return };
     assert!((0.979..=0.992).contains(&accuracy), "{accuracy}");
 }
 
@@ -46,6 +61,6 @@ async fn the_tutorials_own_run_ends_where_paddles_does() {
 async fn a_network_that_saw_only_built_in_digits_reads_real_ones() {
     let dataset = Some(Dataset { name: "synthetic".to_owned(), ..Dataset::default() });
     let request = TrainRequest { dataset, epochs: Some(2), ..TrainRequest::default() };
-    let Some(accuracy) = accuracy_on_test_images(request).await else { return };
+    let Some(accuracy) = accuracy_on_test_images(request, &[]).await else { return };
     assert!(accuracy >= 0.85, "{accuracy}");
 }

@@ -1,6 +1,6 @@
-//! What a run shows of itself beside its figures: batches layer by layer.
+//! What a run shows of itself beside its figures: batches layer by layer, and what is not well.
 
-use digitd::pb::digitd::v1::{self, train_event::Event};
+use digitd::pb::digitd::v1::{self, optimizer::Rule, train_event::Event};
 
 use super::{
     server::{TestServer, collect, finished, run_id, tiny, watch},
@@ -60,4 +60,46 @@ async fn a_batch_that_the_run_does_not_have_is_refused_before_it_begins() {
         check_field(&error(server.training().train(request).await), field);
     }
     server.train().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn warnings_come_once_in_the_stream_in_the_run_and_again_after_a_restart() {
+    let server = TestServer::start().await;
+    let rule = Rule::Sgd(v1::Sgd { learning_rate: Some(1e-9) });
+    let optimizer = Some(v1::Optimizer { rule: Some(rule) });
+    let request = v1::TrainRequest { optimizer, epochs: Some(4), ..tiny() };
+    let events = collect(server.training().train(request).await.unwrap().into_inner()).await;
+    assert_eq!(finished(&events).state(), v1::RunState::Completed);
+    let warnings: Vec<&v1::Warning> = events
+        .iter()
+        .filter_map(|event| match event.event.as_ref()? {
+            Event::Warning(warning) => Some(warning),
+            _ => None,
+        })
+        .collect();
+    let of = |rule| warnings.iter().filter(|warning| warning.rule() == rule).collect::<Vec<_>>();
+    let ratios = of(v1::WarningRule::UpdateRatio);
+    assert_eq!(
+        ratios.iter().map(|it| &*it.parameter).collect::<Vec<_>>(),
+        ["conv1.weight", "conv2.weight", "fc.weight"]
+    );
+    assert_eq!((ratios[0].epoch, ratios[0].batch, ratios[0].step), (3, Some(1), 13));
+    let measured = &ratios[0].measurements[0];
+    assert_eq!((measured.name.as_str(), measured.threshold), ("update_to_weight", Some(1e-6)));
+    assert!(measured.value() < 1e-6 && ratios[0].advice.contains("raise the learning rate"), "{measured:?}");
+    let [plateau] = of(v1::WarningRule::Plateau)[..] else { panic!("{warnings:?}") };
+    assert_eq!((plateau.epoch, plateau.batch), (4, None));
+
+    let request = v1::GetRunRequest { run_id: run_id(&events) };
+    let run = server.training().get_run(request).await.unwrap().into_inner().run.unwrap();
+    let rules: Vec<v1::WarningRule> = run.warnings().collect();
+    assert!(
+        rules.contains(&v1::WarningRule::UpdateRatio) && rules.contains(&v1::WarningRule::Plateau),
+        "{rules:?}"
+    );
+    assert!(rules.len() < warnings.len(), "each rule once: {rules:?}");
+
+    let server = TestServer::on(server.stop().await).await;
+    let replay = server.training().watch_run(watch(&run_id(&events), 0)).await.unwrap().into_inner();
+    assert_eq!(collect(replay).await, events);
 }
