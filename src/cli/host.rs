@@ -1,7 +1,7 @@
 //! A whole server inside this process: store, data, engine and listener, put together from the
 //! settings and taken down in order.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -9,10 +9,14 @@ use super::Error;
 use crate::{
     config::{Fetch, Settings},
     data::{Catalog, FetchPolicy, fetch::FetchConfig},
-    engine::{BatchConfig, Engine, EngineConfig},
+    engine::{BatchConfig, Engine, EngineConfig, Observer},
     registry::Registry,
     server::{self, ServerConfig},
+    telemetry::TensorBoard,
 };
+
+/// Longest wait for event files to be written when the server ends.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// A running server.
 pub struct Host {
@@ -20,6 +24,7 @@ pub struct Host {
     pub http_addr: Option<SocketAddr>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), server::Error>>,
+    board: Option<Arc<TensorBoard>>,
 }
 
 impl Host {
@@ -32,7 +37,14 @@ impl Host {
     /// The same with data of the caller's choice.
     pub async fn with_catalog(settings: &Settings, catalog: Catalog) -> Result<Self, Error> {
         let registry = Registry::open(&settings.store.url).await?;
-        let engine = Engine::start(engine_config(settings), registry, catalog).await?;
+        let board = settings.tensorboard.folder().map(|folder| {
+            let name = folder.display().to_string();
+            TensorBoard::start(folder).map(Arc::new).map_err(Error::io("write event files in", name))
+        });
+        let board = board.transpose()?;
+        let observer = board.clone().map(|board| board as Arc<dyn Observer>);
+        let engine = EngineConfig { observer, ..engine_config(settings) };
+        let engine = Engine::start(engine, registry, catalog).await?;
         let server = server::bind(server_config(settings), engine).await?;
         let (grpc_addr, http_addr) = (server.grpc_addr(), server.http_addr());
         let (stop, stopped) = oneshot::channel();
@@ -41,7 +53,7 @@ impl Host {
             let _ = stopped.await;
         };
         let task = tokio::spawn(server.run(stopped));
-        Ok(Self { grpc_addr, http_addr, stop, task })
+        Ok(Self { grpc_addr, http_addr, stop, task, board })
     }
 
     /// The address for clients.
@@ -54,7 +66,15 @@ impl Host {
     pub async fn stop(self) -> Result<(), Error> {
         // A server that has ended by itself listens no more; its task tells why.
         let _ = self.stop.send(());
-        self.task.await.map_err(|_| Error::Panicked("the server"))?.map_err(Error::from)
+        let ended = self.task.await;
+        if let Some(board) = self.board {
+            // A disk that hangs does not hold up the end.
+            let closing = tokio::task::spawn_blocking(move || board.close());
+            if tokio::time::timeout(CLOSING, closing).await.is_err() {
+                tracing::warn!("the folder of event files is too slow: the last reports are not in it");
+            }
+        }
+        ended.map_err(|_| Error::Panicked("the server"))?.map_err(Error::from)
     }
 
     /// Returns when the server has ended by itself, which only a failure makes it do.
@@ -88,6 +108,7 @@ fn engine_config(settings: &Settings) -> EngineConfig {
             max_queue_delay: serving.max_queue_delay.0,
             queue_capacity: serving.queue_capacity,
         },
+        observer: None,
     }
 }
 

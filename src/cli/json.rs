@@ -1,15 +1,10 @@
 //! Messages of the contract ⇄ JSON, in the mapping that grpcurl speaks: lowerCamelCase names, enums
 //! by name, bytes in base64, defaults left out.
 
-use std::sync::LazyLock;
-
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use prost_reflect::DynamicMessage;
 
-use crate::pb::FILE_DESCRIPTOR_SET;
-
-static POOL: LazyLock<DescriptorPool> =
-    LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("build.rs wrote the descriptor set"));
+use crate::pb::{descriptor, dynamic};
 
 /// A message as one line. `name` is the message's name in the package `digitd.v1`.
 pub fn line(name: &str, message: &impl Message) -> String {
@@ -29,18 +24,6 @@ pub fn parse<M: Message + Default>(name: &str, text: &str) -> Result<M, String> 
         DynamicMessage::deserialize(descriptor(name), &mut from).map_err(|error| error.to_string())?;
     from.end().map_err(|error| error.to_string())?;
     dynamic.transcode_to().map_err(|error| error.to_string())
-}
-
-/// A message whose fields can be asked for by name.
-pub fn dynamic(name: &str, message: &impl Message) -> DynamicMessage {
-    let mut dynamic = DynamicMessage::new(descriptor(name));
-    dynamic.transcode_from(message).expect("the descriptor set describes the generated code");
-    dynamic
-}
-
-/// What a message of the contract is made of.
-pub fn descriptor(name: &str) -> MessageDescriptor {
-    POOL.get_message_by_name(&format!("digitd.v1.{name}")).expect("the message is of the contract")
 }
 
 #[cfg(test)]

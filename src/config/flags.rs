@@ -63,6 +63,11 @@ pub struct Flags {
     /// [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
+
+    /// Folder for TensorBoard's event files, written while runs train: losses, accuracies, weights,
+    /// kernels; or `off` [default: off]
+    #[arg(long, value_name = "FOLDER|off", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub tensorboard_dir: Option<String>,
 }
 
 /// Where things lie and where torch computes: what a server inside a command needs, too.
@@ -122,6 +127,7 @@ impl Flags {
             ("serving", "max_queue_delay", text(self.max_queue_delay.map(|delay| delay.to_string()))),
             ("serving", "queue_capacity", number(self.queue_capacity)),
             ("log", "format", text(self.log_format.map(word))),
+            ("tensorboard", "dir", text(self.tensorboard_dir.clone())),
             ("log", "level", text(self.log_level.clone())),
         ];
         let mut sections = Map::new();

@@ -207,7 +207,7 @@ mod tests {
     fn every_flag_reaches_its_setting() {
         let line = "--grpc-addr 0.0.0.0:1 --http-addr off --max-message-bytes 9 --drain-timeout 3s --store s --data-dir d --dataset-dir own=/o --fetch never --device cuda:1 \
                     --threads 4 --workers 5 --max-batch-size 6 --max-queue-delay 7ms --queue-capacity 8 \
-                    --log-format json --log-level warn";
+                    --log-format json --log-level warn --tensorboard-dir board";
         let found = settings(line, &[], None).unwrap();
         let text = toml::to_string(&found).unwrap();
         for part in [
@@ -224,6 +224,7 @@ mod tests {
             "= 8",
             "json",
             "warn",
+            "\"board\"",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }

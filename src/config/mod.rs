@@ -11,4 +11,6 @@ mod show;
 pub use flags::{Flags, PlaceFlags};
 pub use load::{Error, load, variables};
 pub use sets::NamedFolder;
-pub use settings::{Client, Compute, Data, Fetch, HttpAddr, Log, Server, Serving, Settings, Store, Time};
+pub use settings::{
+    Client, Compute, Data, Fetch, HttpAddr, Log, Server, Serving, Settings, Store, Tensorboard, Time,
+};

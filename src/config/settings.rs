@@ -1,7 +1,14 @@
 //! Every setting with its meaning, unit and default. The same names are keys of the file
 //! (`[serving] max_batch_size`) and variables (`DIGITD_SERVING_MAX_BATCH_SIZE`).
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +29,7 @@ pub struct Settings {
     pub compute: Compute,
     pub serving: Serving,
     pub log: Log,
+    pub tensorboard: Tensorboard,
     pub client: Client,
 }
 
@@ -106,6 +114,14 @@ pub struct Log {
     pub level: String,
 }
 
+/// Event files for TensorBoard.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tensorboard {
+    /// Folder in which every run gets one of its own, or `off`.
+    pub dir: String,
+}
+
 /// What the commands that call a server take as given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -158,6 +174,19 @@ impl Default for Serving {
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::default(), level: "info".to_owned() }
+    }
+}
+
+impl Default for Tensorboard {
+    fn default() -> Self {
+        Self { dir: "off".to_owned() }
+    }
+}
+
+impl Tensorboard {
+    /// The folder; None where no event files are wanted.
+    pub fn folder(&self) -> Option<&Path> {
+        (self.dir != "off").then(|| Path::new(&self.dir))
     }
 }
 

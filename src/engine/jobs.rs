@@ -10,10 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use chrono::Utc;
 use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
-    Error,
+    Error, Observer,
     log::{EventSender, FIRST_RETRY, RETRIES},
     publish::{self, Candidate},
     worker::{self, Device, panic_message},
@@ -21,6 +22,7 @@ use super::{
 use crate::{
     data::{Splits, dataset::Dims},
     ids::RunId,
+    nn::Network,
     registry::{self, Manifest, Registry},
     train::{
         self, CheckpointWritten, Ending, Event, FinishReason, Finished, Outcome, Position, RunHooks,
@@ -70,6 +72,7 @@ pub(super) struct Job {
     pub device: Device,
     pub registry: Registry,
     pub runtime: Handle,
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 /// A checkpoint to go on from.
@@ -110,6 +113,9 @@ pub(super) fn run(job: Job, prepared: oneshot::Sender<Result<Started, Error>>, g
         return;
     }
     let Ok(go) = go.blocking_recv() else { return };
+    if let Some(observer) = &ending.job.observer {
+        observer.begins(go.run, &trainer.started());
+    }
     let finished = ending.train(&mut trainer, &go);
     // The log's task keeps the event; where it cannot, it has said so.
     let _ = go.events.push(Event::Finished(finished));
@@ -215,9 +221,18 @@ struct Hooks<'a> {
 impl RunHooks for Hooks<'_> {
     fn report(&mut self, event: Event) {
         let told = self.job.resume.as_ref().is_some_and(|resume| resume.told.has(&event));
+        if let Some(observer) = self.job.observer.as_ref().filter(|_| !told) {
+            observer.happened(self.go.run, Utc::now(), &event);
+        }
         // `Started` was kept before the run began.
         if !matches!(event, Event::Started(_)) && !told && self.go.events.push(event).is_err() {
             self.go.stop.ask(Wish::Abandon);
+        }
+    }
+
+    fn epoch_ended(&mut self, step: u32, network: &Network) {
+        if let Some(observer) = self.job.observer.as_ref().filter(|observer| observer.wants_weights()) {
+            observer.weights(self.go.run, step, worker::arrays(network));
         }
     }
 

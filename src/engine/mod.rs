@@ -8,6 +8,7 @@ mod import;
 mod jobs;
 mod log;
 mod memory;
+mod observer;
 mod owner;
 mod publish;
 mod recover;
@@ -37,6 +38,7 @@ use crate::{
 pub use crate::inspect::Channels;
 pub use error::Error;
 pub use import::{ImportJob, Imported};
+pub use observer::{Array, Observer};
 pub use summary::RunSummary;
 pub use types::{
     Depth, EvaluateJob, Evaluated, InspectInput, InspectJob, Inspected, Pictures, Predicted, Record, RunPage,
@@ -63,6 +65,8 @@ pub struct EngineConfig {
     /// Threads of an operation while training and in analyses; 0 for one a core.
     pub threads: usize,
     pub serving: BatchConfig,
+    /// Looks on while runs train.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 /// How predictions of one loaded version are queued and batched.
@@ -81,7 +85,7 @@ pub struct BatchConfig {
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { device: DeviceChoice::Auto, threads: 0, serving: BatchConfig::default() }
+        Self { device: DeviceChoice::Auto, threads: 0, serving: BatchConfig::default(), observer: None }
     }
 }
 
@@ -118,7 +122,8 @@ impl Engine {
         let device = device.await.map_err(|error| Error::backend("opening the device", error))??;
         let catalog = Arc::new(catalog);
         let (store, data, threads) = (registry.clone(), catalog.clone(), config.threads);
-        let training = Arc::new(Training::new(store.clone(), data.clone(), device, threads)?);
+        let training =
+            Arc::new(Training::new(store.clone(), data.clone(), device, threads)?.observed(config.observer));
         let analysis = Analysis::new(store.clone(), data, device, threads)?;
         let models = Arc::new(Models::new(store, device, config.serving));
         let ready = watch::Sender::new(false);

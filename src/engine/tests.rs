@@ -15,7 +15,7 @@ async fn memory() -> Registry {
 
 async fn engine(registry: &Registry) -> Engine {
     let serving = BatchConfig { workers: 1, ..BatchConfig::default() };
-    let config = EngineConfig { device: DeviceChoice::Cpu, threads: 1, serving };
+    let config = EngineConfig { device: DeviceChoice::Cpu, threads: 1, serving, observer: None };
     let catalog = Catalog::new(Vec::new(), FetchPolicy::Never);
     Engine::start(config, registry.clone(), catalog).await.unwrap()
 }

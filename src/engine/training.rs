@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    Error, RunPage, RunSummary, Watch,
+    Error, Observer, RunPage, RunSummary, Watch,
     jobs::{self, Go, Job, Resume, Stop, Wish},
     log::{Life, Opening, RunLog, State},
     owner::{Owner, Presence},
@@ -45,6 +45,7 @@ pub(super) struct Training {
     draining: AtomicBool,
     /// Of callers whose data set is being read before their request is judged.
     reading: Semaphore,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// The run that holds the slot.
@@ -108,7 +109,14 @@ impl Training {
             slot: Arc::default(),
             draining: AtomicBool::new(false),
             reading: Semaphore::new(READING),
+            observer: None,
         })
+    }
+
+    /// The same with someone who looks on.
+    pub fn observed(mut self, observer: Option<Arc<dyn Observer>>) -> Self {
+        self.observer = observer;
+        self
     }
 
     /// Starts a run. Once begun, this goes on whether or not the caller waits.
@@ -171,6 +179,7 @@ impl Training {
             device: self.device,
             registry: self.registry.clone(),
             runtime: Handle::current(),
+            observer: self.observer.clone(),
         };
         let (prepared, preparation) = oneshot::channel();
         let (go, gone) = oneshot::channel();

@@ -13,6 +13,8 @@ mod status;
 mod training;
 mod transfer;
 
+pub use convert::event::from_event as train_event;
+
 use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
 use tokio::net::TcpListener;

@@ -1,10 +1,14 @@
-//! What the program tells about itself: the log. Text for people, JSON for machines, always on
+//! What the program tells about itself and its runs: the log, and TensorBoard's event files. The log: Text for people, JSON for machines, always on
 //! standard error, so that standard output stays the command's own.
+
+mod tensorboard;
 
 use std::io;
 
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+pub use tensorboard::{RunFolder, TensorBoard};
 
 /// How a line of the log looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

@@ -39,6 +39,8 @@ pub trait RunHooks {
     fn report(&mut self, event: Event);
     /// Keeps a checkpoint: the whole state of the run at that position.
     fn checkpoint(&mut self, at: Position, bytes: Vec<u8>) -> Result<(), String>;
+    /// An epoch was reported; the network as it is after so many steps.
+    fn epoch_ended(&mut self, _step: u32, _network: &Network) {}
     /// Asked after every batch.
     fn stop_requested(&self) -> bool;
 }
@@ -229,6 +231,7 @@ impl Trainer {
         };
         run.report(Event::Epoch(report));
         self.warn_of_epoch(&report, run);
+        run.epoch_ended(self.step, &self.network);
         if self.checkpoint_is_due(epoch) {
             run.checkpoint(self.done, self.save(self.done, None)).map_err(Error::Checkpoint)?;
         }

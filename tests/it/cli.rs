@@ -5,6 +5,7 @@ mod help;
 pub mod program;
 mod seeing;
 mod serving;
+mod tensorboard;
 
 use program::{SMALL_RUN, Server, digitd, run};
 

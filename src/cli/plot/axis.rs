@@ -66,9 +66,8 @@ impl Axis {
     }
 
     fn over(range: Range<f64>, scale: Scale) -> Self {
-        if scale == Scale::Logarithmic
-            && let Some(ticks) = decades(&range)
-        {
+        if scale == Scale::Logarithmic {
+            let ticks = decades(&range).unwrap_or_else(|| within_a_decade(&range));
             return Self { range, ticks, scale, decimals: 0 };
         }
         let step = step(range.end - range.start);
@@ -137,18 +136,26 @@ fn step(span: f64) -> f64 {
 }
 
 /// Ticks of a logarithmic axis at 1, 2 and 5 times the powers of ten, or at the powers alone; None
-/// where these are too few and steps of equal length serve better.
+/// where these are too few.
 fn decades(range: &Range<f64>) -> Option<Vec<f64>> {
     let decades = range.end - range.start;
     let each = (decades / (2.0 * TICKS)).ceil().max(1.0) as i32;
     let parts: &[f64] = match decades {
-        span if span <= 2.5 => &[1.0, 2.0, 5.0],
+        span if span <= 3.5 => &[1.0, 2.0, 5.0],
         _ => &[1.0],
     };
     let powers = (range.start.floor() as i32..=range.end.ceil() as i32).filter(|power| power % each == 0);
     let ticks = powers.flat_map(|power| parts.iter().map(move |part| f64::from(power) + part.log10()));
     let ticks: Vec<f64> = ticks.filter(|tick| range.contains(tick)).collect();
     (ticks.len() >= 3).then_some(ticks)
+}
+
+/// Ticks of a short logarithmic axis at round values of equal distance.
+fn within_a_decade(range: &Range<f64>) -> Vec<f64> {
+    let (low, high) = (10_f64.powf(range.start), 10_f64.powf(range.end));
+    let step = step(high - low);
+    let counts = (low / step).ceil() as i64..=(high / step).floor() as i64;
+    counts.map(|count| (count as f64 * step).log10()).collect()
 }
 
 /// A number of a logarithmic axis as people write it.
@@ -195,6 +202,10 @@ mod tests {
     fn a_logarithmic_axis_has_ticks_at_1_2_and_5() {
         let axis = Axis::along(&[curve(Kind::Train, &[0.03, 2.3])], Scale::Logarithmic).unwrap();
         assert_eq!(labels(&axis), ["0.05", "0.1", "0.2", "0.5", "1", "2"]);
+        let axis = Axis::along(&[curve(Kind::Train, &[0.01, 3.0])], Scale::Logarithmic).unwrap();
+        assert_eq!(labels(&axis)[..3], ["0.01", "0.02", "0.05"]);
+        let axis = Axis::along(&[curve(Kind::Train, &[2.5, 3.0])], Scale::Logarithmic).unwrap();
+        assert_eq!(labels(&axis), ["2.5", "2.6", "2.7", "2.8", "2.9", "3"]);
         let axis = Axis::along(&[curve(Kind::Train, &[1e-8, 1e8])], Scale::Logarithmic).unwrap();
         assert_eq!(labels(&axis), ["1e-8", "1e-6", "1e-4", "0.01", "1", "100", "1e4", "1e6", "1e8"]);
     }

@@ -10,7 +10,10 @@ use super::{
     super::{Error, Outcome, json, session::SessionArgs},
     history::History,
 };
-use crate::pb::digitd::v1::TrainEvent;
+use crate::{
+    pb::{self, digitd::v1::TrainEvent},
+    telemetry::RunFolder,
+};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -21,7 +24,7 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "FORM")]
     format: Format,
 
-    /// The file to write; `-` is standard output
+    /// The file to write, `-` is standard output; for tensorboard the folder of all runs
     #[arg(long, short, value_name = "PATH|-")]
     output: String,
 
@@ -35,20 +38,42 @@ enum Format {
     Csv,
     /// Every event as a line of JSON, in the form that grpcurl has
     Jsonl,
+    /// An event file with the numbers of batches and epochs; `digitd serve --tensorboard-dir` writes
+    /// weights and kernels too
+    Tensorboard,
 }
 
 pub async fn run(args: Args) -> Result<Outcome, Error> {
     let history = args.session.with(async |client| History::of(client, &args.run_id).await).await?;
-    let text = match args.format {
-        Format::Csv => csv(&history.events),
-        Format::Jsonl => history.events.iter().map(|event| json::line("TrainEvent", event) + "\n").collect(),
-    };
-    if args.output == "-" {
-        crate::cli::print(&text);
-    } else {
-        std::fs::write(Path::new(&args.output), text).map_err(Error::io("write", &args.output))?;
+    match args.format {
+        Format::Csv => write(&args.output, &csv(&history.events))?,
+        Format::Jsonl => {
+            let lines = history.events.iter().map(|event| json::line("TrainEvent", event) + "\n");
+            write(&args.output, &lines.collect::<String>())?;
+        }
+        Format::Tensorboard => event_file(&args.output, &history)?,
     }
     Ok(Outcome::Done)
+}
+
+fn write(path: &str, text: &str) -> Result<(), Error> {
+    if path == "-" {
+        crate::cli::print(text);
+        return Ok(());
+    }
+    std::fs::write(path, text).map_err(Error::io("write", path))
+}
+
+fn event_file(root: &str, history: &History) -> Result<(), Error> {
+    if root == "-" {
+        return Err(Error::Usage("event files go to a folder: name one with --output".to_owned()));
+    }
+    let open = RunFolder::open(Path::new(root), &history.run.run_id, history.batches_per_epoch());
+    let mut folder = open.map_err(Error::io("write event files in", root))?;
+    for event in &history.events {
+        folder.add(event).map_err(Error::io("write event files in", root))?;
+    }
+    Ok(())
 }
 
 /// The events that are rows of the table, and the messages that they hold.
@@ -60,7 +85,7 @@ fn csv(events: &[TrainEvent]) -> String {
     let columns = columns();
     let mut lines = vec![["event", "sequence", "time"].join(",") + "," + &columns.join(",")];
     for event in events {
-        let message = json::dynamic("TrainEvent", event);
+        let message = pb::dynamic("TrainEvent", event);
         let row = ROWS.into_iter().find(|(field, _)| message.has_field_by_name(field));
         let Some((field, _)) = row else { continue };
         let value = message.get_field_by_name(field);
@@ -76,7 +101,7 @@ fn csv(events: &[TrainEvent]) -> String {
 fn columns() -> Vec<String> {
     let mut columns: Vec<String> = Vec::new();
     for (_, message) in ROWS {
-        for field in json::descriptor(message).fields() {
+        for field in pb::descriptor(message).fields() {
             if !columns.iter().any(|column| column == field.name()) {
                 columns.push(field.name().to_owned());
             }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use prost_reflect::{DynamicMessage, Value};
 
-use crate::cli::json;
-use crate::pb::digitd::v1::TrainRequest;
+use crate::pb::{self, digitd::v1::TrainRequest};
 
 /// `optimizer` → `adam`, `optimizer.learning_rate` → `0.003`, `epochs` → `5`: a choice between
 /// messages stands for itself, and what the chosen one holds has no more of its name, so that the
@@ -15,7 +14,7 @@ pub type Settings = BTreeMap<String, String>;
 /// Every field that a request sets.
 pub fn settings(request: &TrainRequest) -> Settings {
     let mut settings = Settings::new();
-    flatten("", &json::dynamic("TrainRequest", request), &mut settings);
+    flatten("", &pb::dynamic("TrainRequest", request), &mut settings);
     settings
 }
 

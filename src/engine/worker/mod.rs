@@ -1,12 +1,14 @@
 //! The threads that own networks and what they stand on. Together with `jobs` the only part of
 //! the engine that touches tensors.
 
+mod arrays;
 mod device;
 mod model;
 #[cfg(test)]
 pub(super) mod testing;
 mod thread;
 
+pub(super) use arrays::arrays;
 pub use device::DeviceChoice;
 pub(super) use model::{decode, start};
 pub(super) use tch::Device;

@@ -68,6 +68,7 @@ impl TestServer {
             device: DeviceChoice::Cpu,
             threads: 1,
             serving: BatchConfig { workers: 1, ..BatchConfig::default() },
+            observer: None,
         };
         let engine = Engine::start(engine, registry, catalog).await.unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));

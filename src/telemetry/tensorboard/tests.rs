@@ -1,0 +1,137 @@
+//! What lies in a run's folder, and what becomes of what the disk does not take.
+
+use std::{fs, sync::Arc};
+
+use prost::Message as _;
+
+use super::{
+    format::{self, What},
+    *,
+};
+use crate::train::{BatchReport, EpochReport, Measured};
+
+/// The records of all files of a folder, in the order of their names.
+fn records(folder: &Path) -> Vec<format::Event> {
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let mut records = Vec::new();
+    for path in paths {
+        let bytes = fs::read(path).unwrap();
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
+            records.push(format::Event::decode(&rest[12..12 + length]).unwrap());
+            rest = &rest[12 + length + 4..];
+        }
+    }
+    records
+}
+
+fn tags(record: &format::Event) -> Vec<&str> {
+    match &record.what {
+        Some(What::Summary(summary)) => summary.value.iter().map(|value| value.tag.as_str()).collect(),
+        Some(What::SessionLog(_)) => vec!["(start)"],
+        Some(What::FileVersion(_)) | None => Vec::new(),
+    }
+}
+
+fn batch(step: u32) -> Event {
+    let (loss, accuracy) = (0.5, 0.75);
+    Event::Batch(BatchReport {
+        epoch: 1,
+        batch: step,
+        step,
+        loss,
+        accuracy,
+        learning_rate: 0.1,
+        images_per_second: 1000.0,
+        gradient_norm: Some(2.0),
+    })
+}
+
+fn epoch(epoch: u32) -> Event {
+    let validation = Some(Measured { loss: 0.25, accuracy: 0.5 });
+    let (train_loss, train_accuracy) = (0.5, 0.75);
+    Event::Epoch(EpochReport {
+        epoch,
+        train_loss,
+        train_accuracy,
+        validation,
+        seconds: 1.0,
+        images_per_second: 1000.0,
+    })
+}
+
+fn converted(run: RunId, event: &Event) -> TrainEvent {
+    server::train_event(run, 1, Utc::now(), event)
+}
+
+#[test]
+fn batches_epochs_and_weights_stand_at_their_steps() {
+    let root = tempfile::tempdir().unwrap();
+    let run = RunId::new();
+    let mut folder = RunFolder::open(root.path(), &run.to_string(), 6).unwrap();
+    folder.add(&converted(run, &batch(2))).unwrap();
+    folder.add(&converted(run, &epoch(2))).unwrap();
+    let kernel = Array { name: "conv1.weight".to_owned(), shape: vec![1, 1, 2, 2], values: vec![1.0; 4] };
+    folder.add_weights(Utc::now(), 12, &[kernel]).unwrap();
+    let records = records(&root.path().join(run.to_string()));
+    let steps: Vec<i64> = records.iter().map(|record| record.step).collect();
+    assert_eq!(steps, [0, 2, 12, 12]);
+    assert_eq!(records[0].what, Some(What::FileVersion("brain.Event:2".to_owned())));
+    assert!(tags(&records[1]).starts_with(&["batch/loss", "batch/accuracy", "batch/learning_rate"]));
+    assert!(tags(&records[2]).contains(&"epoch/validation_accuracy"), "{:?}", tags(&records[2]));
+    assert_eq!(tags(&records[3]), ["weights/conv1.weight", "kernels/conv1.weight"]);
+}
+
+#[test]
+fn a_run_that_goes_on_adds_a_file_that_takes_the_place_of_lost_steps() {
+    let root = tempfile::tempdir().unwrap();
+    let run = RunId::new();
+    for steps in [[1, 101], [101, 201]] {
+        let mut folder = RunFolder::open(root.path(), &run.to_string(), 300).unwrap();
+        for step in steps {
+            folder.add(&converted(run, &batch(step))).unwrap();
+        }
+    }
+    let records = records(&root.path().join(run.to_string()));
+    let seen: Vec<(i64, bool)> =
+        records.iter().map(|record| (record.step, tags(record) == ["(start)"])).collect();
+    assert_eq!(seen[3..], [(0, false), (101, true), (101, false), (201, false)]);
+}
+
+#[test]
+fn what_is_handed_over_is_written_when_it_is_closed() {
+    let root = tempfile::tempdir().unwrap();
+    let board = TensorBoard::start(root.path()).unwrap();
+    let run = RunId::new();
+    board.hand(Message::Begins { run, batches_per_epoch: 10 });
+    for step in 1..=100 {
+        board.happened(run, Utc::now(), &batch(step));
+    }
+    board.close();
+    assert_eq!(records(&root.path().join(run.to_string())).len(), 1 + 100);
+    assert!(!board.hand(Message::Begins { run, batches_per_epoch: 10 }), "it is closed");
+}
+
+#[test]
+fn what_a_slow_disk_does_not_take_is_left_out_and_nobody_waits() {
+    let (queue, _messages) = sync_channel(3);
+    let board = TensorBoard {
+        queue: Mutex::new(Some(queue)),
+        thread: Mutex::new(None),
+        weights_waiting: Arc::default(),
+        left_out: AtomicU64::new(0),
+    };
+    let run = RunId::new();
+    for _ in 0..3 {
+        if board.wants_weights() {
+            board.weights(run, 1, Vec::new());
+        }
+    }
+    assert_eq!(board.left_out.load(Ordering::Relaxed), 1, "the third copy is not even made");
+    for step in 1..=3 {
+        board.happened(run, Utc::now(), &batch(step));
+    }
+    assert_eq!(board.left_out.load(Ordering::Relaxed), 3, "one found room");
+}
