@@ -125,7 +125,7 @@ mod tests {
         nn::{ConvConfig, DropoutConfig, DropoutMode, LayerKind, LinearConfig, NetworkConfig},
         optim::{OptimizerConfig, Schedule},
         train::{
-            Event,
+            Event, Trainer,
             testing::{digits, network, train},
         },
     };
@@ -219,7 +219,7 @@ mod tests {
         // The same by hand: the weights before the fifth step, and the mask of that step.
         let order = TrainConfig { report_every_batches: 1, ..dropping(2, Vec::new()) };
         let weights = network(&order);
-        let mut trainer = super::super::Trainer::with_network(order, weights, &splits);
+        let mut trainer = Trainer::with_network(order, weights, &splits);
         for step in 1..=4 {
             trainer.step = step;
             let first = i64::from((step - 1) % 3) * 2;

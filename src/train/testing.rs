@@ -38,8 +38,8 @@ impl Told {
 
 /// A network for MNIST's images with the initial weights of its run.
 pub fn network(config: &TrainConfig) -> Network {
-    let mut network =
-        Network::zeros(&config.network, Shape::grey(28, 28), 10, Kind::Float, Device::Cpu).unwrap();
+    let mut network = Network::zeros(&config.network, Shape::grey(28, 28), 10, Kind::Float, Device::Cpu)
+        .expect("the layers of a test fit together");
     network.initialize(config.seed);
     network
 }
@@ -50,7 +50,7 @@ pub fn digits(train: usize, validation: usize) -> Splits {
     Splits {
         train: all.slice(0..train),
         validation: all.slice(train..train + validation),
-        test: ImageSet::new(Dims::MNIST, Vec::new(), Vec::new()).unwrap(),
+        test: ImageSet::new(Dims::MNIST, Vec::new(), Vec::new()).expect("no images have no wrong size"),
     }
 }
 
@@ -58,6 +58,6 @@ pub fn digits(train: usize, validation: usize) -> Splits {
 pub fn train(config: TrainConfig, network: Network, splits: &Splits) -> (Told, Trainer) {
     let mut told = Told::default();
     let mut trainer = Trainer::with_network(config, network, splits);
-    trainer.fit(&mut told).unwrap();
+    trainer.fit(&mut told).expect("a run that keeps nothing ends");
     (told, trainer)
 }

@@ -47,7 +47,10 @@ impl Silent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::{TrainConfig, testing};
+    use crate::{
+        nn::Mode,
+        train::{TrainConfig, testing},
+    };
 
     #[test]
     fn a_channel_is_silent_until_one_image_makes_it_speak() {
@@ -72,5 +75,15 @@ mod tests {
         silent.see(1, &output);
         let network = testing::network(&TrainConfig::default());
         assert_eq!(silent.layers(&network)[0].channels, [0]);
+    }
+
+    #[test]
+    fn a_network_shows_its_relus_behind_their_pools_and_answers_as_ever() {
+        let network = testing::network(&TrainConfig::default());
+        let x = Tensor::ones([2, 1, 28, 28], (Kind::Float, tch::Device::Cpu));
+        let mut seen = Vec::new();
+        let answer = network.forward_seen(&x, Mode::Evaluate, &mut |index, y| seen.push((index, y.size())));
+        assert_eq!(seen, [(1, vec![2, 20, 14, 14]), (4, vec![2, 20, 7, 7])]);
+        assert_eq!(answer, network.forward(&x, Mode::Evaluate));
     }
 }
