@@ -73,6 +73,11 @@ impl Facts {
     /// Of `mnist` and `synthetic`.
     pub const MNIST: Self = Self { dims: Dims::MNIST, images: mnist::TRAIN_IMAGES };
 
+    /// Those of a data set that is built in, for which nothing is read.
+    pub fn built_in(name: &DatasetName) -> Option<Self> {
+        [MNIST, SYNTHETIC].contains(&name.as_str()).then_some(Self::MNIST)
+    }
+
     /// How many images are held out where a request does not say: a sixth, as of MNIST, and at most
     /// 10 000.
     pub fn validation(self) -> ValidationSize {
@@ -119,13 +124,11 @@ impl Catalog {
     /// What a request needs to know of a data set. Errors as `load_split` does, for a data set of
     /// one's own; of the others nothing is read.
     pub fn facts(&self, name: &DatasetName) -> Result<Facts, Error> {
-        match name.as_str() {
-            MNIST | SYNTHETIC => Ok(Facts::MNIST),
-            _ => {
-                let train = self.read_registered(name)?.train;
-                Ok(Facts { dims: train.dims(), images: train.len() })
-            }
+        if let Some(facts) = Facts::built_in(name) {
+            return Ok(facts);
         }
+        let train = self.read_registered(name)?.train;
+        Ok(Facts { dims: train.dims(), images: train.len() })
     }
 
     /// All three parts, of one reading. Errors as `load_split` does.
