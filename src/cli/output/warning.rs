@@ -1,10 +1,16 @@
 //! A warning of a run: what was found, where, by which numbers, and what to do.
 
-use super::{figure::name_of, table::Ink};
+use super::{figure::name_of, table::Ink, width};
 use crate::pb::digitd::v1::{Measurement, Warning, WarningRule};
 
-/// One line of what was found and one of advice.
+/// What was found, and below it the advice, in lines that fit.
 pub fn warning(it: &Warning, ink: Ink) -> String {
+    let options = textwrap::Options::new(width()).subsequent_indent("  ");
+    textwrap::fill(&told(it, ink), options)
+}
+
+/// One line of what was found and one of advice.
+fn told(it: &Warning, ink: Ink) -> String {
     let style = console::Style::new().yellow().bold().force_styling(ink == Ink::Colour);
     let mut text = format!("{} {}", style.apply_to("warning:"), rule_name(it.rule()));
     for subject in [&it.layer, &it.parameter] {
@@ -78,7 +84,7 @@ mod tests {
         };
         let expected = "warning: dead channels, relu1 channels 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ... (epoch 2): dead \
                         channels 12 (threshold 0), channels 20\n  Lower it.";
-        assert_eq!(warning(&dead, Ink::Plain), expected);
+        assert_eq!(told(&dead, Ink::Plain), expected);
         let small = Warning {
             rule: WarningRule::UpdateRatio.into(),
             epoch: 1,
@@ -87,9 +93,16 @@ mod tests {
             measurements: vec![measured("update_to_weight", 3.25e-8, Some(1e-6))],
             ..Warning::default()
         };
-        let text = warning(&small, Ink::Plain);
-        let told = "warning: update ratio, fc.weight (epoch 1, batch 101): update to weight 3.250e-8 (threshold 1.000e-6)";
-        assert!(text.starts_with(told), "{text}");
-        assert!(warning(&small, Ink::Colour).contains("\u{1b}["));
+        let text = told(&small, Ink::Plain);
+        let expected = "warning: update ratio, fc.weight (epoch 1, batch 101): update to weight 3.250e-8 (threshold 1.000e-6)";
+        assert!(text.starts_with(expected), "{text}");
+        assert!(told(&small, Ink::Colour).contains("\u{1b}["));
+        let lines = warning(&dead, Ink::Plain);
+        assert!(lines.lines().all(|line| line.chars().count() <= width()), "{lines}");
+        assert_eq!(lines.split_whitespace().collect::<Vec<_>>(), expected_words(&dead));
+    }
+
+    fn expected_words(it: &Warning) -> Vec<String> {
+        told(it, Ink::Plain).split_whitespace().map(str::to_owned).collect()
     }
 }

@@ -171,7 +171,7 @@ async fn pictures_that_cannot_be_read_are_named() {
     field(v1::PredictRequest { pixel_batch, ..v1::PredictRequest::default() }, "pixel_batch").await;
     let pixel_batch = Bytes::from(vec![0; 784 * 16_385]);
     field(v1::PredictRequest { pixel_batch, ..v1::PredictRequest::default() }, "images").await;
-    field(v1::PredictRequest { top_k: Some(11), ..of(first_images(1)) }, "top_k").await;
+    field(v1::PredictRequest { top_k: Some(101), ..of(first_images(1)) }, "top_k").await;
     field(v1::PredictRequest { normalization: 7, ..of(first_images(1)) }, "normalization").await;
 }
 
