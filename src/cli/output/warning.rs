@@ -25,7 +25,7 @@ fn told(it: &Warning, ink: Ink) -> String {
         None => format!("epoch {}", it.epoch),
     };
     let numbers: Vec<String> = it.measurements.iter().map(number).collect();
-    format!("{text} ({place}): {}\n  {}", numbers.join(", "), it.advice)
+    format!("{text} ({place}): {}\n{}", numbers.join(", "), it.advice)
 }
 
 /// The rule's name for people.
@@ -83,7 +83,7 @@ mod tests {
             ..Warning::default()
         };
         let expected = "warning: dead channels, relu1 channels 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ... (epoch 2): dead \
-                        channels 12 (threshold 0), channels 20\n  Lower it.";
+                        channels 12 (threshold 0), channels 20\nLower it.";
         assert_eq!(told(&dead, Ink::Plain), expected);
         let small = Warning {
             rule: WarningRule::UpdateRatio.into(),
