@@ -32,7 +32,7 @@ fn machine_path(source: &Source) -> Vec<Fault> {
     lines_with(source, |line| {
         MACHINE_PATHS.into_iter().find(|path| {
             line.match_indices(path).any(|(at, _)| {
-                // `network/work/` and `$HOME/work/` are relative to something; a path that starts so is not.
+                // Behind a word or a variable the same letters are part of a longer, relative path.
                 let before = line[..at].chars().next_back();
                 !before.is_some_and(|c| c.is_alphanumeric() || "._-}$)*".contains(c))
             })
