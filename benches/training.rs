@@ -115,13 +115,8 @@ impl Bare {
         for _ in 0..STEPS {
             self.step += 1;
             let at = StepSeed { seed: 0, epoch: 1, step: self.step };
-            let logits = self.network.forward(&self.images, Mode::Train(at));
-            let loss = self.config.loss.mean(&logits, &self.labels);
-            let leaves: Vec<&Tensor> = self.network.parameters().iter().map(|(_, view)| view).collect();
-            let gradients = Tensor::run_backward(&[&loss], &leaves, false, false);
-            for (index, gradient) in gradients.iter().enumerate() {
-                self.gradients.assign(index, gradient);
-            }
+            let loss = |logits: &Tensor| self.config.loss.mean(logits, &self.labels);
+            let _ = self.network.learn(&self.images, Mode::Train(at), loss, &mut self.gradients);
             self.optimizer.step(self.network.parameters_mut(), &mut self.gradients, 0.001);
         }
         (self, began.elapsed().as_secs_f64())

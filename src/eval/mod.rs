@@ -3,11 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::{
-    data::DeviceSet,
-    metric::ConfusionMatrix,
-    nn::{Mode, Network},
-};
+use crate::{data::DeviceSet, metric::ConfusionMatrix, nn::Network};
 
 /// What training makes small.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,8 +69,8 @@ pub fn evaluate(network: &Network, set: &DeviceSet, batch_size: usize, loss: Los
     evaluate_with(network, set, batch_size, loss, &mut |_, _| ())
 }
 
-/// The same, while `see` gets each ReLU's index and output for every batch, as `Network::forward_seen`
-/// gives them.
+/// The same, while `see` gets each ReLU's index and output for every batch, as `Network::answer` gives
+/// them.
 pub fn evaluate_with(
     network: &Network,
     set: &DeviceSet,
@@ -89,7 +85,7 @@ pub fn evaluate_with(
     let batch_size = network.forward_batch(batch_size);
     for start in (0..set.len()).step_by(batch_size) {
         let batch = set.range(start, start + batch_size, network.kind());
-        let logits = network.forward_seen(&batch.images, Mode::Evaluate, see);
+        let logits = network.answer(&batch.images, see);
         let images = batch.labels.size()[0];
         total += loss.mean(&logits, &batch.labels).double_value(&[]) * images as f64;
         let pairs = batch.labels * network.classes() as i64 + logits.argmax(-1, false);

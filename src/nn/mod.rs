@@ -8,6 +8,11 @@ mod network;
 mod parameters;
 mod precision;
 mod shape;
+#[cfg(target_arch = "x86_64")]
+mod stem;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "stem/none.rs"]
+mod stem;
 
 pub use config::{
     BatchNormConfig, ConvConfig, DropoutConfig, DropoutMode, LayerConfig, LayerKind, LinearConfig,

@@ -2,13 +2,14 @@
 //! Knows no loss and no optimiser. A libtorch failure panics; the thread that owns the network
 //! catches it at the border of its job.
 
+mod learn;
 mod weights;
 
 use tch::{Device, Kind, Tensor};
 
 use super::{
     Error, LayerKind, LayerShape, NetworkConfig, ParameterSet, ParameterShape, Precision, Shape, StepSeed,
-    batch_norm, dropout, precision::Products,
+    batch_norm, dropout, precision::Products, stem::Stem,
 };
 use crate::data::{Random, Stream};
 
@@ -33,6 +34,8 @@ pub struct Network {
     products: Products,
     /// For each layer the place of its first running statistic.
     first_statistic: Vec<usize>,
+    /// The first layers, where this machine computes them in one go.
+    stem: Option<Stem>,
 }
 
 impl Network {
@@ -51,6 +54,7 @@ impl Network {
         parameters.track_gradients();
         Ok(Self {
             config: config.clone(),
+            stem: Stem::of(config, &shapes, kind, device),
             shapes,
             parameters,
             running_statistics: ParameterSet::zeros(&statistics, kind, device),
@@ -151,15 +155,19 @@ impl Network {
     /// Images [N,1,H,W] in [0,1] to logits [N,classes]. In training batch normalisation brings its
     /// running statistics up to the batch.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Tensor {
-        self.forward_seen(images, mode, &mut |_, _| ())
+        debug_assert_eq!(images.size()[1..], self.input().with_batch(1)[1..]);
+        self.forward_from(0, images.shallow_clone(), mode, &mut |_, _| ())
     }
 
-    /// As `forward`, as fast: `see` gets each ReLU's index and output, behind its max-pool where one
-    /// follows. A channel is zero there where it is zero in front of it, but for what no window holds.
-    pub fn forward_seen(&self, images: &Tensor, mode: Mode, see: &mut dyn FnMut(usize, &Tensor)) -> Tensor {
-        debug_assert_eq!(images.size()[1..], self.input().with_batch(1)[1..]);
-        let mut x = images.shallow_clone();
-        let mut index = 0;
+    fn forward_from(
+        &self,
+        first: usize,
+        x: Tensor,
+        mode: Mode,
+        see: &mut dyn FnMut(usize, &Tensor),
+    ) -> Tensor {
+        let mut x = x;
+        let mut index = first;
         while index < self.config.layers.len() {
             // max-pool(relu(x)) = relu(max-pool(x)), in value and in gradient, and pooling first
             // leaves the ReLU a quarter of the work.
@@ -167,19 +175,16 @@ impl Network {
                 x = self.layer(index + 1, &x, mode).relu_();
                 see(index, &x);
                 index += 2;
-            } else if self.is_relu_of_a_result(index) {
-                x = x.relu_();
-                index += 1;
-            } else {
-                x = match self.is_relu_of_a_result(index) {
-                    true => x.relu_(),
-                    false => self.layer(index, &x, mode),
-                };
-                if self.config.layers[index].kind == LayerKind::Relu {
-                    see(index, &x);
-                }
-                index += 1;
+                continue;
             }
+            x = match self.is_relu_of_a_result(index) {
+                true => x.relu_(),
+                false => self.layer(index, &x, mode),
+            };
+            if self.config.layers[index].kind == LayerKind::Relu {
+                see(index, &x);
+            }
+            index += 1;
         }
         // After products of bfloat16; the loss is taken in the parameters' own kind.
         x.to_kind(self.kind())
@@ -205,7 +210,7 @@ impl Network {
 
     /// Images [N,1,H,W] in [0,1] to probabilities [N,classes], without gradients.
     pub fn predict(&self, images: &Tensor) -> Tensor {
-        tch::no_grad(|| self.forward(images, Mode::Evaluate).softmax(-1, None::<Kind>))
+        self.answer(images, &mut |_, _| ()).softmax(-1, None::<Kind>)
     }
 
     /// Whether this is a ReLU after a layer that never looks at its own output again, not even for

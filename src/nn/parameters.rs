@@ -94,6 +94,14 @@ impl ParameterSet {
         tch::no_grad(|| array.view.copy_(values));
     }
 
+    /// Copies values into the array at `index` in the order in which it lies. Panics when they are not
+    /// as many as it has.
+    pub(super) fn assign_values(&mut self, index: usize, values: &[f32]) {
+        let array = &mut self.arrays[index];
+        let values = Tensor::from_slice(values).as_strided(&array.shape.dims, strides(&array.shape.dims), 0);
+        tch::no_grad(|| array.view.copy_(&values));
+    }
+
     /// Takes over arrays of exactly these names and shapes; on an error nothing has changed.
     pub fn load(&mut self, arrays: &BTreeMap<String, Tensor>) -> Result<(), Error> {
         self.check(arrays)?;

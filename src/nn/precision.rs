@@ -59,6 +59,11 @@ impl Products {
         }
     }
 
+    /// Whether they are those of the parameters' own kind.
+    pub fn are_own(self) -> bool {
+        self == Self::Own
+    }
+
     /// `product` of an input, a weight and a bias.
     pub fn of(
         self,

@@ -19,13 +19,9 @@ impl Trainer {
         self.inspection = self
             .inspect_at(epoch)
             .map(|asked| Inspection::new(asked, &self.network, &images, &batch.labels, at));
-        let logits = self.network.forward(&images, Mode::Train(at));
-        let loss = self.config.loss.smoothed(&logits, &batch.labels, self.config.label_smoothing);
-        let leaves: Vec<&Tensor> = self.network.parameters().iter().map(|(_, view)| view).collect();
-        let gradients = Tensor::run_backward(&[&loss], &leaves, false, false);
-        for (index, gradient) in gradients.iter().enumerate() {
-            self.gradients.assign(index, gradient);
-        }
+        let loss =
+            |logits: &Tensor| self.config.loss.smoothed(logits, &batch.labels, self.config.label_smoothing);
+        let (loss, logits) = self.network.learn(&images, Mode::Train(at), loss, &mut self.gradients);
         self.look = self.report_is_due().then(|| Look::before(&self.gradients, self.network.parameters()));
         if let Some(max) = self.config.clip_gradient_norm {
             let _ = optim::clip_gradient_norm(&mut self.gradients, max);
@@ -36,8 +32,8 @@ impl Trainer {
             look.after(self.network.parameters());
         }
         self.average();
-        let correct = logits.detach().argmax(-1, false).eq_tensor(&batch.labels).sum(self.network.kind());
-        (loss.detach(), correct)
+        let correct = logits.argmax(-1, false).eq_tensor(&batch.labels).sum(self.network.kind());
+        (loss, correct)
     }
 
     fn augmented(&self, images: Tensor, at: StepSeed) -> Tensor {

@@ -21,6 +21,7 @@ impl Network {
             first_parameter: self.first_parameter.clone(),
             products: self.products,
             first_statistic: self.first_statistic.clone(),
+            stem: self.stem.clone(),
         }
     }
 

@@ -1,0 +1,148 @@
+//! The measures of one block of a stem, and its weights in the orders that the kernels read.
+
+use crate::nn::{ConvConfig, LayerConfig, LayerKind, PoolConfig, Shape};
+
+/// Numbers of a vector register.
+pub(super) const LANES: usize = 16;
+
+/// Output channels of one pass over an image: with two rows of sums each, what registers hold.
+pub(super) const GROUP: usize = 10;
+
+/// Most values of a row of a kernel, and of one that is a pixel wider, all input channels together:
+/// what registers hold.
+const MOST_ROW: usize = 7 * LANES;
+const MOST_WINDOW: usize = 8 * LANES;
+
+/// A convolution with stride 1, a ReLU and a max-pool of 2 × 2 windows without overlap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Block {
+    /// Of the input.
+    pub channels: usize,
+    pub height: usize,
+    pub width: usize,
+    /// Output channels.
+    pub outputs: usize,
+    pub kernel: usize,
+    pub padding: usize,
+    /// Of the output, behind the pool.
+    pub pooled_height: usize,
+    pub pooled_width: usize,
+}
+
+/// A block's weights, for forward.
+#[derive(Debug)]
+pub(super) struct Packed {
+    /// For each group of output channels, each input channel and each place of the kernel: the
+    /// group's weights, zeros where there is no such output channel.
+    pub weights: Vec<[f32; GROUP]>,
+    pub biases: Vec<[f32; GROUP]>,
+}
+
+impl Block {
+    /// The block of three layers, where they are one and the kernels fit it.
+    pub fn of(layers: &[LayerConfig; 3], input: Shape) -> Option<Self> {
+        let [conv, relu, pool] = layers.each_ref().map(|layer| &layer.kind);
+        let (LayerKind::Conv(conv), LayerKind::Relu, LayerKind::MaxPool(pool)) = (conv, relu, pool) else {
+            return None;
+        };
+        let Shape::Map { channels, height, width } = input else { return None };
+        let &ConvConfig { out_channels, kernel_size, stride, padding } = conv;
+        if *pool != (PoolConfig { kernel_size: 2, stride: 2 }) || stride != 1 {
+            return None;
+        }
+        let size = |value: i64| usize::try_from(value).ok();
+        let (kernel, padding) = (size(kernel_size)?, size(padding)?);
+        let pooled = |side: i64| Some((size(side)? + 2 * padding + 1).checked_sub(kernel)? / 2);
+        let block = Self {
+            channels: size(channels)?,
+            height: size(height)?,
+            width: size(width)?,
+            outputs: size(out_channels)?,
+            kernel,
+            padding,
+            pooled_height: pooled(height)?,
+            pooled_width: pooled(width)?,
+        };
+        let fits = block.row() <= MOST_ROW && block.row() + block.channels <= MOST_WINDOW;
+        (fits && block.pooled_height > 0 && block.pooled_width > 0).then_some(block)
+    }
+
+    /// Values of an input image.
+    pub fn input(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+
+    /// Values of an output image.
+    pub fn output(&self) -> usize {
+        self.outputs * self.pooled()
+    }
+
+    /// Windows of one output channel.
+    pub fn pooled(&self) -> usize {
+        self.pooled_height * self.pooled_width
+    }
+
+    /// Values of one row of a kernel, all input channels together.
+    pub fn row(&self) -> usize {
+        self.kernel * self.channels
+    }
+
+    /// Of the outputs of so many images.
+    pub fn output_shape(&self, images: usize) -> [i64; 4] {
+        [images, self.outputs, self.pooled_height, self.pooled_width].map(|size| size as i64)
+    }
+
+    /// Vectors of a row of convolved pixels, as far as windows reach.
+    pub fn vectors(&self) -> usize {
+        (2 * self.pooled_width).div_ceil(LANES)
+    }
+
+    /// Vectors of a whole output image.
+    pub fn output_vectors(&self) -> usize {
+        self.outputs * self.pooled_height * self.vectors()
+    }
+
+    pub fn groups(&self) -> usize {
+        self.outputs.div_ceil(GROUP)
+    }
+
+    pub fn padded_height(&self) -> usize {
+        self.height + 2 * self.padding
+    }
+
+    pub fn padded_width(&self) -> usize {
+        self.width + 2 * self.padding
+    }
+
+    /// Values from a row to the next in a padded plane: every vector of a row can be read whole.
+    pub fn stride(&self) -> usize {
+        self.padded_width().max(self.vectors() * LANES + self.kernel - 1)
+    }
+
+    /// Values of all padded planes.
+    pub fn planes(&self) -> usize {
+        self.channels * self.padded_height() * self.stride()
+    }
+
+    /// Values from a row to the next where the channels lie innermost.
+    pub fn pixel_row(&self) -> usize {
+        self.padded_width() * self.channels
+    }
+
+    /// Weights [outputs, kernel, kernel, channels], as parameters lie, and biases.
+    pub fn pack(&self, weights: &[f32], biases: &[f32]) -> Packed {
+        let (places, row) = (self.kernel * self.kernel, self.kernel * self.row());
+        let mut packed = vec![[0.0; GROUP]; self.groups() * self.channels * places];
+        let mut packed_biases = vec![[0.0; GROUP]; self.groups()];
+        for (output, weights) in weights.chunks_exact(row).enumerate() {
+            let (group, lane) = (output / GROUP, output % GROUP);
+            packed_biases[group][lane] = biases[output];
+            for (place, weights) in weights.chunks_exact(self.channels).enumerate() {
+                for (channel, weight) in weights.iter().enumerate() {
+                    packed[(group * self.channels + channel) * places + place][lane] = *weight;
+                }
+            }
+        }
+        Packed { weights: packed, biases: packed_biases }
+    }
+}
