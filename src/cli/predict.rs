@@ -8,7 +8,7 @@ use super::{
 use crate::{
     client,
     config::Settings,
-    data::{DatasetSpec, ImageSet, Split},
+    data::{DatasetSpec, Facts, ImageSet, Split},
     pb::digitd::v1::{Image, Normalization, PredictRequest, image::Form},
 };
 
@@ -110,7 +110,9 @@ fn naming(error: Error, names: &[String]) -> Error {
 /// A part of a data set of this machine, read on a thread where that may take its time.
 pub async fn load(settings: Settings, spec: DatasetSpec, split: Split) -> Result<ImageSet, Error> {
     let catalog = host::catalog(&settings, Vec::new());
-    let work = move || catalog.load_split(&spec, catalog.facts(&spec.name)?.validation(), split);
+    let work = move || {
+        catalog.load_split(&spec, catalog.facts(&spec.name)?.validation(Facts::VALIDATION_DIVISOR), split)
+    };
     Ok(tokio::task::spawn_blocking(work).await.map_err(|_| Error::Panicked("reading the data set"))??)
 }
 

@@ -1,10 +1,12 @@
 //! `digitd train`: flags into a request, and the run on the screen.
 
 mod inspect_at;
+mod recipe;
 mod regularize;
 
 use clap::ValueEnum;
 use inspect_at::InspectAtArgs;
+use recipe::RecipeArgs;
 use regularize::RegularizeArgs;
 
 use super::{Error, Outcome, args, json, output::Style, session::SessionArgs, watch};
@@ -62,6 +64,9 @@ pub struct Args {
     /// latest, digits/3 or digits/latest [default: weights drawn from the seed]
     #[arg(long, value_name = "VERSION", help_heading = "Training", value_parser = args::reference)]
     initial: Option<ModelRef>,
+
+    #[command(flatten)]
+    recipe: RecipeArgs,
 
     /// How often every training image is seen [default: 5]
     #[arg(long, value_name = "N", help_heading = "Training")]
@@ -191,6 +196,7 @@ impl Args {
             Some(path) => read_request(path)?,
             None => TrainRequest::default(),
         };
+        self.recipe.apply(&mut request);
         self.set_data(&mut request);
         self.set_training(&mut request);
         self.inspect_at.apply(&mut request);
@@ -353,11 +359,11 @@ mod tests {
     #[test]
     fn every_flag_reaches_its_field() {
         let line = "--model m --dataset synthetic --dataset-seed 1 --max-train-images 2 --validation-count 0 \
-                    --preset tutorial --initial m/7 --epochs 3 --batch-size 4 --precision float64 --optimizer momentum --learning-rate 0.5 \
+                    --preset tutorial --recipe fast --initial m/7 --epochs 3 --batch-size 4 --precision float64 --optimizer momentum --learning-rate 0.5 \
                     --loss mean-squared-error --l1 0.1 --l2 0.2 --seed 5 --report-every 6 --inspect-at 1:401 --set-alias production \
                     --resume 7 --early-stopping 8 --early-stopping-metric validation-accuracy \
                     --early-stopping-min-delta 0.3";
-        let expected = r#"{"model":"m","dataset":{"name":"synthetic","seed":1,"maxTrainImages":2},"network":{"preset":"tutorial"},"epochs":3,"batchSize":4,"seed":5,"precision":"PRECISION_FLOAT64","initial":{"name":"m","version":7},"optimizer":{"momentum":{"learningRate":0.5}},"loss":"LOSS_MEAN_SQUARED_ERROR","regularization":{"l1":0.1,"l2":0.2},"earlyStopping":{"metric":"EARLY_STOPPING_METRIC_VALIDATION_ACCURACY","patienceEvaluations":8,"minDelta":0.3},"validation":{"count":0},"reportEveryBatches":6,"inspectAt":[{"epoch":1,"batch":401,"shapes":true,"contents":true}],"setAlias":"production","resumeRunId":"7"}"#;
+        let expected = r#"{"model":"m","dataset":{"name":"synthetic","seed":1,"maxTrainImages":2},"network":{"preset":"tutorial"},"recipe":"RECIPE_FAST","epochs":3,"batchSize":4,"seed":5,"precision":"PRECISION_FLOAT64","initial":{"name":"m","version":7},"optimizer":{"momentum":{"learningRate":0.5}},"loss":"LOSS_MEAN_SQUARED_ERROR","regularization":{"l1":0.1,"l2":0.2},"earlyStopping":{"metric":"EARLY_STOPPING_METRIC_VALIDATION_ACCURACY","patienceEvaluations":8,"minDelta":0.3},"validation":{"count":0},"reportEveryBatches":6,"inspectAt":[{"epoch":1,"batch":401,"shapes":true,"contents":true}],"setAlias":"production","resumeRunId":"7"}"#;
         assert_eq!(request(line), expected);
     }
 

@@ -78,10 +78,12 @@ impl Facts {
         [MNIST, SYNTHETIC].contains(&name.as_str()).then_some(Self::MNIST)
     }
 
-    /// How many images are held out where a request does not say: a sixth, as of MNIST, and at most
-    /// 10 000.
-    pub fn validation(self) -> ValidationSize {
-        ValidationSize::Count(((self.images + 3) / 6).min(10_000))
+    /// One image of so many is held out where neither request nor recipe says otherwise, as of MNIST.
+    pub const VALIDATION_DIVISOR: usize = 6;
+
+    /// One image of so many, rounded, and at most 10 000.
+    pub fn validation(self, divisor: usize) -> ValidationSize {
+        ValidationSize::Count(((self.images + divisor / 2) / divisor).min(10_000))
     }
 }
 

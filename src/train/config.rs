@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EarlyStopping, InspectAt};
+use super::{EarlyStopping, InspectAt, Recipe};
 use crate::{
     data::{Augmentation, DatasetSpec, Order, ValidationSize},
     eval::Loss,
@@ -15,6 +15,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainConfig {
     pub model: ModelName,
+    /// Whose numbers stand where the request gave none; they are all filled in here.
+    #[serde(default)]
+    pub recipe: Option<Recipe>,
     pub dataset: DatasetSpec,
     pub network: NetworkConfig,
     /// The version whose weights the run starts from; none: drawn from the seed.
@@ -70,6 +73,7 @@ impl Default for TrainConfig {
     fn default() -> Self {
         Self {
             model: ModelName::default(),
+            recipe: None,
             dataset: DatasetSpec {
                 name: "mnist".parse().expect("mnist is a data set name"),
                 seed: None,

@@ -7,6 +7,7 @@ mod config;
 mod event;
 mod health;
 mod inspection;
+mod recipe;
 mod state;
 mod step;
 mod stopping;
@@ -23,6 +24,7 @@ pub use event::{
 };
 pub use health::{Measurement, Rule, Subject, Warning};
 pub use inspection::{InspectAt, Inspection};
+pub use recipe::Recipe;
 pub use state::Position;
 pub use stopping::{EarlyStopping, Metric};
 pub use told::Told;

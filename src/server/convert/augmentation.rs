@@ -3,8 +3,7 @@
 use crate::{data::Augmentation, pb::digitd::v1};
 
 /// The augmentation of a request; a number that is left out moves nothing.
-pub fn augmentation(given: Option<v1::Augmentation>) -> Augmentation {
-    let Some(given) = given else { return Augmentation::default() };
+pub fn augmentation(given: v1::Augmentation) -> Augmentation {
     let default = Augmentation::default();
     Augmentation {
         rotation_degrees: given.rotation_degrees.unwrap_or(default.rotation_degrees),
@@ -16,16 +15,16 @@ pub fn augmentation(given: Option<v1::Augmentation>) -> Augmentation {
     }
 }
 
-/// An augmentation with all its numbers; left out where it changes nothing.
-pub fn from_augmentation(config: &Augmentation) -> Option<v1::Augmentation> {
-    (*config != Augmentation::default()).then_some(v1::Augmentation {
+/// An augmentation with all its numbers.
+pub fn from_augmentation(config: &Augmentation) -> v1::Augmentation {
+    v1::Augmentation {
         rotation_degrees: Some(config.rotation_degrees),
         shift_pixels: Some(config.shift_pixels),
         scale: Some(config.scale),
         shear_degrees: Some(config.shear_degrees),
         elastic_alpha: Some(config.elastic_alpha),
         elastic_sigma: Some(config.elastic_sigma),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -34,11 +33,9 @@ mod tests {
 
     #[test]
     fn what_is_left_out_moves_nothing() {
-        assert!(augmentation(None).is_none());
-        assert!(augmentation(Some(v1::Augmentation::default())).is_none());
-        assert_eq!(from_augmentation(&Augmentation::default()), None);
+        assert!(augmentation(v1::Augmentation::default()).is_none());
         let shift = v1::Augmentation { shift_pixels: Some(2.0), ..v1::Augmentation::default() };
-        assert_eq!(augmentation(Some(shift)), Augmentation { shift_pixels: 2.0, ..Augmentation::default() });
+        assert_eq!(augmentation(shift), Augmentation { shift_pixels: 2.0, ..Augmentation::default() });
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod optimizer;
 pub mod picture;
 pub mod precision;
 pub mod prediction;
+pub mod recipe;
 pub mod resume;
 pub mod run;
 pub mod schedule;

@@ -3,7 +3,7 @@
 use super::{
     augmentation, dataset,
     field::{ANY, Invalid, count, int},
-    inspection, model, network, optimizer, precision, schedule, stopping,
+    inspection, model, network, optimizer, precision, recipe, schedule, stopping,
 };
 use crate::{
     data::{Facts, Order},
@@ -34,9 +34,11 @@ pub fn train_request(
     request: v1::TrainRequest,
     facts: Facts,
 ) -> Result<(TrainConfig, OnDisconnect), Invalid> {
-    let default = TrainConfig::default();
+    let recipe = recipe::recipe(request.recipe)?;
+    let default = recipe::defaults(recipe);
     let config = TrainConfig {
         model: model::name("model", &request.model)?,
+        recipe,
         dataset: dataset::train_dataset(request.dataset)?,
         network: network::network(request.network, facts.dims.classes)?,
         initial: request.initial.map(|given| model::exact("initial", given)).transpose()?,
@@ -63,9 +65,9 @@ pub fn train_request(
         label_smoothing: request.label_smoothing.unwrap_or(default.label_smoothing),
         regularization: optimizer::regularization(request.regularization),
         clip_gradient_norm: request.clip_gradient_norm,
-        weight_averaging: optimizer::weight_averaging(request.weight_averaging),
-        augmentation: augmentation::augmentation(request.augmentation),
-        validation: dataset::validation(request.validation, facts.validation())?,
+        weight_averaging: optimizer::weight_averaging(request.weight_averaging).or(default.weight_averaging),
+        augmentation: request.augmentation.map_or(default.augmentation, augmentation::augmentation),
+        validation: dataset::validation(request.validation, recipe::validation(recipe, facts))?,
         report_every_batches: count(
             "report_every_batches",
             request.report_every_batches,
@@ -95,6 +97,7 @@ pub fn train_request(
 pub fn from_train_config(config: &TrainConfig) -> v1::TrainRequest {
     v1::TrainRequest {
         model: config.model.to_string(),
+        recipe: recipe::from_recipe(config.recipe).into(),
         dataset: Some(dataset::from_dataset(&config.dataset)),
         network: Some(network::from_network(&config.network)),
         initial: config.initial.as_ref().map(model::from_exact),
@@ -110,7 +113,7 @@ pub fn from_train_config(config: &TrainConfig) -> v1::TrainRequest {
         schedule: Some(schedule::from_schedule(config.schedule)),
         loss: optimizer::from_loss(config.loss).into(),
         regularization: Some(optimizer::from_regularization(&config.regularization)),
-        augmentation: augmentation::from_augmentation(&config.augmentation),
+        augmentation: Some(augmentation::from_augmentation(&config.augmentation)),
         validation: Some(dataset::from_validation(config.validation)),
         report_every_batches: Some(int(config.report_every_batches)),
         inspect_at: config.inspect_at.iter().map(inspection::from_inspect_at).collect(),
@@ -139,7 +142,7 @@ mod tests {
         nn::Precision,
         optim::{Decay, OptimizerConfig, WeightAveraging},
         pb::digitd::v1::{layer::Kind, optimizer::Rule, validation::Size},
-        train::{EarlyStopping, InspectAt, Loss, Metric, ValidationConfig},
+        train::{EarlyStopping, InspectAt, Loss, Metric, Recipe, ValidationConfig},
     };
 
     fn field(change: impl FnOnce(&mut v1::TrainRequest)) -> String {
@@ -153,6 +156,27 @@ mod tests {
         let (config, on_disconnect) = train_request(v1::TrainRequest::default(), Facts::MNIST).unwrap();
         assert_eq!(config, TrainConfig::default());
         assert_eq!(on_disconnect, OnDisconnect::GoOn);
+    }
+
+    #[test]
+    fn a_recipe_fills_in_what_is_left_out_and_what_is_given_stands() {
+        let of = |recipe: v1::Recipe| v1::TrainRequest { recipe: recipe.into(), ..Default::default() };
+        let (config, _) = train_request(of(v1::Recipe::Accurate), Facts::MNIST).unwrap();
+        let size = ValidationSize::Count(5_000);
+        let validation = ValidationConfig { size, every_epochs: 1 };
+        assert_eq!(config, TrainConfig { validation, ..Recipe::Accurate.config() });
+        let given = v1::TrainRequest {
+            epochs: Some(2),
+            augmentation: Some(v1::Augmentation::default()),
+            weight_averaging: Some(v1::WeightAveraging { decay: Some(0.0) }),
+            schedule: Some(v1::Schedule::default()),
+            ..of(v1::Recipe::Accurate)
+        };
+        let (config, _) = train_request(given, Facts::MNIST).unwrap();
+        assert_eq!((config.epochs, config.augmentation.is_none()), (2, true));
+        assert_eq!(config.weight_averaging, Some(WeightAveraging { decay: 0.0 }));
+        assert_eq!(config.schedule.shape, crate::optim::ScheduleShape::Constant);
+        assert_eq!(field(|request| request.recipe = 9), "recipe");
     }
 
     #[test]
@@ -190,7 +214,7 @@ mod tests {
         };
         other.network.layers[7].name = "head".to_owned();
         other.regularization.per_parameter.insert("head.bias".to_owned(), Decay { l1: 0.1, l2: 0.2 });
-        for config in [TrainConfig::default(), other] {
+        for config in [TrainConfig::default(), Recipe::Fast.config(), Recipe::Accurate.config(), other] {
             let request = from_train_config(&config);
             assert_eq!(train_request(request, Facts::MNIST).unwrap().0, config);
         }
