@@ -1,11 +1,13 @@
 //! `digitd train`: flags into a request, and the run on the screen.
 
 mod inspect_at;
+mod manner;
 mod recipe;
 mod regularize;
 
 use clap::ValueEnum;
 use inspect_at::InspectAtArgs;
+use manner::MannerArgs;
 use recipe::RecipeArgs;
 use regularize::RegularizeArgs;
 
@@ -119,6 +121,9 @@ pub struct Args {
     resume: Option<String>,
 
     #[command(flatten)]
+    manner: MannerArgs,
+
+    #[command(flatten)]
     stopping: StoppingArgs,
 
     #[command(flatten)]
@@ -197,6 +202,7 @@ impl Args {
             None => TrainRequest::default(),
         };
         self.recipe.apply(&mut request);
+        self.manner.apply(&mut request);
         self.set_data(&mut request);
         self.set_training(&mut request);
         self.inspect_at.apply(&mut request);
@@ -361,9 +367,9 @@ mod tests {
         let line = "--model m --dataset synthetic --dataset-seed 1 --max-train-images 2 --validation-count 0 \
                     --preset tutorial --recipe fast --initial m/7 --epochs 3 --batch-size 4 --precision float64 --optimizer momentum --learning-rate 0.5 \
                     --loss mean-squared-error --l1 0.1 --l2 0.2 --seed 5 --report-every 6 --inspect-at 1:401 --set-alias production \
-                    --resume 7 --early-stopping 8 --early-stopping-metric validation-accuracy \
+                    --resume 7 --queue --validate-only --early-stopping 8 --early-stopping-metric validation-accuracy \
                     --early-stopping-min-delta 0.3";
-        let expected = r#"{"model":"m","dataset":{"name":"synthetic","seed":1,"maxTrainImages":2},"network":{"preset":"tutorial"},"recipe":"RECIPE_FAST","epochs":3,"batchSize":4,"seed":5,"precision":"PRECISION_FLOAT64","initial":{"name":"m","version":7},"optimizer":{"momentum":{"learningRate":0.5}},"loss":"LOSS_MEAN_SQUARED_ERROR","regularization":{"l1":0.1,"l2":0.2},"earlyStopping":{"metric":"EARLY_STOPPING_METRIC_VALIDATION_ACCURACY","patienceEvaluations":8,"minDelta":0.3},"validation":{"count":0},"reportEveryBatches":6,"inspectAt":[{"epoch":1,"batch":401,"shapes":true,"contents":true}],"setAlias":"production","resumeRunId":"7"}"#;
+        let expected = r#"{"model":"m","dataset":{"name":"synthetic","seed":1,"maxTrainImages":2},"network":{"preset":"tutorial"},"recipe":"RECIPE_FAST","epochs":3,"batchSize":4,"seed":5,"precision":"PRECISION_FLOAT64","initial":{"name":"m","version":7},"optimizer":{"momentum":{"learningRate":0.5}},"loss":"LOSS_MEAN_SQUARED_ERROR","regularization":{"l1":0.1,"l2":0.2},"earlyStopping":{"metric":"EARLY_STOPPING_METRIC_VALIDATION_ACCURACY","patienceEvaluations":8,"minDelta":0.3},"validation":{"count":0},"reportEveryBatches":6,"inspectAt":[{"epoch":1,"batch":401,"shapes":true,"contents":true}],"setAlias":"production","resumeRunId":"7","queue":true,"validateOnly":true}"#;
         assert_eq!(request(line), expected);
     }
 

@@ -83,7 +83,7 @@ impl Screen {
                         match event.event {
                             Some(Event::Checkpoint(written)) => checkpoint = Some(written.key),
                             Some(Event::Finished(finished)) => last = Some(finished),
-                            Some(Event::Started(_)) => last = None,
+                            Some(Event::Started(_) | Event::Queued(_)) => last = None,
                             _ => {}
                         }
                     }

@@ -103,6 +103,11 @@ impl Events {
 
     /// Notes an event as seen; none where it was seen before.
     fn take(&mut self, event: TrainEvent) -> Option<TrainEvent> {
+        if let Some(Event::Validated(_)) = event.event {
+            // The answer to validate_only, and all of it.
+            self.ended = Ended::Finished;
+            return Some(event);
+        }
         if event.sequence <= self.last_sequence {
             return None;
         }

@@ -301,7 +301,17 @@ fn stopped(wish: Option<Wish>) -> Finished {
     Finished { state, ..failed(reason, message.to_owned()) }
 }
 
-fn failed(reason: FinishReason, message: String) -> Finished {
+/// The end of a run that waited for its turn.
+pub(super) fn stopped_before(wish: Option<Wish>) -> Finished {
+    let finished = stopped(wish);
+    let message = match finished.state {
+        RunState::Interrupted => "the server went down before the run began",
+        _ => "",
+    };
+    Finished { message: message.to_owned(), ..finished }
+}
+
+pub(super) fn failed(reason: FinishReason, message: String) -> Finished {
     Finished {
         state: RunState::Failed,
         reason,

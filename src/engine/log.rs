@@ -196,6 +196,13 @@ impl EventSender {
         Ok(())
     }
 
+    /// The same from an async thread.
+    pub async fn send(&self, event: Event) -> Result<(), Closed> {
+        self.queue.send((Utc::now(), event)).await.map_err(|_| Closed)?;
+        self.pushed.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Waits until all events that were handed over are persisted.
     pub async fn persisted(&self) -> Result<(), Closed> {
         let pushed = self.pushed.load(Ordering::Relaxed);
@@ -371,7 +378,11 @@ async fn gather(first: Pushed, pushed: &mut mpsc::Receiver<Pushed>, due: Instant
 fn is_urgent(event: &Event) -> bool {
     match event {
         Event::Batch(_) | Event::Inspection(_) | Event::Warning(_) => false,
-        Event::Started(_) | Event::Epoch(_) | Event::Checkpoint(_) | Event::Finished(_) => true,
+        Event::Queued(_)
+        | Event::Started(_)
+        | Event::Epoch(_)
+        | Event::Checkpoint(_)
+        | Event::Finished(_) => true,
     }
 }
 

@@ -14,6 +14,7 @@ mod publish;
 mod recover;
 mod resume;
 mod serve;
+mod slot;
 mod summary;
 mod training;
 mod types;
@@ -32,13 +33,14 @@ use crate::{
     data::{Catalog, Facts},
     ids::{DatasetName, RunId},
     registry::{Manifest, ModelRef, Page, Registry},
-    train::TrainConfig,
+    train::{Plan, TrainConfig},
 };
 
 pub use crate::inspect::Channels;
 pub use error::Error;
 pub use import::{ImportJob, Imported};
 pub use observer::{Array, Observer};
+pub use slot::WhenBusy;
 pub use summary::RunSummary;
 pub use types::{
     Depth, EvaluateJob, Evaluated, InspectInput, InspectJob, Inspected, Pictures, Predicted, Record, RunPage,
@@ -141,7 +143,20 @@ impl Engine {
     /// Starts a run; it goes on whoever watches. Errors before anything is kept: a field out of
     /// range, data that is not there, `TrainingBusy`, `Draining`.
     pub async fn train(&self, config: TrainConfig) -> Result<RunId, Error> {
-        self.inner.training.start(config).await
+        self.begin(config, WhenBusy::Refuse).await
+    }
+
+    /// The same, or the run waits for its turn; it is shown as queued meanwhile. Errors also with
+    /// `QueueFull`.
+    pub async fn begin(&self, config: TrainConfig, when_busy: WhenBusy) -> Result<RunId, Error> {
+        self.inner.training.start(config, when_busy).await
+    }
+
+    /// What a request would run, and on which device; resuming `run` where that is given. Starts
+    /// nothing. Errors as `train` and `resume`, but for those of a slot that is taken.
+    pub async fn plan(&self, config: TrainConfig, run: Option<RunId>) -> Result<(Plan, String), Error> {
+        let plan = self.inner.training.plan(config, run).await?;
+        Ok((plan, self.inner.training.device()))
     }
 
     /// What a request to train needs to know of its data set before it makes sense. Errors when there
@@ -151,10 +166,10 @@ impl Engine {
     }
 
     /// Goes on with an ended run from its last checkpoint; returns the number of the last event that
-    /// its log had before. `config` is its own request, with more epochs maybe. Errors as `train`,
+    /// its log had before. `config` is its own request, with more epochs maybe. Errors as `begin`,
     /// and with `NotResumable`.
-    pub async fn resume(&self, run: RunId, config: TrainConfig) -> Result<u32, Error> {
-        let last = self.inner.training.resume(run, config).await?;
+    pub async fn resume(&self, run: RunId, config: TrainConfig, when_busy: WhenBusy) -> Result<u32, Error> {
+        let last = self.inner.training.resume(run, config, when_busy).await?;
         self.inner.recovery.unsettle(run);
         Ok(last)
     }

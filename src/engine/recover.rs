@@ -145,6 +145,9 @@ async fn finish(registry: &Registry, fold: &Fold, loss: Loss) -> Result<Finished
             FinishReason::Failed,
             "the store did not take the run's events; its last checkpoint, if it had one, is kept",
         ),
+        (None, Loss::Server) if summary.state == RunState::Queued => {
+            (RunState::Interrupted, FinishReason::Interrupted, "the server ended before the run began")
+        }
         (None, Loss::Server) => (
             RunState::Interrupted,
             FinishReason::Interrupted,

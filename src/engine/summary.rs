@@ -101,7 +101,12 @@ impl Fold {
         self.began = now;
         let summary = &mut self.summary;
         summary.config = config;
-        (summary.state, summary.reason, summary.ended) = (RunState::Running, None, None);
+        self.goes_on(RunState::Running);
+    }
+
+    fn goes_on(&mut self, state: RunState) {
+        let summary = &mut self.summary;
+        (summary.state, summary.reason, summary.ended) = (state, None, None);
         summary.message.clear();
     }
 
@@ -140,6 +145,7 @@ impl Fold {
         self.newest = record.time;
         self.told.add(&record.event);
         match &record.event {
+            Event::Queued(_) => self.goes_on(RunState::Queued),
             Event::Started(started) => self.started(started, record.time),
             Event::Batch(batch) => {
                 self.summary.step = batch.step;
@@ -161,6 +167,7 @@ impl Fold {
     fn started(&mut self, started: &Started, time: DateTime<Utc>) {
         self.validates = started.validation_images > 0;
         self.dataset_digest.clone_from(&started.dataset_digest);
+        self.goes_on(RunState::Running);
         if started.resumed.is_some() {
             self.resume(started.config.clone(), time);
         }

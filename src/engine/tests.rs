@@ -62,6 +62,7 @@ async fn first_batch(engine: &Engine, run: RunId) {
 }
 
 mod faults;
+mod queue;
 
 async fn predict(engine: &Engine, model: &ModelRef) -> Result<Predicted, Error> {
     read(engine, model, Pictures::Bytes(vec![0; 784].into()), None).await
@@ -205,7 +206,7 @@ async fn a_panic_while_preparing_is_told_without_its_details_and_the_thread_goes
     let device = worker::Device::Cuda(200);
     let training = Arc::new(Training::new(registry, catalog, device, 1).unwrap());
     for _ in 0..2 {
-        let failed = training.start(short()).await;
+        let failed = training.start(short(), WhenBusy::Refuse).await;
         let Err(Error::Backend { message }) = failed else { panic!("{failed:?}") };
         assert_eq!(message, "preparing a run failed: the log has the details");
     }

@@ -1,9 +1,6 @@
-//! Runs from the caller's side: the one training slot, starting, stopping, watching and listing.
+//! Runs from the caller's side: starting or queueing, stopping, watching and listing.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::Utc;
 use tokio::{
@@ -13,10 +10,11 @@ use tokio::{
 
 use super::{
     Error, Observer, RunPage, RunSummary, Watch,
-    jobs::{self, Go, Job, Resume, Stop, Wish},
+    jobs::{self, Go, Job, Resume, Wish},
     log::{Life, Opening, RunLog, State},
     owner::{Owner, Presence},
     resume,
+    slot::{Entry, Held, Place, Slot, Waiting, WhenBusy},
     summary::Fold,
     worker::{Device, JobThread, Priority, Setup},
 };
@@ -24,7 +22,7 @@ use crate::{
     data::{Catalog, Facts, Split, Splits},
     ids::{DatasetName, RunId},
     registry::{Manifest, Page, Registry},
-    train::{Event, TrainConfig},
+    train::{self, Event, FinishReason, Plan, Queued, TrainConfig},
 };
 
 /// How often it is asked whether a run is prepared; that takes a second, or as long as a download.
@@ -41,52 +39,17 @@ pub(super) struct Training {
     device: Device,
     thread: JobThread,
     presence: Arc<Presence>,
-    slot: Arc<Mutex<Option<Active>>>,
-    draining: AtomicBool,
+    slot: Arc<Slot>,
     /// Of callers whose data set is being read before their request is judged.
     reading: Semaphore,
     observer: Option<Arc<dyn Observer>>,
 }
 
-/// The run that holds the slot.
-#[derive(Debug)]
-struct Active {
-    run: RunId,
-    /// As it was accepted, shown while it is prepared.
-    accepted: RunSummary,
-    stop: Arc<Stop>,
-    /// None while it is prepared.
-    live: Option<Live>,
-}
-
-#[derive(Debug, Clone)]
-struct Live {
-    log: Arc<RunLog>,
-}
-
-impl Active {
-    fn summary(&self) -> RunSummary {
-        self.live.as_ref().map_or_else(|| self.accepted.clone(), |live| live.log.summary())
-    }
-}
-
-/// The training slot, held; freed with the value.
-struct Held {
-    stop: Arc<Stop>,
-    slot: Arc<Mutex<Option<Active>>>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        *lock(&self.slot) = None;
-    }
-}
-
 impl Drop for Training {
     /// An engine that is let go without a shutdown leaves no run behind that nobody could stop.
     fn drop(&mut self) {
-        if let Some(active) = &*lock(&self.slot) {
-            active.stop.ask(Wish::Interrupt);
+        for entry in self.slot.all() {
+            self.slot.ask(entry.run, Wish::Interrupt);
         }
     }
 }
@@ -107,7 +70,6 @@ impl Training {
             thread: JobThread::start("digitd-train", setup, 1)?,
             presence: Arc::new(Presence::new()),
             slot: Arc::default(),
-            draining: AtomicBool::new(false),
             reading: Semaphore::new(READING),
             observer: None,
         })
@@ -119,15 +81,12 @@ impl Training {
         self
     }
 
-    /// Starts a run. Once begun, this goes on whether or not the caller waits.
-    pub async fn start(self: &Arc<Self>, config: TrainConfig) -> Result<RunId, Error> {
+    /// Starts a run, or queues it. Once begun, this goes on whether or not the caller waits.
+    pub async fn start(self: &Arc<Self>, config: TrainConfig, when_busy: WhenBusy) -> Result<RunId, Error> {
         config.check_for(self.facts(&config.dataset.name).await?.dims)?;
         let run = RunId::new();
-        let fold = Fold::new(run, config, Utc::now());
-        let held = self.hold(fold.summary().clone())?;
-        let training = self.clone();
-        let begun = tokio::spawn(async move { training.begin(fold, None, held).await });
-        begun.await.unwrap_or_else(|error| Err(Error::backend("starting a run", error)))
+        self.enter(Fold::new(run, config, Utc::now()), None, when_busy).await?;
+        Ok(run)
     }
 
     /// What a request needs to know of a data set before it makes sense.
@@ -145,7 +104,12 @@ impl Training {
 
     /// Goes on with an ended run from its last checkpoint; returns the number of the last event that
     /// its log had before. `config` is its own request, with more epochs maybe.
-    pub async fn resume(self: &Arc<Self>, run: RunId, config: TrainConfig) -> Result<u32, Error> {
+    pub async fn resume(
+        self: &Arc<Self>,
+        run: RunId,
+        config: TrainConfig,
+        when_busy: WhenBusy,
+    ) -> Result<u32, Error> {
         config.check_for(self.facts(&config.dataset.name).await?.dims)?;
         if self.holds(run) {
             return Err(resume::not_ended(run));
@@ -153,14 +117,124 @@ impl Training {
         let (mut fold, resume) = resume::find(&self.registry, self, run, &config).await?;
         fold.resume(config, Utc::now());
         let last = fold.summary().last_sequence;
-        let held = self.hold(fold.summary().clone())?;
-        let training = self.clone();
-        let begun = tokio::spawn(async move { training.begin(fold, Some(resume), held).await });
-        begun.await.unwrap_or_else(|error| Err(Error::backend("resuming a run", error))).map(|_| last)
+        self.enter(fold, Some(resume), when_busy).await?;
+        Ok(last)
     }
 
-    async fn begin(&self, fold: Fold, resume: Option<Resume>, held: Held) -> Result<RunId, Error> {
-        let (run, config, stop) = (fold.summary().run_id, fold.summary().config.clone(), held.stop.clone());
+    async fn enter(
+        self: &Arc<Self>,
+        fold: Fold,
+        resume: Option<Resume>,
+        when_busy: WhenBusy,
+    ) -> Result<(), Error> {
+        let place = self.slot.enter(fold.summary().clone(), when_busy)?;
+        let training = self.clone();
+        let begun = tokio::spawn(async move {
+            match place {
+                Place::Slot(held) => training.begin(fold, resume, held).await,
+                Place::Queue(waiting) => training.queue(fold, resume, waiting).await,
+            }
+        });
+        begun.await.unwrap_or_else(|error| Err(Error::backend("starting a run", error)))
+    }
+
+    /// A run that has the slot at once: what is in its way is told to its caller.
+    async fn begin(&self, fold: Fold, resume: Option<Resume>, held: Held) -> Result<(), Error> {
+        let (run, stop) = (fold.summary().run_id, held.stop.clone());
+        let (started, go) = self.prepare(&fold, resume).await?;
+        let opening = Opening {
+            run,
+            presence: self.presence.clone(),
+            fold,
+            stop: stop.clone(),
+            at_end: Box::new(move || drop(held)),
+        };
+        let (log, events) = RunLog::start(self.registry.runs(), opening, started).await?;
+        self.slot.opened(run, &log);
+        if self.slot.is_closed() {
+            stop.ask(Wish::Interrupt);
+        }
+        let _ = go.send(Go { run, events, stop });
+        Ok(())
+    }
+
+    /// A run that waits: it has a log from here on, and what is in its way is told there.
+    async fn queue(
+        self: Arc<Self>,
+        fold: Fold,
+        resume: Option<Resume>,
+        waiting: Waiting,
+    ) -> Result<(), Error> {
+        let Waiting { stop, behind, position, turn } = waiting;
+        let run = fold.summary().run_id;
+        // Empty while it waits.
+        let held: Arc<Mutex<Option<Held>>> = Arc::default();
+        let (slot, holder) = (self.slot.clone(), held.clone());
+        let at_end = Box::new(move || {
+            drop(holder.lock().unwrap_or_else(PoisonError::into_inner).take());
+            slot.leave(run);
+        });
+        let opening =
+            Opening { run, presence: self.presence.clone(), fold: fold.clone(), stop: stop.clone(), at_end };
+        let config = Box::new(fold.summary().config.clone());
+        let queued = Event::Queued(Queued { behind, position, config });
+        let (log, events) = match RunLog::start(self.registry.runs(), opening, queued).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.slot.leave(run);
+                return Err(error);
+            }
+        };
+        self.slot.opened(run, &log);
+        tokio::spawn(async move {
+            let Ok(slot) = turn.await else {
+                let _ = events.send(Event::Finished(jobs::stopped_before(stop.asked()))).await;
+                return;
+            };
+            *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(slot);
+            let told = match self.prepare(&fold, resume).await {
+                Ok((started, go)) => events.send(started).await.map(|()| go.send(Go { run, events, stop })),
+                Err(error) => {
+                    tracing::error!(%run, %error, "a run that waited cannot begin");
+                    let failed = jobs::failed(FinishReason::Failed, error.to_string());
+                    events.send(Event::Finished(failed)).await.map(|()| Ok(()))
+                }
+            };
+            // Where the log failed, it has said so and let go of the slot.
+            drop(told);
+        });
+        Ok(())
+    }
+
+    /// What a request would run; resuming `run` where that is given. Reads the data as the run would.
+    pub async fn plan(&self, config: TrainConfig, run: Option<RunId>) -> Result<Plan, Error> {
+        let facts = self.facts(&config.dataset.name).await?;
+        let shapes = config.check_for(facts.dims)?;
+        if let Some(run) = run {
+            if self.holds(run) {
+                return Err(resume::not_ended(run));
+            }
+            resume::find(&self.registry, self, run, &config).await?;
+        }
+        let (splits, _) = self.load(&config).await?;
+        let initial = self.initial(&config).await?;
+        let images = [splits.train.len(), splits.validation.len()];
+        drop((splits, initial));
+        Ok(Plan::new(config, facts.dims, images, &shapes)?)
+    }
+
+    /// Where runs compute.
+    pub fn device(&self) -> String {
+        train::device_name(self.device)
+    }
+
+    /// Reads the data and makes the trainer: its first event, and what lets it go.
+    async fn prepare(
+        &self,
+        fold: &Fold,
+        resume: Option<Resume>,
+    ) -> Result<(Event, oneshot::Sender<Go>), Error> {
+        let (run, config) = (fold.summary().run_id, fold.summary().config.clone());
         let (splits, digest) = self.load(&config).await?;
         if fold.dataset_digest().is_some_and(|known| *known != digest) {
             return Err(resume::refused(
@@ -191,37 +265,18 @@ impl Training {
         submitted.map_err(|_| Error::TrainingBusy { run })?;
         let prepared =
             preparation.await.map_err(|_| Error::backend("preparing a run", "its thread ended"))?;
-        let opening = Opening {
-            run,
-            presence: self.presence.clone(),
-            fold,
-            stop: stop.clone(),
-            at_end: Box::new(move || drop(held)),
-        };
-        let started = Event::Started(Box::new(prepared?));
-        let (log, events) = RunLog::start(self.registry.runs(), opening, started).await?;
-        if let Some(active) = &mut *lock(&self.slot) {
-            active.live = Some(Live { log });
-        }
-        if self.draining.load(Ordering::Acquire) {
-            stop.ask(Wish::Interrupt);
-        }
-        let _ = go.send(Go { run, events, stop });
-        Ok(run)
+        Ok((Event::Started(Box::new(prepared?)), go))
     }
 
     /// Asks a run to stop after its current batch.
     pub async fn cancel(&self, run: RunId) -> Result<RunSummary, Error> {
-        if let Some(active) = lock(&self.slot).as_ref().filter(|active| active.run == run) {
-            active.stop.ask(Wish::Cancel);
-        }
+        self.slot.ask(run, Wish::Cancel);
         self.run(run).await
     }
 
     pub async fn run(&self, run: RunId) -> Result<RunSummary, Error> {
-        let active = lock(&self.slot).as_ref().filter(|active| active.run == run).map(Active::summary);
-        match active {
-            Some(summary) => Ok(summary),
+        match self.slot.find(run) {
+            Some(entry) => Ok(entry.summary()),
             None => {
                 let state: State = self.registry.runs().state(run).await?;
                 Ok(state.summary)
@@ -230,9 +285,9 @@ impl Training {
     }
 
     pub async fn watch(&self, run: RunId, after: u32) -> Result<Watch, Error> {
-        while self.holds(run) {
-            if let Some(live) = self.live(run) {
-                return Ok(Watch::live(live.log, after));
+        while let Some(entry) = self.slot.find(run) {
+            if let Some(log) = entry.log {
+                return Ok(Watch::live(log, after));
             }
             tokio::time::sleep(PREPARING_POLL).await;
         }
@@ -268,54 +323,39 @@ impl Training {
         Ok(Page { items, more: false })
     }
 
-    /// Refuses new runs, stops the one that trains, and returns when its end is kept.
+    /// Refuses new runs, stops the one that trains and those that wait, and returns when their ends
+    /// are kept.
     pub async fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.slot.close();
         loop {
-            let active = lock(&self.slot).as_ref().map(|active| active.live.clone());
-            match active {
-                None => return,
-                Some(Some(live)) => {
-                    if let Some(active) = &*lock(&self.slot) {
-                        active.stop.ask(Wish::Interrupt);
-                    }
-                    let mut head = live.log.head();
-                    let ended = head.wait_for(|head| !matches!(head.life, Life::Open)).await;
-                    if ended.is_ok() {
-                        return;
-                    }
-                }
-                // Being prepared: it will see `draining` before its first batch.
-                Some(None) => tokio::time::sleep(PREPARING_POLL).await,
+            let entries = self.slot.all();
+            if entries.is_empty() {
+                return;
+            }
+            // Those that wait first, so that none of them gets the slot on the way.
+            for entry in entries.iter().rev() {
+                self.slot.ask(entry.run, Wish::Interrupt);
+            }
+            for Entry { log, .. } in entries {
+                let Some(log) = log else {
+                    tokio::time::sleep(PREPARING_POLL).await;
+                    continue;
+                };
+                let mut head = log.head();
+                // Whoever does not end here is asked again.
+                let _ = head.wait_for(|head| !matches!(head.life, Life::Open)).await;
             }
         }
     }
 
-    /// Whether the run trains here, or is about to.
+    /// Whether the run trains here, or is about to, or waits.
     pub fn holds(&self, run: RunId) -> bool {
-        lock(&self.slot).as_ref().is_some_and(|active| active.run == run)
+        self.slot.find(run).is_some()
     }
 
     /// Who owns the runs that train here.
     pub fn owner(&self) -> &Owner {
         self.presence.owner()
-    }
-
-    fn hold(&self, accepted: RunSummary) -> Result<Held, Error> {
-        let mut slot = lock(&self.slot);
-        if self.draining.load(Ordering::Acquire) {
-            return Err(Error::Draining);
-        }
-        if let Some(active) = &*slot {
-            return Err(Error::TrainingBusy { run: active.run });
-        }
-        let (run, stop) = (accepted.run_id, Arc::new(Stop::default()));
-        *slot = Some(Active { run, accepted, stop: stop.clone(), live: None });
-        Ok(Held { stop, slot: self.slot.clone() })
-    }
-
-    fn live(&self, run: RunId) -> Option<Live> {
-        lock(&self.slot).as_ref().filter(|active| active.run == run)?.live.clone()
     }
 
     /// The version to start from and its weights, where the request names one.
@@ -338,9 +378,4 @@ impl Training {
         });
         loading.await.unwrap_or_else(|error| Err(Error::backend("reading the data set", error)))
     }
-}
-
-fn lock(slot: &Mutex<Option<Active>>) -> MutexGuard<'_, Option<Active>> {
-    // The slot is written in one assignment: a panic of another holder leaves it whole.
-    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }

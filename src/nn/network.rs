@@ -208,11 +208,6 @@ impl Network {
         x
     }
 
-    /// Images [N,1,H,W] in [0,1] to probabilities [N,classes], without gradients.
-    pub fn predict(&self, images: &Tensor) -> Tensor {
-        self.answer(images, &mut |_, _| ()).softmax(-1, None::<Kind>)
-    }
-
     /// Whether this is a ReLU after a layer that never looks at its own output again, not even for
     /// its gradient: it may then be computed in place.
     fn is_relu_of_a_result(&self, index: usize) -> bool {

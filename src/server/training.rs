@@ -11,11 +11,11 @@ use tracing::Instrument;
 use super::{
     convert::{
         dataset::train_dataset,
-        event::from_event,
+        event::{from_event, from_plan},
         model::reference,
         resume::resume_request,
         run::{after_sequence, from_run, run_at, run_id, run_page, run_token},
-        train::{OnDisconnect, resolve_initial, train_request},
+        train::{Extent, Manner, OnDisconnect, resolve_initial, train_request},
     },
     status,
 };
@@ -56,16 +56,24 @@ impl TrainingService for Training {
                 request.network = network;
             }
         }
-        let (start, on_disconnect) = self.start_of(request).await?;
+        let (start, manner) = self.start_of(request).await?;
         let engine = self.engine.clone();
+        if manner.extent == Extent::Validate {
+            let (config, run) = match start {
+                Start::New(config) => (config, None),
+                Start::Resumed(run, config) => (config, Some(run)),
+            };
+            let (plan, device) = engine.plan(*config, run).await?;
+            return Ok(Response::new(stream::iter([Ok(from_plan(&plan, device))]).boxed()));
+        }
         // In a task of its own: a caller that goes away meanwhile leaves no half-made run. Where
         // nobody takes the run any more, its guard is dropped with it.
         let starting = async move {
             let (run, after) = match start {
-                Start::New(config) => (engine.train(*config).await?, 0),
-                Start::Resumed(run, config) => (run, engine.resume(run, *config).await?),
+                Start::New(config) => (engine.begin(*config, manner.when_busy).await?, 0),
+                Start::Resumed(run, config) => (run, engine.resume(run, *config, manner.when_busy).await?),
             };
-            Ok::<_, Status>((run, after, Guard::new(engine, run, on_disconnect)))
+            Ok::<_, Status>((run, after, Guard::new(engine, run, manner.on_disconnect)))
         };
         let (run, after, guard) = tokio::spawn(starting.in_current_span()).await.map_err(status::lost)??;
         let watch = self.engine.watch(run, after).await?;
@@ -117,18 +125,18 @@ enum Start {
 }
 
 impl Training {
-    async fn start_of(&self, request: v1::TrainRequest) -> Result<(Start, OnDisconnect), Status> {
+    async fn start_of(&self, request: v1::TrainRequest) -> Result<(Start, Manner), Status> {
         if request.resume_run_id.is_empty() {
             let dataset = train_dataset(request.dataset.clone())?;
             let facts = self.engine.dataset_facts(&dataset.name).await?;
-            let (config, on_disconnect) = train_request(request, facts)?;
-            return Ok((Start::New(Box::new(config)), on_disconnect));
+            let (config, manner) = train_request(request, facts)?;
+            return Ok((Start::New(Box::new(config)), manner));
         }
         let run = run_at("resume_run_id", &request.resume_run_id)?;
         let own = self.engine.run(run).await?.config;
         let facts = self.engine.dataset_facts(&own.dataset.name).await?;
-        let (config, on_disconnect) = resume_request(&own, &request, facts)?;
-        Ok((Start::Resumed(run, Box::new(config)), on_disconnect))
+        let (config, manner) = resume_request(&own, &request, facts)?;
+        Ok((Start::Resumed(run, Box::new(config)), manner))
     }
 }
 

@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Inspection, Position, TrainConfig, Warning};
+use crate::ids::RunId;
 
-/// One thing that happened. A run begins with `Started` and ends with `Finished`; where it is resumed
+/// One thing that happened. A run begins with `Started`, or with `Queued` before it, and ends with `Finished`; where it is resumed
 /// after that, it reads on with another `Started`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    Queued(Queued),
     Started(Box<Started>),
     Batch(BatchReport),
     Epoch(EpochReport),
@@ -16,6 +18,16 @@ pub enum Event {
     Warning(Box<Warning>),
     Checkpoint(CheckpointWritten),
     Finished(Finished),
+}
+
+/// A run waits for the training slot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Queued {
+    /// The run that has the slot.
+    pub behind: RunId,
+    /// 1 for the next.
+    pub position: u32,
+    pub config: Box<TrainConfig>,
 }
 
 /// A run began.
@@ -118,6 +130,8 @@ pub struct Finished {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
+    /// Waits for the training slot.
+    Queued,
     Running,
     Completed,
     Cancelled,
@@ -140,7 +154,7 @@ pub enum FinishReason {
 impl RunState {
     pub fn has_ended(self) -> bool {
         match self {
-            Self::Running => false,
+            Self::Queued | Self::Running => false,
             Self::Completed | Self::Cancelled | Self::Failed | Self::Interrupted => true,
         }
     }

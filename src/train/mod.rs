@@ -7,6 +7,7 @@ mod config;
 mod event;
 mod health;
 mod inspection;
+mod plan;
 mod recipe;
 mod state;
 mod step;
@@ -20,14 +21,17 @@ pub(crate) use crate::metric::finite;
 pub use check::Invalid;
 pub use config::{TrainConfig, ValidationConfig};
 pub use event::{
-    BatchReport, CheckpointWritten, EpochReport, Event, FinishReason, Finished, Measured, RunState, Started,
+    BatchReport, CheckpointWritten, EpochReport, Event, FinishReason, Finished, Measured, Queued, RunState,
+    Started,
 };
 pub use health::{Measurement, Rule, Subject, Warning};
 pub use inspection::{InspectAt, Inspection};
+pub use plan::Plan;
 pub use recipe::Recipe;
 pub use state::Position;
 pub use stopping::{EarlyStopping, Metric};
 pub use told::Told;
+pub(crate) use trainer::device_name;
 pub use trainer::{BestEpoch, Ending, Error, Outcome, RunHooks, Trainer};
 
 #[cfg(test)]

@@ -34,14 +34,20 @@ impl Recipe {
             },
             Self::Fast => TrainConfig {
                 epochs: 1,
-                batch_size: 16,
+                batch_size: 8,
                 optimizer: OptimizerConfig::Adam {
-                    learning_rate: 0.005,
+                    learning_rate: 0.004,
                     beta1: 0.9,
                     beta2: 0.99,
                     epsilon: 1e-8,
                 },
                 schedule: one_cycle(0.1),
+                augmentation: Augmentation {
+                    rotation_degrees: 5.0,
+                    shift_pixels: 1.0,
+                    scale: 0.05,
+                    ..Augmentation::default()
+                },
                 ..default
             },
             Self::Accurate => TrainConfig {

@@ -26,7 +26,7 @@ impl Told {
             Event::Inspection(shown) => self.inspection = shown.step,
             Event::Warning(warning) => self.warning = warning.step,
             Event::Checkpoint(checkpoint) => self.checkpoint = checkpoint.step,
-            Event::Started(_) | Event::Finished(_) => {}
+            Event::Queued(_) | Event::Started(_) | Event::Finished(_) => {}
         }
     }
 
@@ -38,7 +38,7 @@ impl Told {
             Event::Inspection(shown) => shown.step <= self.inspection,
             Event::Warning(warning) => warning.step <= self.warning,
             Event::Checkpoint(checkpoint) => checkpoint.step <= self.checkpoint,
-            Event::Started(_) | Event::Finished(_) => false,
+            Event::Queued(_) | Event::Started(_) | Event::Finished(_) => false,
         }
     }
 }

@@ -168,10 +168,7 @@ impl Trainer {
             validation_images: self.validation.len() as u32,
             batches_per_epoch: self.batches_per_epoch(),
             total_parameters: self.network.total_parameters() as u32,
-            device: match self.network.device() {
-                Device::Cuda(index) => format!("cuda:{index}"),
-                _ => "cpu".to_owned(),
-            },
+            device: device_name(self.network.device()),
             resumed: self.resumed,
             dataset_digest: None,
         }
@@ -345,6 +342,14 @@ impl Trainer {
 
     pub(super) fn batches_per_epoch(&self) -> u32 {
         (self.train.len() as u32).div_ceil(self.config.batch_size)
+    }
+}
+
+/// `cpu` or `cuda:N`.
+pub(crate) fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".to_owned(),
     }
 }
 

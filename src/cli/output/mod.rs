@@ -8,6 +8,7 @@ mod figure;
 mod inspection;
 mod number;
 mod picture;
+mod plan;
 mod prediction;
 mod problem;
 mod progress;

@@ -8,6 +8,7 @@ use super::{
     figure::name_of,
     inspection,
     number::{bytes, count, loss, percent, seconds},
+    plan,
     table::Ink,
     warning,
 };
@@ -109,7 +110,14 @@ impl Progress {
                 self.bar.set_position((i64::from(epoch.epoch) * i64::from(self.batches)).unsigned_abs());
             }
             Some(Event::Finished(_)) => self.bar.finish_and_clear(),
-            Some(Event::Inspection(_) | Event::Warning(_) | Event::Checkpoint(_)) | None => {}
+            Some(
+                Event::Inspection(_)
+                | Event::Warning(_)
+                | Event::Checkpoint(_)
+                | Event::Validated(_)
+                | Event::Queued(_),
+            )
+            | None => {}
         }
     }
 
@@ -147,6 +155,8 @@ impl Progress {
                 format!("checkpoint {} ({})", it.key, bytes(i64::from(it.bytes).unsigned_abs()))
             }
             Event::Finished(it) => finished(it),
+            Event::Validated(it) => plan::validated(it),
+            Event::Queued(it) => plan::queued(&event.run_id, it),
         })
     }
 }

@@ -1,12 +1,17 @@
 //! The two ways through a network that need no graph of the whole: answers without gradients, and a
 //! training step's gradients without anything else.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{Mode, Network};
 use crate::nn::ParameterSet;
 
 impl Network {
+    /// Images [N,1,H,W] in [0,1] to probabilities [N,classes], without gradients.
+    pub fn predict(&self, images: &Tensor) -> Tensor {
+        self.answer(images, &mut |_, _| ()).softmax(-1, None::<Kind>)
+    }
+
     /// Images [N,1,H,W] in [0,1] to logits [N,classes] in evaluation, without gradients, as fast as this
     /// machine can. `see` gets each ReLU's index and output, behind its max-pool where one follows: a
     /// channel is zero there where it is zero in front of it, but for what no window holds.

@@ -7,7 +7,7 @@ use super::{field::int, inspection::from_inspection, train::from_train_config, w
 use crate::{
     ids::RunId,
     pb::digitd::v1::{self, train_event},
-    train::{Event, FinishReason, Finished, RunState, Started},
+    train::{Event, FinishReason, Finished, Plan, RunState, Started},
 };
 
 /// The `sequence`-th event of a run, counted from 1.
@@ -20,6 +20,23 @@ pub fn from_event(run: RunId, sequence: u32, time: DateTime<Utc>, event: &Event)
     }
 }
 
+/// What a request would run on this device; no event of a run.
+pub fn from_plan(plan: &Plan, device: String) -> v1::TrainEvent {
+    let plan = v1::RunPlan {
+        request: Some(from_train_config(&plan.config)),
+        train_images: int(plan.train_images),
+        validation_images: Some(int(plan.validation_images)),
+        batches_per_epoch: int(plan.batches_per_epoch),
+        total_steps: int(plan.total_steps),
+        total_parameters: int(plan.total_parameters),
+        multiply_adds: int(plan.multiply_adds),
+        estimated_memory_mebibytes: int(plan.memory_bytes >> 20),
+        device,
+    };
+    let event = Some(train_event::Event::Validated(plan));
+    v1::TrainEvent { run_id: String::new(), sequence: 0, time: Some(from_time(Utc::now())), event }
+}
+
 pub fn from_time(time: DateTime<Utc>) -> Timestamp {
     // A leap second counts beyond a whole one in chrono; the contract has no such nanosecond.
     let nanos = time.timestamp_subsec_nanos().min(999_999_999);
@@ -28,6 +45,7 @@ pub fn from_time(time: DateTime<Utc>) -> Timestamp {
 
 pub fn from_state(state: RunState) -> v1::RunState {
     match state {
+        RunState::Queued => v1::RunState::Queued,
         RunState::Running => v1::RunState::Running,
         RunState::Completed => v1::RunState::Completed,
         RunState::Cancelled => v1::RunState::Cancelled,
@@ -49,6 +67,11 @@ pub fn from_reason(reason: FinishReason) -> v1::FinishReason {
 
 fn from_kind(event: &Event) -> train_event::Event {
     match event {
+        Event::Queued(queued) => train_event::Event::Queued(v1::RunQueued {
+            behind_run_id: queued.behind.to_string(),
+            position: int(queued.position),
+            request: Some(from_train_config(&queued.config)),
+        }),
         Event::Started(started) => train_event::Event::Started(from_started(started)),
         Event::Batch(batch) => train_event::Event::Batch(v1::BatchReport {
             epoch: int(batch.epoch),

@@ -7,7 +7,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage, Value};
 
 use super::{
     field::Invalid,
-    train::{OnDisconnect, from_train_config, train_request},
+    train::{Manner, from_train_config, train_request},
 };
 use crate::{
     data::Facts,
@@ -24,11 +24,11 @@ pub fn resume_request(
     own: &TrainConfig,
     given: &v1::TrainRequest,
     facts: Facts,
-) -> Result<(TrainConfig, OnDisconnect), Invalid> {
+) -> Result<(TrainConfig, Manner), Invalid> {
     let mut merged = dynamic(&from_train_config(own));
     overlay(&mut merged, &dynamic(given));
     let merged = merged.transcode_to().expect("the descriptor set describes the generated code");
-    let (resumed, on_disconnect) = train_request(merged, facts)?;
+    let (resumed, manner) = train_request(merged, facts)?;
     if resumed.epochs < own.epochs {
         let message =
             format!("is {}: the run has {} epochs, ask for as many or more", resumed.epochs, own.epochs);
@@ -36,7 +36,7 @@ pub fn resume_request(
     }
     let own = dynamic(&from_train_config(&TrainConfig { epochs: resumed.epochs, ..own.clone() }));
     match difference("", &own, &dynamic(&from_train_config(&resumed))) {
-        None => Ok((resumed, on_disconnect)),
+        None => Ok((resumed, manner)),
         Some(field) => {
             Err(Invalid::new(field, "is not what the run was started with: leave it out to resume"))
         }

@@ -7,11 +7,28 @@ use super::{
 };
 use crate::{
     data::{Facts, Order},
+    engine::WhenBusy,
     ids::{Alias, VersionRef},
     pb::digitd::v1,
     registry::Manifest,
     train::TrainConfig,
 };
+
+/// How a run is asked for; no affair of the run itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    pub on_disconnect: OnDisconnect,
+    pub when_busy: WhenBusy,
+    pub extent: Extent,
+}
+
+/// How far a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    Train,
+    /// Only what would be run is told.
+    Validate,
+}
 
 /// What becomes of a run whose caller goes away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,10 +47,12 @@ pub fn resolve_initial(request: &mut v1::TrainRequest, version: &Manifest) {
 
 /// The run that is asked for, its `initial` made exact before, on a data set of which these are the
 /// facts. Errors name the field that makes none.
-pub fn train_request(
-    request: v1::TrainRequest,
-    facts: Facts,
-) -> Result<(TrainConfig, OnDisconnect), Invalid> {
+pub fn train_request(request: v1::TrainRequest, facts: Facts) -> Result<(TrainConfig, Manner), Invalid> {
+    let manner = Manner {
+        on_disconnect: if request.cancel_on_disconnect { OnDisconnect::Cancel } else { OnDisconnect::GoOn },
+        when_busy: if request.queue { WhenBusy::Wait } else { WhenBusy::Refuse },
+        extent: if request.validate_only { Extent::Validate } else { Extent::Train },
+    };
     let recipe = recipe::recipe(request.recipe)?;
     let default = recipe::defaults(recipe);
     let config = TrainConfig {
@@ -85,15 +104,11 @@ pub fn train_request(
         set_alias: alias(&request.set_alias)?,
     };
     config.check_for(facts.dims).map_err(|invalid| Invalid::new(invalid.field, invalid.message))?;
-    let on_disconnect = match request.cancel_on_disconnect {
-        false => OnDisconnect::GoOn,
-        true => OnDisconnect::Cancel,
-    };
-    Ok((config, on_disconnect))
+    Ok((config, manner))
 }
 
-/// The request that would ask for this run again. What becomes of it when its caller goes away is
-/// the call's affair, not the run's.
+/// The request that would ask for this run again. How it was asked for is the call's affair, not the
+/// run's.
 pub fn from_train_config(config: &TrainConfig) -> v1::TrainRequest {
     v1::TrainRequest {
         model: config.model.to_string(),
@@ -122,6 +137,8 @@ pub fn from_train_config(config: &TrainConfig) -> v1::TrainRequest {
         set_alias: config.set_alias.as_ref().map(Alias::to_string).unwrap_or_default(),
         resume_run_id: String::new(),
         cancel_on_disconnect: false,
+        queue: false,
+        validate_only: false,
         clip_gradient_norm: config.clip_gradient_norm,
         label_smoothing: Some(config.label_smoothing),
         weight_averaging: config.weight_averaging.map(optimizer::from_weight_averaging),
@@ -153,9 +170,11 @@ mod tests {
 
     #[test]
     fn an_empty_request_is_the_default_config() {
-        let (config, on_disconnect) = train_request(v1::TrainRequest::default(), Facts::MNIST).unwrap();
+        let (config, manner) = train_request(v1::TrainRequest::default(), Facts::MNIST).unwrap();
         assert_eq!(config, TrainConfig::default());
-        assert_eq!(on_disconnect, OnDisconnect::GoOn);
+        let extent = Extent::Train;
+        let plain = Manner { on_disconnect: OnDisconnect::GoOn, when_busy: WhenBusy::Refuse, extent };
+        assert_eq!(manner, plain);
     }
 
     #[test]
@@ -266,8 +285,16 @@ mod tests {
     }
 
     #[test]
-    fn cancel_on_disconnect_turns_the_rule_around() {
-        let request = v1::TrainRequest { cancel_on_disconnect: true, ..v1::TrainRequest::default() };
-        assert_eq!(train_request(request, Facts::MNIST).unwrap().1, OnDisconnect::Cancel);
+    fn how_a_run_is_asked_for_does_not_change_the_run() {
+        let request = v1::TrainRequest {
+            cancel_on_disconnect: true,
+            queue: true,
+            validate_only: true,
+            ..v1::TrainRequest::default()
+        };
+        let (config, manner) = train_request(request, Facts::MNIST).unwrap();
+        assert_eq!(config, TrainConfig::default());
+        let (on_disconnect, when_busy) = (OnDisconnect::Cancel, WhenBusy::Wait);
+        assert_eq!(manner, Manner { on_disconnect, when_busy, extent: Extent::Validate });
     }
 }

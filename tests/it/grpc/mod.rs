@@ -11,6 +11,7 @@ mod limits;
 mod parity;
 mod precision;
 mod prediction;
+mod queue;
 mod registry;
 mod regularize;
 mod resume;

@@ -1,0 +1,67 @@
+//! Runs before they begin: what a request would run, and what it waits for.
+
+use super::number::count;
+use crate::pb::digitd::v1::{RunPlan, RunQueued};
+
+/// What would be run, in a few lines.
+pub fn validated(it: &RunPlan) -> String {
+    let request = it.request.clone().unwrap_or_default();
+    let dataset = request.dataset.map(|dataset| dataset.name).unwrap_or_default();
+    format!(
+        "the request makes sense; on {} it would train\n{dataset}: {} training and {} validation images; {} x {} \
+         batches, {} steps\n{} parameters, {} multiply-adds an image; about {} MiB of memory",
+        it.device,
+        count(it.train_images),
+        count(it.validation_images.unwrap_or_default()),
+        request.epochs.unwrap_or_default(),
+        count(it.batches_per_epoch),
+        count(it.total_steps),
+        count(it.total_parameters),
+        count(it.multiply_adds),
+        count(it.estimated_memory_mebibytes),
+    )
+}
+
+/// What the run waits for.
+pub fn queued(run_id: &str, it: &RunQueued) -> String {
+    let place = match it.position {
+        1 => "is the next".to_owned(),
+        position => format!("is number {position} of those that wait"),
+    };
+    format!("run {run_id} {place} to train after run {}", it.behind_run_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pb::digitd::v1::{Dataset, TrainRequest};
+
+    #[test]
+    fn a_plan_tells_the_data_the_work_and_the_memory() {
+        let dataset = Some(Dataset { name: "mnist".to_owned(), ..Dataset::default() });
+        let plan = RunPlan {
+            request: Some(TrainRequest { dataset, epochs: Some(5), ..TrainRequest::default() }),
+            train_images: 50_000,
+            validation_images: Some(10_000),
+            batches_per_epoch: 500,
+            total_steps: 2_500,
+            total_parameters: 20_350,
+            multiply_adds: 2_361_800,
+            estimated_memory_mebibytes: 80,
+            device: "cpu".to_owned(),
+        };
+        let expected = "the request makes sense; on cpu it would train\n\
+                        mnist: 50 000 training and 10 000 validation images; 5 x 500 batches, 2 500 steps\n\
+                        20 350 parameters, 2 361 800 multiply-adds an image; about 80 MiB of memory";
+        assert_eq!(validated(&plan), expected);
+    }
+
+    #[test]
+    fn a_run_that_waits_tells_its_place() {
+        let queued = |position| {
+            super::queued("7", &RunQueued { behind_run_id: "6".to_owned(), position, request: None })
+        };
+        assert_eq!(queued(1), "run 7 is the next to train after run 6");
+        assert_eq!(queued(3), "run 7 is number 3 of those that wait to train after run 6");
+    }
+}
