@@ -47,8 +47,9 @@ proto-lint: tools ## buf lint of the contract
 	@if [ -x $(BUF) ]; then cd proto && ../$(BUF) lint && echo "proto: lint clean"; \
 	else echo "skipped: proto lint: buf is not installed (scripts/tools says why)"; fi
 
+# GOMP_SPINCOUNT as the program sets it for itself.
 bench: libtorch ## measure; compares with nothing by itself
-	cargo bench $(LOCKED)
+	GOMP_SPINCOUNT=2000 cargo bench --bench training --bench serving $(LOCKED)
 
 clean: ## remove what was built; libtorch and the tools stay
 	cargo clean

@@ -260,10 +260,14 @@ impl Trainer {
                 self.warn_of_step(&report, run);
             }
             let stop = run.stop_requested();
-            // Every batch on a CPU; on a GPU only where it is waited for anyway.
-            let look =
-                due || stop || batch == self.batches_per_epoch() || self.network.device() == Device::Cpu;
-            if look && !self.is_finite(&loss, &totals) {
+            // The losses after every batch on a CPU; on a GPU only where it is waited for anyway. Weights
+            // that are no numbers make the next loss none: they are looked at where they may be kept.
+            let waits = due || stop || batch == self.batches_per_epoch();
+            let finite = match waits {
+                true => totals.means().loss.is_finite() && self.has_finite_weights(),
+                false => self.network.device() != Device::Cpu || totals.means().loss.is_finite(),
+            };
+            if !finite {
                 return Ok(Err(Ending::NonFinite { epoch, batch }));
             }
             if stop {
@@ -275,11 +279,8 @@ impl Trainer {
         Ok(Ok(totals.means()))
     }
 
-    /// Whether a batch's loss, all of the epoch's before it and the weights are numbers.
-    fn is_finite(&self, loss: &Tensor, totals: &Totals) -> bool {
-        loss.double_value(&[]).is_finite()
-            && totals.means().loss.is_finite()
-            && self.network.parameters().flat().isfinite().all().int64_value(&[]) == 1
+    fn has_finite_weights(&self) -> bool {
+        self.network.parameters().flat().isfinite().all().int64_value(&[]) == 1
     }
 
     fn is_stopped_early(&self) -> bool {

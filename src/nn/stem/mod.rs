@@ -188,7 +188,7 @@ impl Stem {
             }
             let (weights, biases) = sums.arranged(block);
             gradients.assign_values(2 * index, &weights);
-            gradients.assign_values(2 * index + 1, &biases);
+            gradients.assign_values(2 * index + 1, biases);
         }
     }
 
