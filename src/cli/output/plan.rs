@@ -9,7 +9,7 @@ pub fn validated(it: &RunPlan) -> String {
     let dataset = request.dataset.map(|dataset| dataset.name).unwrap_or_default();
     format!(
         "the request makes sense; on {} it would train\n{dataset}: {} training and {} validation images; {} x {} \
-         batches, {} steps\n{} parameters, {} multiply-adds an image; about {} MiB of memory",
+         batches, {} steps\n{} parameters, {} multiply-adds an image; about {} MB of memory",
         it.device,
         count(it.train_images),
         count(it.validation_images.unwrap_or_default()),
@@ -18,7 +18,7 @@ pub fn validated(it: &RunPlan) -> String {
         count(it.total_steps),
         count(it.total_parameters),
         count(it.multiply_adds),
-        count(it.estimated_memory_mebibytes),
+        count(it.estimated_memory_megabytes),
     )
 }
 
@@ -47,12 +47,12 @@ mod tests {
             total_steps: 2_500,
             total_parameters: 20_350,
             multiply_adds: 2_361_800,
-            estimated_memory_mebibytes: 80,
+            estimated_memory_megabytes: 80,
             device: "cpu".to_owned(),
         };
         let expected = "the request makes sense; on cpu it would train\n\
                         mnist: 50 000 training and 10 000 validation images; 5 x 500 batches, 2 500 steps\n\
-                        20 350 parameters, 2 361 800 multiply-adds an image; about 80 MiB of memory";
+                        20 350 parameters, 2 361 800 multiply-adds an image; about 80 MB of memory";
         assert_eq!(validated(&plan), expected);
     }
 

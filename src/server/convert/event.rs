@@ -30,7 +30,7 @@ pub fn from_plan(plan: &Plan, device: String) -> v1::TrainEvent {
         total_steps: int(plan.total_steps),
         total_parameters: int(plan.total_parameters),
         multiply_adds: int(plan.multiply_adds),
-        estimated_memory_mebibytes: int(plan.memory_bytes >> 20),
+        estimated_memory_megabytes: int(plan.memory_bytes.div_ceil(1_000_000)),
         device,
     };
     let event = Some(train_event::Event::Validated(plan));

@@ -72,7 +72,7 @@ async fn validate_only_answers_what_would_be_run_and_leaves_no_run() {
     assert_eq!((plan.train_images, plan.validation_images, plan.batches_per_epoch), (300, Some(100), 6));
     assert_eq!((plan.total_steps, plan.total_parameters), (12, 20_350));
     assert_eq!((plan.multiply_adds, plan.device.as_str()), (2_361_800, "cpu"));
-    assert!(plan.estimated_memory_mebibytes > 0);
+    assert!(plan.estimated_memory_megabytes > 0);
     let resolved = plan.request.clone().unwrap();
     assert_eq!((resolved.epochs, resolved.validate_only), (Some(2), false));
 
