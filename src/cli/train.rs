@@ -28,10 +28,12 @@ Examples:
   digitd train
   digitd train --dataset synthetic --epochs 2 --optimizer momentum --learning-rate 0.05
   digitd train --set-alias production --json | tail -1
+  digitd train --validate-only --preset deep --batch-size 1000
   echo '{\"network\": {\"layers\": [{\"flatten\": {}}, {\"linear\": {\"outFeatures\": 10}}]}}' |
     digitd train --request -
 
-Exit codes: 0 the run completed, 1 it failed or an error came, 130 it was cancelled.")]
+Exit codes: 0 the run completed, 1 it failed or an error came, 130 it was cancelled.
+With --validate-only: 0 the request makes sense, 1 it does not.")]
 pub struct Args {
     /// The model that the run publishes a version of [default: digits]
     #[arg(long, value_name = "NAME")]
@@ -114,11 +116,6 @@ pub struct Args {
     /// An alias that is moved to the published version, for instance production
     #[arg(long, value_name = "ALIAS", help_heading = "Run")]
     set_alias: Option<String>,
-
-    /// Go on with a run that was cancelled or interrupted, from its last checkpoint; --epochs may ask
-    /// for more of them, every other flag must say what the run has
-    #[arg(long, value_name = "RUN", help_heading = "Run")]
-    resume: Option<String>,
 
     #[command(flatten)]
     manner: MannerArgs,
@@ -212,9 +209,6 @@ impl Args {
             request.model.clone_from(model);
         }
         self.stopping.set(&mut request);
-        if let Some(run) = &self.resume {
-            request.resume_run_id.clone_from(run);
-        }
         if let Some(alias) = &self.set_alias {
             request.set_alias.clone_from(alias);
         }

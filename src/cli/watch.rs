@@ -76,7 +76,8 @@ impl Screen {
                 event = events.next() => match event? {
                     Some(event) => {
                         self.progress.show(&event);
-                        if self.wish == Wish::CancelOnceBegun {
+                        // The answer to validate_only has no id: there is nothing to cancel.
+                        if self.wish == Wish::CancelOnceBegun && !events.run_id().is_empty() {
                             self.wish = Wish::Cancelling;
                             session.client.cancel_run(events.run_id()).await?;
                         }

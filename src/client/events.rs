@@ -33,13 +33,14 @@ pub struct Events {
 #[derive(Debug, PartialEq, Eq)]
 enum Ended {
     No,
-    /// The last event was `finished`: the stream ends, or reads on where the run was resumed.
+    /// The last event was `finished`: the stream ends, or reads on where the run was resumed. Or it was
+    /// `validated`, behind which nothing comes.
     Finished,
     Yes,
 }
 
 impl Client {
-    /// Starts a run and follows it to its end. Errors when the server refuses the request.
+    /// Starts a run and follows it to its end; where only validation is asked for, its one event. Errors when the server refuses the request.
     pub async fn train(&self, request: TrainRequest) -> Result<Events, Error> {
         let stream = self.training().train(request).await?.into_inner();
         Ok(Events::new(self.clone(), String::new(), 0, Some(stream)))
@@ -66,12 +67,13 @@ impl Events {
         }
     }
 
-    /// The run's id; empty before the first event of a run that was started here.
+    /// The run's id; empty before the first event of a run that was started here, and where a request is
+    /// only validated.
     pub fn run_id(&self) -> &str {
         &self.run_id
     }
 
-    /// The next event; none after the last `finished`. A broken connection is mended on the way: for some
+    /// The next event; none after the last `finished`, or after `validated`. A broken connection is mended on the way: for some
     /// 20 seconds a server that went away may come back.
     ///
     /// Dropping the future loses no event.
@@ -104,7 +106,7 @@ impl Events {
     /// Notes an event as seen; none where it was seen before.
     fn take(&mut self, event: TrainEvent) -> Option<TrainEvent> {
         if let Some(Event::Validated(_)) = event.event {
-            // The answer to validate_only, and all of it.
+            // It has no number and no run.
             self.ended = Ended::Finished;
             return Some(event);
         }

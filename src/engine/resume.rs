@@ -38,11 +38,22 @@ pub(super) async fn find(
     Ok((fold, Resume { key, bytes, told }))
 }
 
+/// Whether the data are those that the run was begun with.
+pub(super) fn check_data(fold: &Fold, digest: &str) -> Result<(), Error> {
+    match fold.dataset_digest() {
+        Some(known) if known != digest => {
+            let message = "its training images are not the same any more";
+            Err(refused(fold.summary().run_id, "DATASET_CHANGED", message))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 pub(super) fn not_ended(run: RunId) -> Error {
     refused(run, "RUN_NOT_ENDED", "it has not ended: watch it, or cancel it first")
 }
 
-pub(super) fn refused(run: RunId, reason: &'static str, message: &str) -> Error {
+fn refused(run: RunId, reason: &'static str, message: &str) -> Error {
     Error::NotResumable { run, reason, message: message.to_owned() }
 }
 

@@ -13,6 +13,7 @@ use super::{
     Error, RunSummary,
     jobs::{Stop, Wish},
     log::RunLog,
+    resume,
 };
 use crate::{ids::RunId, train::RunState};
 
@@ -36,7 +37,7 @@ pub(super) struct Slot(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     active: Option<Entry>,
-    /// Those without a turn are on their way out.
+    /// Those without a turn are on their way out. While one with a turn waits, the slot is taken.
     waiting: VecDeque<(Entry, Option<oneshot::Sender<Held>>)>,
     draining: bool,
 }
@@ -63,8 +64,9 @@ pub(super) enum Place {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub stop: Arc<Stop>,
-    /// Whose end it waits for, and how many turns there are to its own.
+    /// The run that has the slot.
     pub behind: RunId,
+    /// 1 for the next.
     pub position: u32,
     /// Errors where the run was asked to stop before.
     pub turn: oneshot::Receiver<Held>,
@@ -90,14 +92,19 @@ impl Entry {
 }
 
 impl Slot {
-    /// Lets a run in. Errors: `Draining`; `TrainingBusy`, or `QueueFull` for one that would wait.
+    /// Lets a run in. Errors: `Draining`; `NotResumable` for one that is in already; `TrainingBusy`, or
+    /// `QueueFull` for one that would wait.
     pub fn enter(self: &Arc<Self>, accepted: RunSummary, when_busy: WhenBusy) -> Result<Place, Error> {
         let mut state = self.lock();
         if state.draining {
             return Err(Error::Draining);
         }
         let (run, stop) = (accepted.run_id, Arc::new(Stop::default()));
+        if state.entries().any(|entry| entry.run == run) {
+            return Err(resume::not_ended(run));
+        }
         let mut entry = Entry { run, accepted, stop: stop.clone(), log: None };
+        // Nobody overtakes: a slot that is given up goes to the next one under the same lock.
         let Some(active) = &state.active else {
             state.active = Some(entry);
             return Ok(Place::Slot(Held { stop, slot: self.clone() }));
@@ -145,9 +152,14 @@ impl Slot {
         }
     }
 
-    /// Lets nobody in any more.
+    /// Lets nobody in any more; those that wait get no turn, and are asked to stop.
     pub fn close(&self) {
-        self.lock().draining = true;
+        let mut state = self.lock();
+        state.draining = true;
+        for (entry, turn) in &mut state.waiting {
+            entry.stop.ask(Wish::Interrupt);
+            *turn = None;
+        }
     }
 
     pub fn is_closed(&self) -> bool {

@@ -56,7 +56,7 @@ pub(super) struct Fold {
     best: Option<Measured>,
     /// When the newest event happened.
     newest: DateTime<Utc>,
-    /// When the run was accepted, or resumed for the last time.
+    /// When the run was accepted, got its turn, or was resumed for the last time.
     began: DateTime<Utc>,
     told: Told,
     /// Of the training images.
@@ -96,17 +96,12 @@ impl Fold {
         }
     }
 
-    /// An ended run that goes on with this request, which differs in its epochs at most.
+    /// An ended run, or one that waited, goes on with this request, which differs in its epochs at most.
     pub fn resume(&mut self, config: TrainConfig, now: DateTime<Utc>) {
         self.began = now;
         let summary = &mut self.summary;
         summary.config = config;
-        self.goes_on(RunState::Running);
-    }
-
-    fn goes_on(&mut self, state: RunState) {
-        let summary = &mut self.summary;
-        (summary.state, summary.reason, summary.ended) = (state, None, None);
+        (summary.state, summary.reason, summary.ended) = (RunState::Running, None, None);
         summary.message.clear();
     }
 
@@ -120,7 +115,7 @@ impl Fold {
         self.dataset_digest.as_deref()
     }
 
-    /// When the run was accepted, or resumed for the last time.
+    /// When the run was accepted, got its turn, or was resumed for the last time.
     pub fn began(&self) -> DateTime<Utc> {
         self.began
     }
@@ -145,7 +140,10 @@ impl Fold {
         self.newest = record.time;
         self.told.add(&record.event);
         match &record.event {
-            Event::Queued(_) => self.goes_on(RunState::Queued),
+            Event::Queued(queued) => {
+                self.resume((*queued.config).clone(), record.time);
+                self.summary.state = RunState::Queued;
+            }
             Event::Started(started) => self.started(started, record.time),
             Event::Batch(batch) => {
                 self.summary.step = batch.step;
@@ -167,8 +165,7 @@ impl Fold {
     fn started(&mut self, started: &Started, time: DateTime<Utc>) {
         self.validates = started.validation_images > 0;
         self.dataset_digest.clone_from(&started.dataset_digest);
-        self.goes_on(RunState::Running);
-        if started.resumed.is_some() {
+        if started.resumed.is_some() || self.summary.state == RunState::Queued {
             self.resume(started.config.clone(), time);
         }
     }

@@ -1,6 +1,9 @@
 //! Runs from the caller's side: starting or queueing, stopping, watching and listing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod plan;
+mod waiting;
+
+use std::sync::Arc;
 
 use chrono::Utc;
 use tokio::{
@@ -14,7 +17,7 @@ use super::{
     log::{Life, Opening, RunLog, State},
     owner::{Owner, Presence},
     resume,
-    slot::{Entry, Held, Place, Slot, Waiting, WhenBusy},
+    slot::{Entry, Held, Place, Slot, WhenBusy},
     summary::Fold,
     worker::{Device, JobThread, Priority, Setup},
 };
@@ -22,7 +25,7 @@ use crate::{
     data::{Catalog, Facts, Split, Splits},
     ids::{DatasetName, RunId},
     registry::{Manifest, Page, Registry},
-    train::{self, Event, FinishReason, Plan, Queued, TrainConfig},
+    train::{Event, TrainConfig},
 };
 
 /// How often it is asked whether a run is prepared; that takes a second, or as long as a download.
@@ -48,6 +51,7 @@ pub(super) struct Training {
 impl Drop for Training {
     /// An engine that is let go without a shutdown leaves no run behind that nobody could stop.
     fn drop(&mut self) {
+        self.slot.close();
         for entry in self.slot.all() {
             self.slot.ask(entry.run, Wish::Interrupt);
         }
@@ -158,76 +162,6 @@ impl Training {
         Ok(())
     }
 
-    /// A run that waits: it has a log from here on, and what is in its way is told there.
-    async fn queue(
-        self: Arc<Self>,
-        fold: Fold,
-        resume: Option<Resume>,
-        waiting: Waiting,
-    ) -> Result<(), Error> {
-        let Waiting { stop, behind, position, turn } = waiting;
-        let run = fold.summary().run_id;
-        // Empty while it waits.
-        let held: Arc<Mutex<Option<Held>>> = Arc::default();
-        let (slot, holder) = (self.slot.clone(), held.clone());
-        let at_end = Box::new(move || {
-            drop(holder.lock().unwrap_or_else(PoisonError::into_inner).take());
-            slot.leave(run);
-        });
-        let opening =
-            Opening { run, presence: self.presence.clone(), fold: fold.clone(), stop: stop.clone(), at_end };
-        let config = Box::new(fold.summary().config.clone());
-        let queued = Event::Queued(Queued { behind, position, config });
-        let (log, events) = match RunLog::start(self.registry.runs(), opening, queued).await {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.slot.leave(run);
-                return Err(error);
-            }
-        };
-        self.slot.opened(run, &log);
-        tokio::spawn(async move {
-            let Ok(slot) = turn.await else {
-                let _ = events.send(Event::Finished(jobs::stopped_before(stop.asked()))).await;
-                return;
-            };
-            *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(slot);
-            let told = match self.prepare(&fold, resume).await {
-                Ok((started, go)) => events.send(started).await.map(|()| go.send(Go { run, events, stop })),
-                Err(error) => {
-                    tracing::error!(%run, %error, "a run that waited cannot begin");
-                    let failed = jobs::failed(FinishReason::Failed, error.to_string());
-                    events.send(Event::Finished(failed)).await.map(|()| Ok(()))
-                }
-            };
-            // Where the log failed, it has said so and let go of the slot.
-            drop(told);
-        });
-        Ok(())
-    }
-
-    /// What a request would run; resuming `run` where that is given. Reads the data as the run would.
-    pub async fn plan(&self, config: TrainConfig, run: Option<RunId>) -> Result<Plan, Error> {
-        let facts = self.facts(&config.dataset.name).await?;
-        let shapes = config.check_for(facts.dims)?;
-        if let Some(run) = run {
-            if self.holds(run) {
-                return Err(resume::not_ended(run));
-            }
-            resume::find(&self.registry, self, run, &config).await?;
-        }
-        let (splits, _) = self.load(&config).await?;
-        let initial = self.initial(&config).await?;
-        let images = [splits.train.len(), splits.validation.len()];
-        drop((splits, initial));
-        Ok(Plan::new(config, facts.dims, images, &shapes)?)
-    }
-
-    /// Where runs compute.
-    pub fn device(&self) -> String {
-        train::device_name(self.device)
-    }
-
     /// Reads the data and makes the trainer: its first event, and what lets it go.
     async fn prepare(
         &self,
@@ -236,13 +170,7 @@ impl Training {
     ) -> Result<(Event, oneshot::Sender<Go>), Error> {
         let (run, config) = (fold.summary().run_id, fold.summary().config.clone());
         let (splits, digest) = self.load(&config).await?;
-        if fold.dataset_digest().is_some_and(|known| *known != digest) {
-            return Err(resume::refused(
-                run,
-                "DATASET_CHANGED",
-                "its training images are not the same any more",
-            ));
-        }
+        resume::check_data(fold, &digest)?;
         let initial = match resume {
             None => self.initial(&config).await?,
             // Its weights come from the checkpoint; the version may be gone.
@@ -328,23 +256,18 @@ impl Training {
     pub async fn drain(&self) {
         self.slot.close();
         loop {
-            let entries = self.slot.all();
-            if entries.is_empty() {
-                return;
-            }
-            // Those that wait first, so that none of them gets the slot on the way.
-            for entry in entries.iter().rev() {
-                self.slot.ask(entry.run, Wish::Interrupt);
-            }
-            for Entry { log, .. } in entries {
-                let Some(log) = log else {
-                    tokio::time::sleep(PREPARING_POLL).await;
-                    continue;
-                };
+            for Entry { run, log, .. } in self.slot.all() {
+                // One that is being prepared will see the closed slot before its first batch.
+                let Some(log) = log else { continue };
+                self.slot.ask(run, Wish::Interrupt);
                 let mut head = log.head();
-                // Whoever does not end here is asked again.
+                // An error means that the log is gone, and the run with it.
                 let _ = head.wait_for(|head| !matches!(head.life, Life::Open)).await;
             }
+            if self.slot.all().is_empty() {
+                return;
+            }
+            tokio::time::sleep(PREPARING_POLL).await;
         }
     }
 

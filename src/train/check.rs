@@ -1,5 +1,6 @@
 //! Which training requests make sense. Fields are named as callers write them.
 
+mod initial;
 mod regularize;
 
 use super::TrainConfig;

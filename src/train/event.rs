@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{Inspection, Position, TrainConfig, Warning};
 use crate::ids::RunId;
 
-/// One thing that happened. A run begins with `Started`, or with `Queued` before it, and ends with `Finished`; where it is resumed
-/// after that, it reads on with another `Started`.
+/// One thing that happened. A run begins with `Started`, or with `Queued` before it where it waits, and
+/// ends with `Finished`, which may come before `Started` then. Where it is resumed after that, it reads
+/// on in the same way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {

@@ -43,16 +43,26 @@ impl Plan {
             total_steps: batches_per_epoch as u64 * u64::from(config.epochs),
             total_parameters,
             multiply_adds: shapes.iter().map(|shape| shape.multiply_adds).sum::<i64>().unsigned_abs(),
-            memory_bytes: memory(&config, dims, train_images + validation_images, shapes),
+            memory_bytes: memory(&config, dims, images, shapes),
             config,
         })
     }
 }
 
-/// Bytes of the images (a byte a pixel and eight for the label); of the parameters, once for
-/// themselves, their gradients, each slot of the optimizer, the average and the best epoch's; and of a
-/// batch: its images and every layer's output, forward and back.
-fn memory(config: &TrainConfig, dims: Dims, images: usize, shapes: &[LayerShape]) -> u64 {
+/// An estimate of the bytes that a run takes, for s bytes a value (4 in float32 and bfloat16, whose
+/// weights are float32 too; 8 in float64):
+///
+/// ```text
+/// images (height width + 8) + s parameters (3 + slots + average) + 2 s batch (height width + outputs)
+/// ```
+///
+/// Images of training and validation are bytes, their labels eight each. Parameters, running statistics
+/// among them, are there as values, gradients and the best epoch's, in each slot of the optimizer (adam
+/// 2, momentum and adagrad 1, sgd 0), and once more where they are averaged. A batch is there as its
+/// images and the outputs of all layers, forward and back; it is never larger than the training set.
+/// What libtorch takes for itself, and buffers of a single operation, are not in it.
+fn memory(config: &TrainConfig, dims: Dims, images: [usize; 2], shapes: &[LayerShape]) -> u64 {
+    let [train_images, validation_images] = images;
     let size = config.precision.kind().elt_size_in_bytes() as u64;
     let area = dims.area() as u64;
     let arrays = shapes.iter().flat_map(|shape| shape.parameters.iter().chain(&shape.running_statistics));
@@ -64,13 +74,14 @@ fn memory(config: &TrainConfig, dims: Dims, images: usize, shapes: &[LayerShape]
     };
     let copies = 3 + slots + u64::from(config.weight_averaging.is_some());
     let outputs = shapes.iter().map(|shape| shape.output.len()).sum::<i64>().unsigned_abs();
-    let batch = u64::from(config.batch_size) * 2 * (area + outputs);
-    images as u64 * (area + 8) + size * (copies * parameters + batch)
+    let batch = u64::from(config.batch_size).min(train_images as u64) * 2 * (area + outputs);
+    (train_images + validation_images) as u64 * (area + 8) + size * (copies * parameters + batch)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{nn::Precision, optim::WeightAveraging, train::InspectAt};
 
     #[test]
     fn the_tutorials_run_is_as_large_as_reckoned_by_hand() {
@@ -83,6 +94,31 @@ mod tests {
         let outputs = 35_280 + 8_820 + 980 + 10;
         let batch = 100 * 2 * (784 + outputs);
         assert_eq!(plan.memory_bytes, 60_000 * 792 + 4 * (5 * 20_350 + batch));
+    }
+
+    #[test]
+    fn precision_optimizer_averaging_and_a_small_set_count() {
+        let config = TrainConfig {
+            precision: Precision::Float64,
+            optimizer: OptimizerConfig::sgd(0.1),
+            weight_averaging: Some(WeightAveraging { decay: 0.9 }),
+            ..TrainConfig::default()
+        };
+        let shapes = config.check_for(Dims::MNIST).unwrap();
+        let plan = Plan::new(config, Dims::MNIST, [30, 10], &shapes).unwrap();
+        let batch = 30 * 2 * (784 + 45_090);
+        assert_eq!(plan.memory_bytes, 40 * 792 + 8 * (4 * 20_350 + batch));
+    }
+
+    #[test]
+    fn a_batch_to_inspect_that_is_beyond_the_epoch_is_told() {
+        let far = InspectAt { epoch: 1, batch: 2, shapes: true, contents: false };
+        let config = TrainConfig { inspect_at: vec![far], ..TrainConfig::default() };
+        let shapes = config.check_for(Dims::MNIST).unwrap();
+        assert_eq!(
+            Plan::new(config, Dims::MNIST, [100, 0], &shapes).unwrap_err().field,
+            "inspect_at[0].batch"
+        );
     }
 
     #[test]

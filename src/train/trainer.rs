@@ -357,12 +357,5 @@ pub(crate) fn device_name(device: Device) -> String {
 /// Takes the weights over; the network must have parameters of the same names and shapes.
 fn start_from(network: &mut Network, initial: &Network, config: &TrainConfig) -> Result<(), Invalid> {
     let arrays = initial.export().into_iter().collect();
-    network.load(&arrays).map_err(|error| {
-        let version = config.initial.as_ref().map_or_else(String::new, ToString::to_string);
-        let message = format!(
-            "is {version}, whose weights do not fit the request's network: {error}; leave network out to take \
-             the version's own"
-        );
-        Invalid { field: "initial".to_owned(), message }
-    })
+    network.load(&arrays).map_err(|error| config.unfit(error))
 }

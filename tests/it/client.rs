@@ -9,7 +9,7 @@ use digitd::{
     client::{Client, Error},
     pb::digitd::v1::{
         BatchReport, CancelRunRequest, CancelRunResponse, GetRunRequest, GetRunResponse, ListRunsRequest,
-        ListRunsResponse, RunFinished, TrainEvent, TrainRequest, WatchRunRequest,
+        ListRunsResponse, RunFinished, RunPlan, TrainEvent, TrainRequest, WatchRunRequest,
         train_event::Event,
         training_service_server::{TrainingService, TrainingServiceServer},
     },
@@ -121,6 +121,19 @@ async fn an_event_that_comes_twice_is_seen_once() {
         follow(vec![vec![batch(1), batch(2), broken()], vec![batch(2), finished(3)]]).await;
     ended.unwrap();
     assert_eq!(seen, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn the_answer_to_a_validation_is_all_that_comes() {
+    let validated = || {
+        let event = Some(Event::Validated(RunPlan::default()));
+        Ok(TrainEvent { event, ..Default::default() })
+    };
+    for script in [vec![validated()], vec![validated(), broken()]] {
+        let (seen, ended, asked) = follow(vec![script, vec![finished(1)]]).await;
+        ended.unwrap();
+        assert_eq!((seen, asked), (vec![0], vec![0]));
+    }
 }
 
 #[tokio::test]

@@ -24,11 +24,11 @@ pub fn validated(it: &RunPlan) -> String {
 
 /// What the run waits for.
 pub fn queued(run_id: &str, it: &RunQueued) -> String {
-    let place = match it.position {
-        1 => "is the next".to_owned(),
-        position => format!("is number {position} of those that wait"),
+    let before = match it.position {
+        1 => "it is the next".to_owned(),
+        position => format!("{} before it", position - 1),
     };
-    format!("run {run_id} {place} to train after run {}", it.behind_run_id)
+    format!("run {run_id} waits behind run {}, {before}", it.behind_run_id)
 }
 
 #[cfg(test)]
@@ -61,7 +61,7 @@ mod tests {
         let queued = |position| {
             super::queued("7", &RunQueued { behind_run_id: "6".to_owned(), position, request: None })
         };
-        assert_eq!(queued(1), "run 7 is the next to train after run 6");
-        assert_eq!(queued(3), "run 7 is number 3 of those that wait to train after run 6");
+        assert_eq!(queued(1), "run 7 waits behind run 6, it is the next");
+        assert_eq!(queued(3), "run 7 waits behind run 6, 2 before it");
     }
 }

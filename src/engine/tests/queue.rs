@@ -1,6 +1,7 @@
 //! Runs that wait for the slot, and requests that are only looked at.
 
 use super::*;
+use crate::{ids::VersionRef, nn::NetworkConfig};
 
 async fn queue(engine: &Engine, config: TrainConfig) -> RunId {
     engine.begin(config, WhenBusy::Wait).await.unwrap()
@@ -29,7 +30,7 @@ async fn runs_that_wait_get_the_slot_in_their_order_and_their_logs_have_no_gap()
     }
     assert!(third[1].time >= second.last().unwrap().time, "one at a time");
     assert!(
-        !matches!(events(&engine, first).await[0].event, Event::Queued(_)),
+        matches!(events(&engine, first).await[0].event, Event::Started(_)),
         "a free slot is taken at once"
     );
 }
@@ -54,18 +55,84 @@ async fn a_shutdown_ends_the_runs_that_wait_and_a_restart_tells_so() {
     for (registry, _folder) in testing::stores().await {
         let first = engine(&registry).await;
         let run = first.train(endless()).await.unwrap();
-        let waiting = queue(&first, short()).await;
+        let waiting = [queue(&first, short()).await, queue(&first, short()).await];
         first_batch(&first, run).await;
         first.shutdown().await;
         assert!(matches!(first.begin(short(), WhenBusy::Wait).await, Err(Error::Draining)));
-        let records = events(&first, waiting).await;
-        assert_eq!(ending(&records).state, RunState::Interrupted);
-        assert_eq!(ending(&records).message, "the server went down before the run began");
+        let mut told = Vec::new();
+        for run in waiting {
+            let records = events(&first, run).await;
+            assert_eq!((records.len(), ending(&records).state), (2, RunState::Interrupted));
+            assert_eq!(ending(&records).message, "the server went down before the run began");
+            told.push(records);
+        }
         drop(first);
         let second = engine(&registry).await;
-        assert_eq!(events(&second, waiting).await, records);
-        assert_eq!(second.run(waiting).await.unwrap().state, RunState::Interrupted);
+        for (run, records) in waiting.into_iter().zip(told) {
+            assert_eq!(events(&second, run).await, records);
+            assert_eq!(second.run(run).await.unwrap().state, RunState::Interrupted);
+        }
     }
+}
+
+#[tokio::test]
+async fn an_engine_that_is_let_go_ends_the_runs_that_wait() {
+    let registry = memory().await;
+    let first = engine(&registry).await;
+    let mut watches = Vec::new();
+    for config in [endless(), short(), short()] {
+        let run = queue(&first, config).await;
+        watches.push(first.watch(run, 0).await.unwrap());
+    }
+    drop(first);
+    for mut watch in watches {
+        let mut records = Vec::new();
+        while let Some(next) = watch.next().await.unwrap() {
+            records.extend(next.iter().map(|record| (**record).clone()));
+        }
+        assert_eq!(ending(&records).state, RunState::Interrupted);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_resumed_waits_for_its_turn_and_waits_once() {
+    let engine = engine(&memory().await).await;
+    let run = engine.train(endless()).await.unwrap();
+    first_batch(&engine, run).await;
+    engine.cancel(run).await.unwrap();
+    let before = events(&engine, run).await;
+    let other = engine.train(endless()).await.unwrap();
+    let last = engine.resume(run, endless(), WhenBusy::Wait).await.unwrap();
+    assert_eq!(last, before.last().unwrap().sequence);
+    assert_eq!(engine.run(run).await.unwrap().state, RunState::Queued);
+    let again = engine.resume(run, endless(), WhenBusy::Wait).await;
+    assert!(matches!(again, Err(Error::NotResumable { reason: "RUN_NOT_ENDED", .. })), "{again:?}");
+    engine.cancel(other).await.unwrap();
+    // What comes behind `queued` is its beginning.
+    let mut watch = engine.watch(run, last + 1).await.unwrap();
+    watch.next().await.unwrap().unwrap();
+    engine.cancel(run).await.unwrap();
+    let records = events(&engine, run).await;
+    assert_eq!(records[..before.len()], before);
+    assert!(is_queued(&records[before.len()], other, 1));
+    let Event::Started(started) = &records[before.len() + 1].event else { panic!("{records:?}") };
+    assert!(started.resumed.is_some());
+    assert_eq!(ending(&records).state, RunState::Cancelled);
+}
+
+#[tokio::test]
+async fn a_run_that_is_cancelled_at_its_turn_does_not_begin() {
+    let engine = engine(&memory().await).await;
+    let first = engine.train(endless()).await.unwrap();
+    let second = queue(&engine, short()).await;
+    engine.cancel(first).await.unwrap();
+    // Whoever sees the end of the first knows that the second has the slot.
+    events(&engine, first).await;
+    engine.cancel(second).await.unwrap();
+    let records = events(&engine, second).await;
+    assert_eq!((records.len(), ending(&records).state), (2, RunState::Cancelled));
+    let third = engine.train(short()).await.unwrap();
+    assert_eq!(ending(&events(&engine, third).await).state, RunState::Completed);
 }
 
 #[tokio::test]
@@ -116,6 +183,33 @@ async fn a_run_that_its_server_left_waiting_is_told_as_interrupted() {
     let records = events(&engine, run).await;
     assert_eq!(ending(&records).message, "the server ended before the run began");
     assert_eq!(engine.run(run).await.unwrap().state, RunState::Interrupted);
+}
+
+#[tokio::test]
+async fn a_plan_looks_at_the_version_to_start_from_and_at_the_run_to_go_on_with() {
+    let registry = memory().await;
+    let engine = engine(&registry).await;
+    let digits = testing::digits();
+    testing::publish(&registry, &weights()).await;
+    let initial = Some(VersionRef { model: digits.clone(), version: Version::FIRST });
+    let fitting = TrainConfig { initial: initial.clone(), ..short() };
+    engine.plan(fitting, None).await.unwrap();
+    let other = TrainConfig { initial, network: NetworkConfig::deep(), ..short() };
+    let (planned, trained) = (engine.plan(other.clone(), None).await, engine.train(other).await);
+    let (Err(planned), Err(trained)) = (planned, trained) else { panic!("the weights do not fit") };
+    assert!(matches!(&planned, Error::InvalidField { field, .. } if field == "initial"), "{planned:?}");
+    assert_eq!(planned.to_string(), trained.to_string());
+    let second = Some(VersionRef { model: digits, version: Version::try_from(2).unwrap() });
+    let missing = engine.plan(TrainConfig { initial: second, ..short() }, None).await;
+    assert!(matches!(missing, Err(Error::VersionNotFound { .. })), "{missing:?}");
+
+    let run = engine.train(short()).await.unwrap();
+    let records = events(&engine, run).await;
+    let over = engine.plan(short(), Some(run)).await;
+    assert!(matches!(over, Err(Error::NotResumable { reason: "RUN_COMPLETED", .. })), "{over:?}");
+    let (plan, _) = engine.plan(TrainConfig { epochs: 5, ..short() }, Some(run)).await.unwrap();
+    assert_eq!(plan.total_steps, 20);
+    assert_eq!(events(&engine, run).await, records, "nothing was begun");
 }
 
 #[tokio::test]

@@ -51,3 +51,37 @@ fn sigterm_interrupts_the_run_and_ends_the_server_in_good_order() {
     assert_eq!(server.end("TERM").code(), Some(0));
     assert_eq!(child.wait().unwrap().code(), Some(1), "an interrupted run is no success");
 }
+
+#[test]
+fn ctrl_c_cancels_a_run_that_waits_for_its_turn() {
+    let server = Server::start();
+    let (mut first, trains) = long_run(&server);
+    let mut command = server.command(&["train", "--queue", "--dataset", "synthetic"]);
+    let mut waits = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(waits.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let queued = lines.next().unwrap();
+    assert!(queued.ends_with(&format!("waits behind run {trains}, it is the next")), "{queued}");
+    send(&waits, "INT");
+    assert_eq!(waits.wait().unwrap().code(), Some(130));
+    assert!(lines.next().unwrap().starts_with("cancelled after "));
+    first.kill().unwrap();
+    first.wait().unwrap();
+}
+
+#[test]
+fn a_request_is_validated_beside_a_run_and_begins_nothing() {
+    let server = Server::start();
+    let (mut first, _) = long_run(&server);
+    let request = ["train", "--validate-only", "--dataset", "synthetic", "--max-train-images", "300"];
+    let shown = server.call(&[&request[..], &["--validation-count", "10"]].concat()).ok();
+    assert!(shown.contains("synthetic: 300 training and 10 validation images; 5 x 3 batches"), "{shown}");
+    let event = server.call(&[&request[..], &["--json"]].concat()).json();
+    assert_eq!(event["validated"]["totalParameters"], 20_350);
+    assert!(event.get("runId").is_none(), "{event}");
+    let refused = server.call(&[&request[..], &["--epochs", "0"]].concat()).error();
+    assert!(refused.contains("epochs"), "{refused}");
+    let runs = server.call(&["runs", "list", "--json"]).json();
+    assert_eq!(runs["runs"].as_array().unwrap().len(), 1, "{runs}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+}

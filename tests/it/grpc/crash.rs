@@ -177,6 +177,23 @@ async fn a_death_around_publishing_leaves_a_whole_version_or_none() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waited_when_its_server_died_is_told_as_interrupted() {
+    let store = tempfile::tempdir().unwrap();
+    let program = Program::start(store.path());
+    let mut first = program.training().train(endless()).await.unwrap().into_inner();
+    until(&mut first, |event| matches!(event, Event::Batch(_))).await;
+    let waiting = v1::TrainRequest { queue: true, ..tiny() };
+    let mut stream = program.training().train(waiting).await.unwrap().into_inner();
+    let seen = until(&mut stream, |event| matches!(event, Event::Queued(_))).await;
+    program.kill();
+    let program = Program::start(store.path());
+    assert_eq!(program.run(&run_id(&seen)).await.state(), v1::RunState::Interrupted);
+    let end = program.check_events(&seen).await;
+    assert_eq!((end.reason(), end.seconds), (v1::FinishReason::Interrupted, Some(0.0)));
+    assert_eq!(end.message, "the server ended before the run began");
+}
+
 /// A run of 40 epochs, resumed after `stop`: the weights' digest, and what its log tells.
 async fn resumed(
     store: &Path,

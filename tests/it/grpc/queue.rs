@@ -2,8 +2,10 @@
 
 use digitd::pb::digitd::v1::{self, train_event::Event};
 use tonic::Code;
+use tonic_types::StatusExt;
 
 use super::{
+    resume::resume,
     server::{TestServer, check_sequence, collect, endless, finished, run_id, tiny, until, watch},
     status::{check, check_field, error},
 };
@@ -60,6 +62,73 @@ async fn a_run_that_waits_ends_when_it_is_cancelled_or_its_caller_goes_away() {
     drop(third);
     let events = collect(server.training().watch_run(watch(&id, 0)).await.unwrap().into_inner()).await;
     assert_eq!(finished(&events).reason(), v1::FinishReason::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_wait_outlive_their_callers_and_get_their_turns_in_order() {
+    let server = TestServer::start().await;
+    let mut first = server.training().train(endless()).await.unwrap().into_inner();
+    let trains = run_id(&until(&mut first, |event| matches!(event, Event::Batch(_))).await);
+    let mut ids = Vec::new();
+    for place in 1..=3 {
+        let mut stream = server.training().train(waiting()).await.unwrap().into_inner();
+        let queued = until(&mut stream, |event| matches!(event, Event::Queued(_))).await;
+        let Some(Event::Queued(told)) = &queued[0].event else { panic!("{queued:?}") };
+        assert_eq!((told.behind_run_id.as_str(), told.position), (trains.as_str(), place));
+        ids.push(run_id(&queued));
+    }
+    // Whoever would not wait does not overtake those who do.
+    check(&error(server.training().train(tiny()).await), Code::ResourceExhausted, "TRAINING_BUSY");
+    server.training().cancel_run(v1::CancelRunRequest { run_id: trains }).await.unwrap();
+    for (place, id) in (1..).zip(ids) {
+        let events = collect(server.training().watch_run(watch(&id, 0)).await.unwrap().into_inner()).await;
+        check_sequence(&events);
+        assert!(matches!(events[1].event, Some(Event::Started(_))), "{:?}", events[1]);
+        assert_eq!(finished(&events).version, Some(place), "in the order in which they asked");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_seventeenth_that_would_wait_hears_that_too_many_do() {
+    let server = TestServer::start().await;
+    let mut first = server.training().train(endless()).await.unwrap().into_inner();
+    until(&mut first, |event| matches!(event, Event::Batch(_))).await;
+    for _ in 0..16 {
+        server.training().train(waiting()).await.unwrap();
+    }
+    let full = error(server.training().train(waiting()).await);
+    check(&full, Code::ResourceExhausted, "QUEUE_FULL");
+    assert!(full.get_details_retry_info().unwrap().retry_delay.is_some());
+    // The end of the server is the end of them all.
+    let server = TestServer::on(server.stop().await).await;
+    let runs = server.training().list_runs(v1::ListRunsRequest::default()).await.unwrap().into_inner().runs;
+    assert_eq!(runs.len(), 17);
+    assert!(runs.iter().all(|run| run.state() == v1::RunState::Interrupted));
+    assert_eq!(runs[0].message, "the server went down before the run began");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn validate_only_looks_at_the_version_and_the_run_that_a_request_names() {
+    let server = TestServer::start().await;
+    let mut training = server.training();
+    let trained = run_id(&server.train().await);
+    let only = |request| v1::TrainRequest { validate_only: true, ..request };
+    let deep = Some(v1::Network { preset: "deep".to_owned(), layers: Vec::new() });
+    let initial = |version| {
+        let which = Some(v1::model_ref::Which::Version(version));
+        Some(v1::ModelRef { name: String::new(), which })
+    };
+    let misfit = v1::TrainRequest { initial: initial(1), network: deep, ..tiny() };
+    check_field(&error(training.train(only(misfit)).await), "initial");
+    let missing = v1::TrainRequest { initial: initial(2), ..tiny() };
+    check(&error(training.train(only(missing)).await), Code::NotFound, "VERSION_NOT_FOUND");
+    let over = error(training.train(only(resume(&trained))).await);
+    check(&over, Code::FailedPrecondition, "RUN_COMPLETED");
+    let more = v1::TrainRequest { epochs: Some(3), ..resume(&trained) };
+    let events = collect(training.train(only(more)).await.unwrap().into_inner()).await;
+    let Some(Event::Validated(plan)) = &events[0].event else { panic!("{events:?}") };
+    assert_eq!((events.len(), plan.total_steps), (1, 18));
+    assert_eq!(state(&server, &trained).await, v1::RunState::Completed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
