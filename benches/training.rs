@@ -3,25 +3,26 @@
 //!
 //! `epoch`: a whole epoch of a run, from its first event to its last, with order, gathering,
 //! metrics, event log, checkpoint and publishing on a folder. `step`: forward, backward and Adam on
-//! one batch that lies ready, nothing else. What an epoch takes beyond its steps is `overhead_pct`.
-//! Both take turns, so that a busy minute of the machine falls on both.
+//! batches that lie ready, nothing else: the same images in the same order from the same initial
+//! weights, for what a step costs follows from how many of its gradients are zero. What an epoch
+//! takes beyond its steps is `overhead_pct`. Both take turns, so that a busy minute of the machine
+//! falls on both.
 //!
 //! `cargo bench --bench training -- --batch 100 --rounds 5`; left out: 100 and 1024, five rounds.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use digitd::{
-    data::{Catalog, DatasetSpec, DeviceSet, FetchPolicy, Split, ValidationSize},
+    data::{
+        Batch, Catalog, DatasetSpec, DeviceSet, FetchPolicy, ImageSet, Split, ValidationSize, epoch_order,
+    },
     engine::{Engine, EngineConfig},
     nn::{Mode, Network, ParameterSet, Shape, StepSeed},
-    optim::Optimizer,
+    optim::{Optimizer, Progress},
     registry::Registry,
     train::{Event, TrainConfig, ValidationConfig},
 };
 use tch::{Device, Kind, Tensor};
-
-/// Steps of a round of the bare loop.
-const STEPS: u32 = 200;
 
 #[tokio::main]
 #[allow(clippy::print_stdout, reason = "figures are what a bench is for")]
@@ -34,6 +35,7 @@ async fn main() {
     let images = catalog
         .load_split(&dataset, ValidationSize::Count(0), Split::Train)
         .expect("the data set was read before");
+    let images = Arc::new(images);
     let engine = Engine::start(EngineConfig::default(), registry, catalog).await.expect("a CPU computes");
     for batch_size in batches {
         let config = TrainConfig {
@@ -43,13 +45,12 @@ async fn main() {
             validation: ValidationConfig { size: ValidationSize::Count(0), every_epochs: 1 },
             ..TrainConfig::default()
         };
-        let mut steps = Bare::new(&config, &DeviceSet::new(&images, Device::Cpu));
         let (mut whole, mut bare) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             whole.push(epoch(&engine, config.clone()).await / images.len() as f64);
-            let taken;
-            (steps, taken) = tokio::task::spawn_blocking(move || steps.round()).await.expect("no panic");
-            bare.push(taken / (f64::from(STEPS) * f64::from(batch_size)));
+            let (config, set) = (config.clone(), images.clone());
+            let steps = tokio::task::spawn_blocking(move || Bare::new(config, &set).epoch());
+            bare.push(steps.await.expect("no panic") / images.len() as f64);
         }
         let (whole, bare) = (median(whole), median(bare));
         println!(
@@ -81,45 +82,46 @@ async fn epoch(engine: &Engine, config: TrainConfig) -> f64 {
     taken.as_seconds_f64()
 }
 
-/// The arithmetic alone.
+/// The arithmetic of a run of one epoch alone.
 struct Bare {
     network: Network,
     gradients: ParameterSet,
     optimizer: Optimizer,
-    images: Tensor,
-    labels: Tensor,
+    batches: Vec<Batch>,
     config: TrainConfig,
-    step: u32,
 }
 
 impl Bare {
-    fn new(config: &TrainConfig, set: &DeviceSet) -> Self {
+    fn new(config: TrainConfig, images: &ImageSet) -> Self {
         let mut network = Network::zeros(&config.network, Shape::grey(28, 28), 10, Kind::Float, Device::Cpu)
             .expect("the default network fits");
-        network.initialize(0);
-        let batch = set.range(0, config.batch_size as usize, Kind::Float);
+        network.initialize(config.seed);
+        let order = Tensor::from_slice(&epoch_order(images.len(), config.order, config.seed, 1));
+        let set = DeviceSet::new(images, Device::Cpu);
+        let (total, size) = (images.len() as i64, i64::from(config.batch_size));
+        let batch = |start| set.gather(&order.narrow(0, start, size.min(total - start)), Kind::Float);
         Self {
             gradients: network.parameters().zeros_like(),
             optimizer: Optimizer::new(config.optimizer, &config.regularization, network.parameters()),
-            images: batch.images,
-            labels: batch.labels,
-            config: config.clone(),
-            step: 0,
+            batches: (0..total).step_by(size as usize).map(batch).collect(),
+            config,
             network,
         }
     }
 
-    /// Seconds of [`STEPS`] steps.
-    fn round(mut self) -> (Self, f64) {
+    /// Seconds of all steps.
+    fn epoch(mut self) -> f64 {
+        let steps = self.batches.len() as u32;
         let began = Instant::now();
-        for _ in 0..STEPS {
-            self.step += 1;
-            let at = StepSeed { seed: 0, epoch: 1, step: self.step };
-            let loss = |logits: &Tensor| self.config.loss.mean(logits, &self.labels);
-            let _ = self.network.learn(&self.images, Mode::Train(at), loss, &mut self.gradients);
-            self.optimizer.step(self.network.parameters_mut(), &mut self.gradients, 0.001);
+        for (step, batch) in (0..).zip(&self.batches) {
+            let at = StepSeed { seed: self.config.seed, epoch: 1, step: step + 1 };
+            let loss = |logits: &Tensor| self.config.loss.mean(logits, &batch.labels);
+            let _ = self.network.learn(&batch.images, Mode::Train(at), loss, &mut self.gradients);
+            let progress = Progress { step, steps_per_epoch: steps, total_steps: steps.into() };
+            let rate = self.config.optimizer.learning_rate() * self.config.schedule.factor(progress);
+            self.optimizer.step(self.network.parameters_mut(), &mut self.gradients, rate);
         }
-        (self, began.elapsed().as_secs_f64())
+        began.elapsed().as_secs_f64()
     }
 }
 

@@ -61,11 +61,14 @@ struct Screen {
     signals: Signals,
     interrupt: Interrupt,
     wish: Wish,
+    /// The run is queued.
+    waits: bool,
 }
 
 impl Screen {
     fn new(style: Style, interrupt: Interrupt) -> Result<Self, Error> {
-        Ok(Self { progress: Progress::new(style), signals: Signals::new()?, interrupt, wish: Wish::None })
+        let (progress, signals) = (Progress::new(style), Signals::new()?);
+        Ok(Self { progress, signals, interrupt, wish: Wish::None, waits: false })
     }
 
     async fn follow(&mut self, session: &Session, events: &mut Events) -> Result<Followed, Error> {
@@ -81,6 +84,7 @@ impl Screen {
                             self.wish = Wish::Cancelling;
                             session.client.cancel_run(events.run_id()).await?;
                         }
+                        self.waits = matches!(event.event, Some(Event::Queued(_)));
                         match event.event {
                             Some(Event::Checkpoint(written)) => checkpoint = Some(written.key),
                             Some(Event::Finished(finished)) => last = Some(finished),
@@ -108,7 +112,10 @@ impl Screen {
             self.progress.note(&left_alone(session, run_id));
             return Ok(Some(Followed { outcome: Outcome::Cancelled, finished: None }));
         }
-        self.progress.note("stopping after this batch; once more to leave at once");
+        self.progress.note(match self.waits {
+            true => "leaving the queue; once more to leave at once",
+            false => "stopping after this batch; once more to leave at once",
+        });
         self.wish = match run_id {
             "" => Wish::CancelOnceBegun,
             _ => Wish::Cancelling,

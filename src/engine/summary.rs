@@ -107,7 +107,7 @@ impl Fold {
 
     /// What the log tells already.
     pub fn told(&self) -> Told {
-        self.told
+        self.told.clone()
     }
 
     /// Digest of the training images, where the run told one.

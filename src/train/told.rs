@@ -1,18 +1,19 @@
 //! What a run's log tells already. A run that is resumed from a checkpoint behind its last event
 //! takes the steps between again, and says nothing of them: they come out the same.
 
-use super::Event;
+use super::{Event, Rule, Subject};
 
 /// The last of each kind of event in a log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
     /// The step of the last reported batch.
     batch: u32,
     epoch: u32,
     /// The step of the last inspection.
     inspection: u32,
-    /// The step of the last warning.
+    /// The step of the last warning, and what it was warned of: there may be more than one thing.
     warning: u32,
+    warnings: Vec<(Rule, Subject)>,
     /// The step of the last checkpoint.
     checkpoint: u32,
 }
@@ -24,7 +25,13 @@ impl Told {
             Event::Batch(batch) => self.batch = batch.step,
             Event::Epoch(epoch) => self.epoch = epoch.epoch,
             Event::Inspection(shown) => self.inspection = shown.step,
-            Event::Warning(warning) => self.warning = warning.step,
+            Event::Warning(warning) => {
+                if self.warning != warning.step {
+                    self.warnings.clear();
+                }
+                self.warning = warning.step;
+                self.warnings.push((warning.rule, warning.subject.clone()));
+            }
             Event::Checkpoint(checkpoint) => self.checkpoint = checkpoint.step,
             Event::Queued(_) | Event::Started(_) | Event::Finished(_) => {}
         }
@@ -36,9 +43,40 @@ impl Told {
             Event::Batch(batch) => batch.step <= self.batch,
             Event::Epoch(epoch) => epoch.epoch <= self.epoch,
             Event::Inspection(shown) => shown.step <= self.inspection,
-            Event::Warning(warning) => warning.step <= self.warning,
+            Event::Warning(warning) => {
+                let is_it = |known: &(Rule, Subject)| (known.0, &known.1) == (warning.rule, &warning.subject);
+                warning.step < self.warning || warning.step == self.warning && self.warnings.iter().any(is_it)
+            }
             Event::Checkpoint(checkpoint) => checkpoint.step <= self.checkpoint,
             Event::Queued(_) | Event::Started(_) | Event::Finished(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Warning;
+
+    fn warning(step: u32, rule: Rule) -> Event {
+        let (subject, advice) = (Subject::default(), String::new());
+        let measurements = Vec::new();
+        Event::Warning(Box::new(Warning { rule, epoch: 1, batch: None, step, subject, measurements, advice }))
+    }
+
+    #[test]
+    fn of_several_warnings_of_a_step_those_that_the_log_lacks_are_told() {
+        let mut told = Told::default();
+        assert!(!told.has(&warning(3, Rule::Plateau)));
+        told.add(&warning(3, Rule::Plateau));
+        told.add(&warning(5, Rule::Plateau));
+        for (event, has) in [
+            (warning(3, Rule::Overfitting), true),
+            (warning(5, Rule::Plateau), true),
+            (warning(5, Rule::Overfitting), false),
+            (warning(6, Rule::Plateau), false),
+        ] {
+            assert_eq!(told.has(&event), has, "{event:?}");
         }
     }
 }

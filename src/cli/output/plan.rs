@@ -1,25 +1,31 @@
 //! Runs before they begin: what a request would run, and what it waits for.
 
 use super::number::count;
-use crate::pb::digitd::v1::{RunPlan, RunQueued};
+use crate::pb::digitd::v1::{RunPlan, RunQueued, TrainRequest};
 
 /// What would be run, in a few lines.
 pub fn validated(it: &RunPlan) -> String {
-    let request = it.request.clone().unwrap_or_default();
-    let dataset = request.dataset.map(|dataset| dataset.name).unwrap_or_default();
+    let images = [it.train_images, it.validation_images.unwrap_or_default()];
     format!(
-        "the request makes sense; on {} it would train\n{dataset}: {} training and {} validation images; {} x {} \
-         batches, {} steps\n{} parameters, {} multiply-adds an image; about {} MB of memory",
+        "the request makes sense; on {} it would train\n{}, {} steps\n{} parameters, {} multiply-adds an image; \
+         about {} MB of memory",
         it.device,
-        count(it.train_images),
-        count(it.validation_images.unwrap_or_default()),
-        request.epochs.unwrap_or_default(),
-        count(it.batches_per_epoch),
+        work(it.request.as_ref(), images, it.batches_per_epoch),
         count(it.total_steps),
         count(it.total_parameters),
         count(it.multiply_adds),
         count(it.estimated_memory_megabytes),
     )
+}
+
+/// The data that a run works through, training and validation images, and how often.
+pub fn work(request: Option<&TrainRequest>, images: [i32; 2], batches: i32) -> String {
+    let dataset = request.and_then(|request| request.dataset.as_ref());
+    let name = dataset.map(|dataset| dataset.name.as_str()).unwrap_or_default();
+    let epochs = request.and_then(|request| request.epochs).unwrap_or_default();
+    let [train, validation] = images.map(count);
+    let batches = count(batches);
+    format!("{name}: {train} training and {validation} validation images; {epochs} x {batches} batches")
 }
 
 /// What the run waits for.
@@ -34,7 +40,7 @@ pub fn queued(run_id: &str, it: &RunQueued) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::digitd::v1::{Dataset, TrainRequest};
+    use crate::pb::digitd::v1::Dataset;
 
     #[test]
     fn a_plan_tells_the_data_the_work_and_the_memory() {

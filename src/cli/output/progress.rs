@@ -162,15 +162,11 @@ impl Progress {
 }
 
 fn started(run_id: &str, it: &RunStarted) -> String {
-    let request = it.request.clone().unwrap_or_default();
-    let dataset = request.dataset.map(|dataset| dataset.name).unwrap_or_default();
+    let images = [it.train_images, it.validation_images.unwrap_or_default()];
     format!(
-        "run {run_id} on {}\n{dataset}: {} training and {} validation images; {} x {} batches; {} parameters",
+        "run {run_id} on {}\n{}; {} parameters",
         it.device,
-        count(it.train_images),
-        count(it.validation_images.unwrap_or_default()),
-        request.epochs.unwrap_or_default(),
-        count(it.batches_per_epoch),
+        plan::work(it.request.as_ref(), images, it.batches_per_epoch),
         count(it.total_parameters),
     )
 }

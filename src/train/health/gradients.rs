@@ -25,7 +25,7 @@ pub(in crate::train) struct WeightNorms {
     pub update: f64,
 }
 
-/// A gradient norm beyond this is exploding. The tutorial's network stays below 30; where gradients
+/// A gradient norm beyond this is exploding. The tutorial's run stays below 10; where gradients
 /// are clipped, it is at 1 to 10 (Pascanu, Mikolov, Bengio 2013, "On the difficulty of training
 /// recurrent neural networks").
 pub(super) const EXPLODING_NORM: f64 = 1e3;

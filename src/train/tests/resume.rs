@@ -6,8 +6,8 @@ use std::cell::Cell;
 use super::*;
 use crate::{
     data::{Augmentation, ValidationSize, synthetic},
-    nn::{DropoutConfig, DropoutMode},
-    optim::{Decay, ScheduleShape},
+    nn::{BatchNormConfig, DropoutConfig, DropoutMode},
+    optim::{Decay, ScheduleShape, WeightAveraging},
 };
 
 /// Keeps what a run tells, and its last checkpoint; stops it after a number of batches.
@@ -35,11 +35,14 @@ impl RunHooks for Kept {
     }
 }
 
-/// 5 batches an epoch, the last one smaller, with dropout, augmentation and decay.
+/// 5 batches an epoch, the last one smaller, with dropout, batch normalisation, augmentation, decay and
+/// averaged weights.
 fn config(optimizer: OptimizerConfig) -> TrainConfig {
     let dropout = DropoutConfig { probability: 0.5, axes: Vec::new(), mode: DropoutMode::UpscaleInTrain };
     let linear = |out_features| LayerKind::Linear(LinearConfig { out_features });
-    let kinds = [LayerKind::Flatten, linear(8), LayerKind::Relu, LayerKind::Dropout(dropout), linear(10)];
+    let norm = LayerKind::BatchNorm(BatchNormConfig { momentum: 0.1, epsilon: 1e-5 });
+    let dropout = LayerKind::Dropout(dropout);
+    let kinds = [LayerKind::Flatten, linear(8), norm, LayerKind::Relu, dropout, linear(10)];
     let mut config = TrainConfig {
         network: NetworkConfig::from_layers(kinds.into_iter().map(|kind| (None, kind)).collect()),
         epochs: 3,
@@ -52,6 +55,7 @@ fn config(optimizer: OptimizerConfig) -> TrainConfig {
     config.regularization.global = Decay { l1: 1e-4, l2: 1e-3 };
     config.augmentation = Augmentation { rotation_degrees: 10.0, ..Augmentation::default() };
     config.validation.size = ValidationSize::Count(20);
+    config.weight_averaging = Some(WeightAveraging { decay: 0.9 });
     config
 }
 
@@ -64,8 +68,8 @@ fn trainer(config: &TrainConfig) -> Trainer {
     Trainer::new(config.clone(), None, &splits(), Device::Cpu).unwrap()
 }
 
-/// Runs to the end, with a stop after each of these numbers of batches; the ending, the weights, the
-/// best epoch, and what was told of batches and epochs.
+/// Runs to the end, with a stop after each of these numbers of batches; the ending, the weights (and
+/// their average), the best epoch, and what was told of batches and epochs.
 fn run(config: &TrainConfig, stops: &[u32]) -> (Ending, Vec<u8>, BestEpoch, Vec<String>) {
     let (mut told, mut checkpoint) = (Vec::new(), None::<Vec<u8>>);
     for stop_after in stops.iter().copied().map(Some).chain([None]) {
@@ -78,12 +82,16 @@ fn run(config: &TrainConfig, stops: &[u32]) -> (Ending, Vec<u8>, BestEpoch, Vec<
         told.extend(kept.events.iter().filter_map(timeless));
         checkpoint = kept.checkpoint;
         if stop_after.is_none() {
-            let weights = crate::checkpoint::encode_network(trainer.network());
-            return (outcome.ending, weights, outcome.best.unwrap(), told);
+            return (outcome.ending, networks(&trainer), outcome.best.unwrap(), told);
         }
         assert_eq!(outcome.ending, Ending::Cancelled);
     }
     unreachable!("the last part has no stop")
+}
+
+/// The weights of the last step and their average.
+fn networks(trainer: &Trainer) -> Vec<u8> {
+    [trainer.network(), trainer.published()].map(crate::checkpoint::encode_network).concat()
 }
 
 /// An event without its times.
@@ -133,7 +141,7 @@ fn more_epochs_on_a_steady_schedule_end_as_if_asked_for_at_once() {
     let at = longer.resume(&kept.checkpoint.unwrap()).unwrap();
     assert_eq!(at, Position { epoch: 1, batch: 0, step: 5 });
     longer.fit(&mut Kept::default()).unwrap();
-    assert!(crate::checkpoint::encode_network(longer.network()) == weights);
+    assert!(networks(&longer) == weights);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::program::{Server, send};
 fn long_run(server: &Server) -> (Child, String) {
     let mut command = server.command(&["train", "--dataset", "synthetic", "--max-train-images", "300"]);
     command.args(["--validation-count", "10", "--batch-size", "50", "--epochs", "10000", "--json"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let batch = lines.by_ref().map(Result::unwrap).find(|line| line.contains("\"batch\"")).unwrap();
     // The rest is read away, so that the child does not wait for a reader.
@@ -57,12 +57,14 @@ fn ctrl_c_cancels_a_run_that_waits_for_its_turn() {
     let server = Server::start();
     let (mut first, trains) = long_run(&server);
     let mut command = server.command(&["train", "--queue", "--dataset", "synthetic"]);
-    let mut waits = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut waits = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(waits.stdout.take().unwrap()).lines().map(Result::unwrap);
     let queued = lines.next().unwrap();
     assert!(queued.ends_with(&format!("waits behind run {trains}, it is the next")), "{queued}");
     send(&waits, "INT");
-    assert_eq!(waits.wait().unwrap().code(), Some(130));
+    let said = waits.wait_with_output().unwrap();
+    assert_eq!(said.status.code(), Some(130));
+    assert!(String::from_utf8_lossy(&said.stderr).contains("leaving the queue"));
     assert!(lines.next().unwrap().starts_with("cancelled after "));
     first.kill().unwrap();
     first.wait().unwrap();

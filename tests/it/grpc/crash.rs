@@ -16,7 +16,7 @@ use digitd::pb::digitd::v1::{
 use tonic::transport::Channel;
 
 use super::{
-    resume::{resume, story},
+    resume::{forty, resume, story},
     server::{
         channel, check_sequence, collect, endless, finished, run_id, tiny, unseen_images, until, watch,
     },
@@ -215,10 +215,6 @@ async fn resumed(
     let versions = program.versions().await;
     let version = versions.into_iter().find(|known| known.version == version).unwrap();
     (version.weights_sha256, log)
-}
-
-fn forty() -> v1::TrainRequest {
-    v1::TrainRequest { epochs: Some(40), ..tiny() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

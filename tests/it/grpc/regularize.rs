@@ -25,7 +25,7 @@ fn network() -> v1::Network {
 }
 
 /// Everything on; 300 images in batches of 23, so that the last one has one image.
-fn everything() -> v1::TrainRequest {
+pub fn everything() -> v1::TrainRequest {
     v1::TrainRequest {
         network: Some(network()),
         batch_size: Some(23),

@@ -7,12 +7,18 @@ use digitd::pb::digitd::v1::{self, train_event::Event};
 use tonic::Code;
 
 use super::{
+    regularize::everything,
     server::{TestServer, check_sequence, collect, finished, run_id, tiny, until, watch},
     status::{check, check_field, check_not_found, error},
 };
 
 pub fn resume(run_id: &str) -> v1::TrainRequest {
     v1::TrainRequest { resume_run_id: run_id.to_owned(), ..v1::TrainRequest::default() }
+}
+
+/// A run with all that a checkpoint must hold, long enough that whatever stops it comes before its end.
+pub fn forty() -> v1::TrainRequest {
+    v1::TrainRequest { epochs: Some(40), ..everything() }
 }
 
 /// What a log tells of batches and epochs, without times; each once and in order.
@@ -55,8 +61,7 @@ async fn cancelled(server: &TestServer, request: v1::TrainRequest, step: i32) ->
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_run_goes_on_to_the_same_weights_and_its_log_reads_on() {
     let server = TestServer::start().await;
-    // Long enough that the cancelling comes before the end.
-    let request = v1::TrainRequest { epochs: Some(40), ..tiny() };
+    let request = forty();
     let whole = collect(server.training().train(request.clone()).await.unwrap().into_inner()).await;
     let first = cancelled(&server, request, 8).await;
     let id = run_id(&first);
@@ -76,7 +81,7 @@ async fn a_cancelled_run_goes_on_to_the_same_weights_and_its_log_reads_on() {
     assert_eq!(digest(&server, 1).await, digest(&server, 2).await);
     let run = server.training().get_run(v1::GetRunRequest { run_id: id.clone() }).await.unwrap().into_inner();
     let run = run.run.unwrap();
-    assert_eq!((run.state(), run.version, run.step), (v1::RunState::Completed, Some(2), Some(240)));
+    assert_eq!((run.state(), run.version, run.step), (v1::RunState::Completed, Some(2), Some(560)));
     // After a restart it reads the same.
     let server = TestServer::on(server.stop().await).await;
     assert_eq!(replay(&server, &id).await, log);
@@ -85,7 +90,7 @@ async fn a_cancelled_run_goes_on_to_the_same_weights_and_its_log_reads_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_its_server_took_down_goes_on_at_the_next() {
     let server = TestServer::start().await;
-    let request = v1::TrainRequest { epochs: Some(40), ..tiny() };
+    let request = forty();
     let whole = collect(server.training().train(request.clone()).await.unwrap().into_inner()).await;
     let mut stream = server.training().train(request).await.unwrap().into_inner();
     let mut first = until(&mut stream, |event| matches!(event, Event::Batch(batch) if batch.step == 4)).await;
