@@ -19,6 +19,18 @@ pub mod digitd {
     }
 }
 
+/// The Open Inference Protocol, which is not of our making.
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    rustdoc::all,
+    reason = "generated code keeps its own style"
+)]
+pub mod inference {
+    tonic::include_proto!("inference");
+}
+
 /// Every message and service with its comments, for reflection and for docs.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/digitd.bin"));
 

@@ -31,7 +31,7 @@ use tokio::sync::watch;
 
 use crate::{
     data::{Catalog, Facts},
-    ids::{DatasetName, RunId},
+    ids::{DatasetName, ModelName, RunId, Version},
     registry::{Manifest, ModelRef, Page, Registry},
     train::{Plan, TrainConfig},
 };
@@ -40,11 +40,12 @@ pub use crate::inspect::Channels;
 pub use error::Error;
 pub use import::{ImportJob, Imported};
 pub use observer::{Array, Observer};
+pub use serve::{BatchFigures, Figures, Phases, Span};
 pub use slot::WhenBusy;
 pub use summary::RunSummary;
 pub use types::{
     Depth, EvaluateJob, Evaluated, InspectInput, InspectJob, Inspected, Pictures, Predicted, Record, RunPage,
-    Served,
+    Served, Statistics,
 };
 pub use watching::Watch;
 pub use worker::DeviceChoice;
@@ -220,6 +221,27 @@ impl Engine {
         Ok(Served(self.inner.models.get_before(model, deadline).await?))
     }
 
+    /// What the versions did that were loaded since the server's start, by model and version.
+    pub fn statistics(&self) -> Vec<Statistics> {
+        let figures = self.inner.models.figures().into_iter();
+        figures.map(|(model, version, figures)| Statistics { model, version, figures }).collect()
+    }
+
+    /// Whether a version is loaded now.
+    pub fn is_loaded(&self, model: &ModelName, version: Version) -> bool {
+        self.inner.models.has(model, version)
+    }
+
+    /// How predictions are batched, with the number of workers filled in.
+    pub fn batching(&self) -> BatchConfig {
+        self.inner.models.batching()
+    }
+
+    /// Whether predictions are computed on a GPU.
+    pub fn on_gpu(&self) -> bool {
+        self.inner.models.on_gpu()
+    }
+
     pub fn registry(&self) -> &Registry {
         &self.inner.registry
     }
@@ -248,6 +270,11 @@ impl Engine {
 }
 
 impl BatchConfig {
+    /// The threads with a copy of the network each.
+    fn threads(&self) -> usize {
+        if self.workers == 0 { worker::cores() } else { self.workers }
+    }
+
     fn check(&self) -> Result<(), Error> {
         for (field, value) in
             [("max_batch_size", self.max_batch_size), ("queue_capacity", self.queue_capacity)]

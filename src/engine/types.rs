@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Instant};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, serve::Loaded};
+use super::{
+    Error,
+    serve::{Figures, Loaded},
+};
 use crate::{
     data::{DatasetSpec, Split},
     eval::Evaluation,
@@ -109,6 +112,19 @@ pub enum Pictures {
     Bytes(bytes::Bytes),
     /// N·H·W numbers in [0, 1]; whoever asks has checked that.
     Floats(Vec<f32>),
+    /// The same as float32 in little-endian bytes, as some protocols carry them.
+    FloatBytes(bytes::Bytes),
+}
+
+impl Pictures {
+    /// The numbers in [0, 1].
+    pub fn into_values(self) -> Vec<f32> {
+        match self {
+            Self::Bytes(bytes) => bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect(),
+            Self::Floats(values) => values,
+            Self::FloatBytes(bytes) => bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect(),
+        }
+    }
 }
 
 /// What the pictures say.
@@ -121,6 +137,14 @@ pub struct Predicted {
     pub class_names: Vec<String>,
     /// [N, classes], row by row.
     pub probabilities: Vec<f32>,
+}
+
+/// What one version did since the server's start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statistics {
+    pub model: ModelName,
+    pub version: Version,
+    pub figures: Figures,
 }
 
 /// A version that is loaded and stays so while this lives, whatever becomes of its alias.

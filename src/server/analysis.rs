@@ -10,7 +10,7 @@ use super::{
     reader::Reader,
 };
 use crate::{
-    engine::{Depth, Engine, InspectInput, InspectJob, Pictures},
+    engine::{Depth, Engine, InspectInput, InspectJob},
     pb::digitd::v1::{self, analysis_service_server::AnalysisService},
     registry::{ModelRef, Which},
 };
@@ -45,10 +45,9 @@ impl Analysis {
         match depth {
             // Shapes do not depend on the picture.
             Depth::Shapes => Ok(InspectInput::Default),
-            Depth::Contents { .. } => Ok(InspectInput::Picture(match self.reader.read(picture).await? {
-                Pictures::Floats(values) => values,
-                Pictures::Bytes(bytes) => bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect(),
-            })),
+            Depth::Contents { .. } => {
+                Ok(InspectInput::Picture(self.reader.read(picture).await?.into_values()))
+            }
         }
     }
 }

@@ -9,18 +9,22 @@ use tonic::server::NamedService;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::phase::{Life, Phase};
-use crate::pb::digitd::v1::{
-    analysis_service_server::AnalysisServiceServer, prediction_service_server::PredictionServiceServer,
-    registry_service_server::RegistryServiceServer, training_service_server::TrainingServiceServer,
+use crate::pb::{
+    digitd::v1::{
+        analysis_service_server::AnalysisServiceServer, prediction_service_server::PredictionServiceServer,
+        registry_service_server::RegistryServiceServer, training_service_server::TrainingServiceServer,
+    },
+    inference::grpc_inference_service_server::GrpcInferenceServiceServer,
 };
 
 /// The names that health is told of; the empty one is the server as a whole.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "",
     TrainingServiceServer::<()>::NAME,
     AnalysisServiceServer::<()>::NAME,
     PredictionServiceServer::<()>::NAME,
     RegistryServiceServer::<()>::NAME,
+    GrpcInferenceServiceServer::<()>::NAME,
 ];
 
 /// Whether the server takes work.
@@ -35,7 +39,11 @@ impl Readiness {
         Self { engine, life }
     }
 
-    fn is_ready(&self) -> bool {
+    pub fn life(&self) -> &Life {
+        &self.life
+    }
+
+    pub fn is_ready(&self) -> bool {
         *self.engine.borrow() && self.life.phase() == Phase::Serving
     }
 

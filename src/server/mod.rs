@@ -1,10 +1,12 @@
-//! The gRPC server: four services over one engine, health and reflection; and a plain HTTP port
-//! for probes. `convert` is the border: the only files that see both the contract and the rooms.
+//! The gRPC server: four services of the contract and the Open Inference Protocol over one engine,
+//! health and reflection; and a plain HTTP port for probes. `convert` is the border: the only files that see both the contract and the rooms.
 
 mod analysis;
 mod call;
 mod convert;
+mod dialogue;
 mod health;
+mod inference;
 mod phase;
 mod prediction;
 mod reader;
@@ -29,6 +31,7 @@ use self::{
     analysis::Analysis,
     call::CallLayer,
     health::Readiness,
+    inference::Inference,
     phase::{Life, Phase},
     prediction::Prediction,
     reader::Reader,
@@ -44,6 +47,7 @@ use crate::{
             prediction_service_server::PredictionServiceServer,
             registry_service_server::RegistryServiceServer, training_service_server::TrainingServiceServer,
         },
+        inference::grpc_inference_service_server::GrpcInferenceServiceServer,
     },
 };
 
@@ -144,7 +148,7 @@ impl Server {
         let readiness = Readiness::new(self.engine.ready(), life.clone());
         let (reporter, health) = tonic_health::server::health_reporter();
         readiness.report(&reporter).await;
-        let routes = routes(&self.config, &self.engine, &life)?.add_service(health);
+        let routes = routes(&self.config, &self.engine, &readiness)?.add_service(health);
 
         tokio::spawn(readiness.clone().follow(reporter));
 
@@ -193,11 +197,15 @@ fn transport(config: &ServerConfig) -> Transport {
 }
 
 /// Every service but health, behind the limit on messages.
-fn routes(config: &ServerConfig, engine: &Engine, life: &Life) -> Result<Routes, Error> {
+fn routes(config: &ServerConfig, engine: &Engine, readiness: &Readiness) -> Result<Routes, Error> {
     let reader = Reader::new();
     let training = TrainingServiceServer::new(Training::new(engine.clone()));
     let analysis = AnalysisServiceServer::new(Analysis::new(engine.clone(), reader.clone()));
-    let prediction = PredictionServiceServer::new(Prediction::new(engine.clone(), reader, life.clone()));
+    let life = readiness.life();
+    let prediction = Prediction::new(engine.clone(), reader.clone(), life.clone());
+    let prediction = PredictionServiceServer::new(prediction);
+    let inference = Inference::new(engine.clone(), reader, readiness.clone());
+    let inference = GrpcInferenceServiceServer::new(inference);
     let models = RegistryServiceServer::new(Models::new(engine.clone()));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -210,6 +218,7 @@ fn routes(config: &ServerConfig, engine: &Engine, life: &Life) -> Result<Routes,
     Ok(Routes::new(training.max_decoding_message_size(limit).accept_compressed(Gzip))
         .add_service(analysis.max_decoding_message_size(limit).accept_compressed(Gzip))
         .add_service(prediction.max_decoding_message_size(limit).accept_compressed(Gzip))
+        .add_service(inference.max_decoding_message_size(limit).accept_compressed(Gzip))
         .add_service(models.max_decoding_message_size(limit).accept_compressed(Gzip))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))

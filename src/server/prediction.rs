@@ -1,8 +1,7 @@
 //! `PredictionService`: pictures are read, one call at a time or as a stream of questions.
 
-use std::{pin::Pin, time::Instant};
+use std::time::Instant;
 
-use futures::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_types::StatusExt;
 
@@ -12,9 +11,9 @@ use super::{
         picture::{Reads, check},
         prediction::{from_predicted, predict_request},
     },
-    phase::{Life, Phase},
+    dialogue::{self, Answers},
+    phase::Life,
     reader::Reader,
-    status,
 };
 use crate::{
     engine::Engine,
@@ -22,10 +21,6 @@ use crate::{
         self, predict_stream_response::Result as Outcome, prediction_service_server::PredictionService,
     },
 };
-
-/// Questions of a stream that are worked on at once: enough to fill a batch while another is
-/// computed, few enough that their pictures fit in memory.
-const AHEAD: usize = 8;
 
 /// The service; clones share the engine and the decoders.
 #[derive(Debug, Clone)]
@@ -73,13 +68,13 @@ impl Prediction {
 
 #[tonic::async_trait]
 impl PredictionService for Prediction {
-    type PredictStreamStream = Pin<Box<dyn Stream<Item = Result<v1::PredictStreamResponse, Status>> + Send>>;
+    type PredictStreamStream = Answers<v1::PredictStreamResponse>;
 
     async fn predict(
         &self,
         request: Request<v1::PredictRequest>,
     ) -> Result<Response<v1::PredictResponse>, Status> {
-        let deadline = deadline(&request);
+        let deadline = CallContext::deadline_of(&request);
         self.answer(request.into_inner(), deadline).await.map(Response::new)
     }
 
@@ -87,22 +82,12 @@ impl PredictionService for Prediction {
         &self,
         request: Request<Streaming<v1::PredictStreamRequest>>,
     ) -> Result<Response<Self::PredictStreamStream>, Status> {
-        let deadline = deadline(&request);
-        let (service, life) = (self.clone(), self.life.clone());
-        let draining = async move { life.reached(Phase::Draining).await };
-        let answers = request.into_inner().take_until(draining).map(move |question| {
+        let deadline = CallContext::deadline_of(&request);
+        let service = self.clone();
+        let answer = move |question| {
             let service = service.clone();
-            // What cannot be read as a question ends the stream: there is no telling whose it was.
-            async move { Ok(service.answer_one(question?, deadline).await) }
-        });
-        // Questions that were taken are answered, then the caller hears why there are no more.
-        let life = self.life.clone();
-        let end = stream::once(async move { life.phase() })
-            .filter_map(|phase| async move { (phase >= Phase::Draining).then(|| Err(status::draining())) });
-        Ok(Response::new(answers.buffered(AHEAD).chain(end).boxed()))
+            async move { service.answer_one(question, deadline).await }
+        };
+        Ok(Response::new(dialogue::answer_all(request.into_inner(), self.life.clone(), answer)))
     }
-}
-
-fn deadline<T>(request: &Request<T>) -> Option<Instant> {
-    request.extensions().get::<CallContext>().and_then(CallContext::deadline)
 }

@@ -13,6 +13,15 @@ use crate::engine::Pictures;
 /// Calls that may wait for each decoder: enough to keep it busy, few enough to be served soon.
 const WAITING_PER_DECODER: usize = 32;
 
+/// How long work takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// No longer than copying a few pictures: it is done where the call is.
+    Light,
+    /// It gets a thread.
+    Heavy,
+}
+
 /// The decoders; clones share them.
 #[derive(Debug, Clone)]
 pub struct Reader {
@@ -39,8 +48,21 @@ impl Reader {
             Checked::Ready(pictures) => return Ok(pictures),
             Checked::Unread(unread) => unread,
         };
-        if unread.is_light() {
-            return Ok(unread.read(|| false)?.expect("only a stop ends reading without pictures"));
+        let weight = if unread.is_light() { Weight::Light } else { Weight::Heavy };
+        let pictures = self.work(weight, move |stopped| unread.read(stopped)).await??;
+        Ok(pictures.expect("reading stops only when nobody waits here"))
+    }
+
+    /// Does work on a call's pictures. It is told by `stopped` that nobody waits for it any more.
+    /// Errors when too many calls wait.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        weight: Weight,
+        work: impl FnOnce(&dyn Fn() -> bool) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        match weight {
+            Weight::Light => return Ok(work(&|| false)),
+            Weight::Heavy => {}
         }
         let Ok(_admitted) = self.admitted.try_acquire() else { return Err(status::decoders_busy()) };
         let decoder = self.decoders.clone().acquire_owned().await;
@@ -50,10 +72,9 @@ impl Reader {
         let _waiting = gone.clone().drop_guard();
         let task = spawn_blocking(move || {
             let _decoder = decoder;
-            unread.read(|| gone.is_cancelled())
+            work(&|| gone.is_cancelled())
         });
-        let pictures = task.await.map_err(status::lost)??;
-        Ok(pictures.expect("reading stops only when nobody waits here"))
+        task.await.map_err(status::lost)
     }
 }
 

@@ -148,6 +148,6 @@ impl RegistryService for Models {
 }
 
 /// The registry's failures are those of the engine that holds it.
-fn failed(error: registry::Error) -> Status {
+pub(super) fn failed(error: registry::Error) -> Status {
     engine::Error::from(error).into()
 }

@@ -41,7 +41,7 @@ pub(in crate::engine) struct Chunk {
     pub images: usize,
     pub answer: oneshot::Sender<Answer>,
     deadline: Option<Instant>,
-    since: Instant,
+    pub since: Instant,
     /// Of a call that is larger than the queue: what follows this chunk.
     rest: Option<Box<Call>>,
 }
@@ -51,6 +51,8 @@ pub(in crate::engine) struct Chunk {
 pub(in crate::engine) enum Pixels {
     Bytes(Bytes),
     Floats(Arc<Vec<f32>>, Range<usize>),
+    /// float32, little-endian.
+    FloatBytes(Bytes),
 }
 
 impl Batcher {
@@ -208,6 +210,7 @@ impl Call {
 enum Splitter {
     Bytes(Bytes, usize),
     Floats(Arc<Vec<f32>>, usize),
+    FloatBytes(Bytes, usize),
 }
 
 impl Splitter {
@@ -215,6 +218,7 @@ impl Splitter {
         match pictures {
             Pictures::Bytes(bytes) => Self::Bytes(bytes, area),
             Pictures::Floats(values) => Self::Floats(Arc::new(values), area),
+            Pictures::FloatBytes(bytes) => Self::FloatBytes(bytes, area * size_of::<f32>()),
         }
     }
 
@@ -223,6 +227,9 @@ impl Splitter {
             Self::Bytes(bytes, area) => Pixels::Bytes(bytes.slice(images.start * *area..images.end * *area)),
             Self::Floats(values, area) => {
                 Pixels::Floats(values.clone(), images.start * *area..images.end * *area)
+            }
+            Self::FloatBytes(bytes, length) => {
+                Pixels::FloatBytes(bytes.slice(images.start * *length..images.end * *length))
             }
         }
     }

@@ -2,9 +2,10 @@
 //! letting go of the least recently used, and the way of a prediction.
 
 mod batcher;
+mod counts;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -21,13 +22,15 @@ use tokio::time::timeout_at;
 use crate::{
     engine::{
         BatchConfig, Error, Pictures, Predicted,
-        worker::{self, Device},
+        worker::{self, Device, Serving},
     },
     ids::{ModelName, Version},
     registry::{Manifest, ModelRef, Registry},
 };
 
 pub(super) use batcher::{Answer, Batcher, Chunk, Pixels};
+pub use counts::{BatchFigures, Figures, Phases, Span};
+pub(super) use counts::{Counts, Executed};
 
 /// For so long a reference means what it meant when the registry was asked last.
 const FRESH: Duration = Duration::from_secs(1);
@@ -54,6 +57,8 @@ pub(super) struct Models {
     config: BatchConfig,
     resolved: RwLock<HashMap<ModelRef, Arc<Resolved>>>,
     loaded: RwLock<HashMap<Key, Arc<Loaded>>>,
+    /// Of every version that was ever loaded: there are no more of them than versions.
+    counts: RwLock<BTreeMap<Key, Arc<Counts>>>,
     /// What is being loaded, each once however many wait for it, and whether or not they still do.
     loading: Mutex<HashMap<Key, Load>>,
     /// Held while a version is loaded: one at a time, so that the memory is bounded.
@@ -97,6 +102,7 @@ struct Resolved {
 pub(super) struct Loaded {
     pub manifest: Arc<Manifest>,
     batcher: Arc<Batcher>,
+    counts: Arc<Counts>,
     /// Microseconds since `Models::began`.
     used: AtomicU64,
 }
@@ -115,6 +121,7 @@ impl Models {
             config,
             resolved: RwLock::default(),
             loaded: RwLock::default(),
+            counts: RwLock::default(),
             loading: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             began: Instant::now(),
@@ -221,9 +228,11 @@ impl Models {
         }
         let weights = self.registry.weights(&manifest).await?;
         let manifest = Arc::new(manifest);
-        let batcher = worker::start(manifest.clone(), weights, self.device, &self.config).await?;
+        let counts = self.counts(key);
+        let serving = Serving { device: self.device, config: &self.config, counts: counts.clone() };
+        let batcher = worker::start(manifest.clone(), weights, serving).await?;
         tracing::info!(model = %key.0, version = %key.1, "loaded");
-        let loaded = Arc::new(Loaded { manifest, batcher, used: AtomicU64::default() });
+        let loaded = Arc::new(Loaded { manifest, batcher, counts, used: AtomicU64::default() });
         self.touch(&loaded);
         self.insert(key.clone(), loaded.clone());
         Ok(loaded)
@@ -240,6 +249,31 @@ impl Models {
             let mut resolved = self.resolved.write().unwrap_or_else(PoisonError::into_inner);
             resolved.retain(|_, known| !Arc::ptr_eq(&known.loaded, &old));
         }
+    }
+
+    /// What every version did that was loaded since the server's start, by name and number.
+    pub fn figures(&self) -> Vec<(ModelName, Version, Figures)> {
+        let counts = self.counts.read().unwrap_or_else(PoisonError::into_inner);
+        counts.iter().map(|((name, version), counts)| (name.clone(), *version, counts.read())).collect()
+    }
+
+    pub fn batching(&self) -> BatchConfig {
+        BatchConfig { workers: self.config.threads(), ..self.config.clone() }
+    }
+
+    pub fn on_gpu(&self) -> bool {
+        self.device.is_cuda()
+    }
+
+    /// Whether a version is loaded.
+    pub fn has(&self, name: &ModelName, version: Version) -> bool {
+        self.find(&(name.clone(), version)).is_some()
+    }
+
+    fn counts(&self, key: &Key) -> Arc<Counts> {
+        let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Arc::new(Counts::new(self.config.max_batch_size));
+        counts.entry(key.clone()).or_insert_with(fresh).clone()
     }
 
     fn known(&self, model: &ModelRef) -> Option<Arc<Resolved>> {
@@ -268,6 +302,7 @@ impl Models {
 impl Loaded {
     /// Answers pictures in their order.
     pub async fn predict(&self, pictures: Pictures, deadline: Option<Instant>) -> Result<Predicted, Error> {
+        let call = self.counts.call();
         let images = count(&pictures, &self.manifest)?;
         let area = self.manifest.height * self.manifest.width;
         let answers = self.batcher.submit(pictures, (images, area), deadline)?;
@@ -283,6 +318,7 @@ impl Loaded {
                 Err(_) => return Err(Error::DeadlineExceeded),
             }
         }
+        call.answered();
         let Manifest { model, version, classes, class_names, .. } = &*self.manifest;
         Ok(Predicted {
             model: model.clone(),
@@ -298,15 +334,18 @@ impl Loaded {
 /// affair: millions of them are no work for this thread.
 fn count(pictures: &Pictures, manifest: &Manifest) -> Result<usize, Error> {
     let (height, width) = (manifest.height, manifest.width);
-    let pixels = match pictures {
-        Pictures::Bytes(bytes) => bytes.len(),
-        Pictures::Floats(values) => values.len(),
+    let (length, pixel) = match pictures {
+        Pictures::Bytes(bytes) => (bytes.len(), 1),
+        Pictures::Floats(values) => (values.len(), 1),
+        Pictures::FloatBytes(bytes) => (bytes.len(), size_of::<f32>()),
     };
-    if pixels == 0 || !pixels.is_multiple_of(height * width) {
-        let message = format!("have {pixels} pixels: give pictures of {height} x {width}, one at least");
+    let picture = height * width * pixel;
+    if length == 0 || !length.is_multiple_of(picture) {
+        let message =
+            format!("have {} pixels: give pictures of {height} x {width}, one at least", length / pixel);
         return Err(Error::field("images", message));
     }
-    Ok(pixels / (height * width))
+    Ok(length / picture)
 }
 
 #[cfg(test)]

@@ -10,6 +10,6 @@ mod thread;
 
 pub(super) use arrays::arrays;
 pub use device::DeviceChoice;
-pub(super) use model::{decode, start};
+pub(super) use model::{Serving, decode, start};
 pub(super) use tch::Device;
-pub(super) use thread::{JobThread, LIBTORCH_VERSION, Priority, Setup, panic_message};
+pub(super) use thread::{JobThread, LIBTORCH_VERSION, Priority, Setup, cores, panic_message};

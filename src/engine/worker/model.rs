@@ -3,6 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Instant,
 };
 
 use tch::{Device, Kind, Tensor};
@@ -13,7 +14,7 @@ use crate::{
     checkpoint::{self, Expected},
     engine::{
         BatchConfig, Error,
-        serve::{Answer, Batcher, Chunk, Pixels},
+        serve::{Answer, Batcher, Chunk, Counts, Executed, Pixels},
     },
     nn::{Network, Shape},
     registry::Manifest,
@@ -26,8 +27,18 @@ struct Plan {
     weights: Arc<Vec<u8>>,
     device: Device,
     batcher: Arc<Batcher>,
+    counts: Arc<Counts>,
     /// Of a batch.
     most: usize,
+}
+
+/// How a version is served.
+#[derive(Debug)]
+pub(in crate::engine) struct Serving<'a> {
+    pub device: Device,
+    pub config: &'a BatchConfig,
+    /// What its workers do is counted here.
+    pub counts: Arc<Counts>,
 }
 
 /// Starts the workers of a version and returns its batcher once all of them are warm. Errors when
@@ -35,13 +46,14 @@ struct Plan {
 pub(in crate::engine) async fn start(
     manifest: Arc<Manifest>,
     weights: Vec<u8>,
-    device: Device,
-    config: &BatchConfig,
+    serving: Serving<'_>,
 ) -> Result<Arc<Batcher>, Error> {
-    let workers = if config.workers == 0 { thread::cores() } else { config.workers };
+    let Serving { device, config, counts } = serving;
+    let workers = config.threads();
     let batcher = Arc::new(Batcher::new(config.clone()));
     let most = config.max_batch_size;
-    let plan = Plan { manifest, weights: Arc::new(weights), device, batcher: batcher.clone(), most };
+    let weights = Arc::new(weights);
+    let plan = Plan { manifest, weights, device, batcher: batcher.clone(), counts, most };
     let unfinished = Unfinished(Some(&batcher));
     let (ready, mut readiness) = mpsc::channel(workers);
     for index in 0..workers {
@@ -99,6 +111,7 @@ fn run(plan: Plan, ready: mpsc::Sender<Result<(), Error>>) {
 struct ModelWorker {
     network: Network,
     manifest: Arc<Manifest>,
+    counts: Arc<Counts>,
     pixels: Vec<f32>,
     /// value / 255 in float32, as the training images are made.
     ink: [f32; 256],
@@ -109,7 +122,8 @@ impl ModelWorker {
         // Pictures are bytes: more than float32 would answer no better, and later.
         let network = decode_as(Kind::Float, &plan.manifest, &plan.weights, plan.device)?;
         let ink = std::array::from_fn(|value| value as f32 / 255.0);
-        let mut worker = Self { network, manifest: plan.manifest.clone(), pixels: Vec::new(), ink };
+        let (manifest, counts) = (plan.manifest.clone(), plan.counts.clone());
+        let mut worker = Self { network, manifest, counts, pixels: Vec::new(), ink };
         // The first pass of each size prepares kernels; no caller shall wait for that.
         for images in [1, plan.most] {
             worker.pixels.resize(images * worker.manifest.height * worker.manifest.width, 0.0);
@@ -119,6 +133,7 @@ impl ModelWorker {
     }
 
     fn answer(&mut self, batch: Vec<Chunk>) {
+        let began = Instant::now();
         self.pixels.clear();
         for chunk in &batch {
             match &chunk.pixels {
@@ -127,23 +142,43 @@ impl ModelWorker {
                     self.pixels.extend(bytes.iter().map(|value| ink[usize::from(*value)]));
                 }
                 Pixels::Floats(values, range) => self.pixels.extend_from_slice(&values[range.clone()]),
+                Pixels::FloatBytes(bytes) => {
+                    let (values, _) = bytes.as_chunks();
+                    self.pixels.extend(values.iter().copied().map(f32::from_le_bytes));
+                }
             }
         }
         let images = batch.iter().map(|chunk| chunk.images).sum();
+        let made = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| self.forward(images)));
+        let computed = Instant::now();
         let answer = outcome.map_err(|panic| Error::backend("predicting", panic_message(&*panic)));
-        self.send(batch, answer);
-    }
-
-    fn send(&self, batch: Vec<Chunk>, answer: Answer) {
-        let mut start = 0;
-        for chunk in batch {
-            let end = start + chunk.images * self.manifest.classes;
-            let part = answer.as_ref().map(|all| all[start..end].to_vec()).map_err(Error::clone);
+        let parts = self.parts(&batch, &answer);
+        if answer.is_ok() {
+            // Before anyone has the answer: who asks then for the counts finds it in them.
+            self.counts.executed(&Executed {
+                images,
+                parts: batch.len(),
+                waited: batch.iter().map(|chunk| began.saturating_duration_since(chunk.since)).sum(),
+                phases: [made - began, computed - made, computed.elapsed()],
+            });
+        }
+        for (chunk, part) in batch.into_iter().zip(parts) {
             // A caller that went away meanwhile needs no answer.
             let _ = chunk.answer.send(part);
-            start = end;
         }
+    }
+
+    /// Each chunk's part of the answer.
+    fn parts(&self, batch: &[Chunk], answer: &Answer) -> Vec<Answer> {
+        let mut start = 0;
+        let part = |chunk: &Chunk| {
+            let end = start + chunk.images * self.manifest.classes;
+            let part = answer.as_ref().map(|all| all[start..end].to_vec()).map_err(Error::clone);
+            start = end;
+            part
+        };
+        batch.iter().map(part).collect()
     }
 
     /// The probabilities [images, classes] of the pictures in `pixels`.
@@ -192,7 +227,9 @@ mod tests {
         let registry = Registry::open("memory:").await.unwrap();
         let manifest = Arc::new(testing::publish(&registry, &weights()).await);
         let config = BatchConfig { workers: 2, ..BatchConfig::default() };
-        let start = start(manifest.clone(), weights(), Device::Cpu, &config);
+        let counts = Arc::new(Counts::new(config.max_batch_size));
+        let serving = Serving { device: Device::Cpu, config: &config, counts };
+        let start = start(manifest.clone(), weights(), serving);
         assert!(tokio::time::timeout(std::time::Duration::ZERO, start).await.is_err());
         // Every worker holds the manifest.
         while Arc::strong_count(&manifest) > 1 {

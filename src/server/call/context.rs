@@ -54,6 +54,11 @@ impl CallContext {
         self.0.deadline
     }
 
+    /// The deadline of the call that brought a request.
+    pub fn deadline_of<T>(request: &tonic::Request<T>) -> Option<Instant> {
+        request.extensions().get::<Self>().and_then(Self::deadline)
+    }
+
     pub(super) fn is_late(&self) -> bool {
         self.0.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }

@@ -90,8 +90,7 @@ async fn answer<S>(
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
-    // Watchers of health and readers of the contract may stay for ever: nobody waits for them.
-    let standing = context.method().starts_with("/grpc.");
+    let standing = is_standing(context.method());
     let held = (!standing).then(|| life.call());
     let response = if life.phase() >= Phase::Draining && !standing {
         status::draining().into_http()
@@ -116,6 +115,14 @@ where
     }
     let body = CallBody::new(body, &parts.headers, context, life, held);
     Response::from_parts(parts, Body::new(body))
+}
+
+/// Calls that are answered to the end, and that nobody waits for: watchers of health and readers of the
+/// contract may stay for ever.
+fn is_standing(method: &str) -> bool {
+    const PROBES: [&str; 2] =
+        ["/inference.GRPCInferenceService/ServerLive", "/inference.GRPCInferenceService/ServerReady"];
+    method.starts_with("/grpc.") || PROBES.contains(&method)
 }
 
 /// The work's output, unless the deadline passes or the server closes before it.

@@ -7,6 +7,7 @@ pub mod dataset;
 pub mod event;
 pub mod field;
 pub mod import;
+pub mod inference;
 pub mod inspection;
 pub mod model;
 pub mod network;

@@ -21,7 +21,7 @@ pub const MOST_PICTURES: usize = 16_384;
 pub const MOST_ENCODED: usize = 1_024;
 
 /// Pictures up to this many are copied where the call is; more go to a thread of their own.
-const FEW: usize = 64;
+pub const FEW: usize = 64;
 
 /// What pictures a version reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +148,9 @@ impl Unread {
             }
             match self.read_one(&self.place.of(index), form)? {
                 Pictures::Bytes(bytes) => pixels.extend_from_slice(&bytes),
-                Pictures::Floats(_) => unreachable!("calls with numbers are read as numbers"),
+                Pictures::Floats(_) | Pictures::FloatBytes(_) => {
+                    unreachable!("calls with numbers are read as numbers")
+                }
             }
         }
         match self.read_batch(stopped)? {
@@ -165,13 +167,10 @@ impl Unread {
             if stopped() {
                 return Ok(None);
             }
-            match self.read_one(&self.place.of(index), form)? {
-                Pictures::Bytes(bytes) => values.extend(bytes.iter().map(|&byte| share(byte))),
-                Pictures::Floats(floats) => values.extend(floats),
-            }
+            values.extend(self.read_one(&self.place.of(index), form)?.into_values());
         }
         let Some(batch) = self.read_batch(stopped)? else { return Ok(None) };
-        values.extend(batch.iter().map(|&byte| share(byte)));
+        values.extend(Pictures::Bytes(batch).into_values());
         Ok(Some(Pictures::Floats(values)))
     }
 
@@ -281,10 +280,6 @@ fn check_floats(field: &str, values: &[f32]) -> Result<(), Invalid> {
             Err(Invalid::new(format!("{field}.values[{at}]"), message))
         }
     }
-}
-
-fn share(byte: u8) -> f32 {
-    f32::from(byte) / 255.0
 }
 
 #[cfg(test)]

@@ -42,13 +42,13 @@ pub fn from_predicted(predicted: &Predicted, top_k: usize) -> v1::PredictRespons
 }
 
 fn prediction(probabilities: &[f32], top_k: usize, names: &[String]) -> v1::Prediction {
-    let best = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+    let best = best(probabilities);
     v1::Prediction {
-        label: best.map(|(label, _)| int(label)),
-        probability: best.map(|(_, &probability)| probability),
+        label: best.map(int),
+        probability: best.map(|label| probabilities[label]),
         probabilities: probabilities.to_vec(),
         top: top(probabilities, top_k, names),
-        label_name: best.and_then(|(label, _)| names.get(label).cloned()),
+        label_name: best.and_then(|label| names.get(label).cloned()),
     }
 }
 
@@ -57,15 +57,26 @@ fn top(probabilities: &[f32], top_k: usize, names: &[String]) -> Vec<v1::ScoredL
     if top_k == 0 {
         return Vec::new();
     }
-    let mut labels: Vec<usize> = (0..probabilities.len()).collect();
-    labels.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
-    labels.truncate(top_k);
     let scored = |label: usize| v1::ScoredLabel {
         label: Some(int(label)),
         probability: Some(probabilities[label]),
         label_name: names.get(label).cloned(),
     };
-    labels.into_iter().map(scored).collect()
+    ranked(probabilities, top_k).into_iter().map(scored).collect()
+}
+
+/// The most probable label; of equals the smaller.
+pub fn best(probabilities: &[f32]) -> Option<usize> {
+    let numbered = probabilities.iter().enumerate();
+    numbered.max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0))).map(|(label, _)| label)
+}
+
+/// The `count` most probable labels, most probable first; of equals the smaller label first.
+pub fn ranked(probabilities: &[f32], count: usize) -> Vec<usize> {
+    let mut labels: Vec<usize> = (0..probabilities.len()).collect();
+    labels.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+    labels.truncate(count);
+    labels
 }
 
 #[cfg(test)]

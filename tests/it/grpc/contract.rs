@@ -9,11 +9,12 @@ use tonic_health::pb::{
 
 use super::{server::TestServer, status::error};
 
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "digitd.v1.TrainingService",
     "digitd.v1.AnalysisService",
     "digitd.v1.PredictionService",
     "digitd.v1.RegistryService",
+    "inference.GRPCInferenceService",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +91,7 @@ async fn both_reflections_show_services_and_comments() {
 #[test]
 fn every_message_field_enum_and_rpc_of_the_contract_is_commented() {
     let set = FileDescriptorSet::decode(digitd::pb::FILE_DESCRIPTOR_SET).unwrap();
-    let own = set.file.iter().filter(|file| file.package() == "digitd.v1");
+    let own = set.file.iter().filter(|file| ["digitd.v1", "inference"].contains(&file.package()));
     let mut commented = 0;
     for file in own {
         let info = file.source_code_info.as_ref().expect("comments are kept");

@@ -19,8 +19,11 @@ use super::{
 
 const DIMS: Dims = Dims { height: 20, width: 12, classes: 3 };
 
+/// Of the labels of `bars`, where they have names.
+const NAMES: [&str; 3] = ["across", "down", "blank"];
+
 /// Bars across, bars down and blank pictures: classes that a tiny network tells apart at once.
-fn bars(count: usize) -> ImageSet {
+pub fn bars(count: usize) -> ImageSet {
     let pixel = |at: usize, row: usize, column: usize| match at % 3 {
         0 => (row % 8 < 3) as u8 * 255,
         1 => (column % 6 < 2) as u8 * 255,
@@ -53,6 +56,19 @@ async fn train(server: &TestServer, request: v1::TrainRequest) -> Vec<v1::TrainE
     let events = collect(server.training().train(request).await.unwrap().into_inner()).await;
     assert_eq!(finished(&events).state(), v1::RunState::Completed, "{:?}", finished(&events));
     events
+}
+
+/// A server with a version that tells these bars apart, trained on a folder of them by their names.
+pub async fn trained_on_names(folder: &Path, set: &ImageSet) -> TestServer {
+    for (at, name) in (0..set.len()).map(|at| (at, NAMES[usize::from(set.label(at))])) {
+        std::fs::create_dir_all(folder.join(name)).unwrap();
+        let png = image::to_png(set.image(at), DIMS.width, DIMS.height);
+        std::fs::write(folder.join(name).join(format!("{at}.png")), png).unwrap();
+    }
+    let server = TestServer::with_set("bars", folder).await;
+    let request = v1::TrainRequest { epochs: Some(3), ..one_epoch("bars") };
+    train(&server, v1::TrainRequest { batch_size: Some(5), ..request }).await;
+    server
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,15 +140,8 @@ async fn layers_that_do_not_fit_the_data_set_and_data_that_is_broken_are_refused
 #[tokio::test(flavor = "multi_thread")]
 async fn folders_of_pictures_are_trained_on_and_answered_by_their_names() {
     let folder = tempfile::tempdir().unwrap();
-    let (set, names) = (bars(90), ["across", "down", "blank"]);
-    for (at, name) in (0..set.len()).map(|at| (at, names[usize::from(set.label(at))])) {
-        std::fs::create_dir_all(folder.path().join(name)).unwrap();
-        let png = image::to_png(set.image(at), DIMS.width, DIMS.height);
-        std::fs::write(folder.path().join(name).join(format!("{at}.png")), png).unwrap();
-    }
-    let server = TestServer::with_set("bars", folder.path()).await;
-    let request = v1::TrainRequest { epochs: Some(3), ..one_epoch("bars") };
-    train(&server, v1::TrainRequest { batch_size: Some(5), ..request }).await;
+    let set = bars(90);
+    let server = trained_on_names(folder.path(), &set).await;
 
     let evaluated = server.analysis().evaluate(v1::EvaluateRequest::default()).await.unwrap().into_inner();
     assert_eq!((evaluated.total, evaluated.accuracy), (18, Some(1.0)));
@@ -160,7 +169,7 @@ async fn folders_of_pictures_are_trained_on_and_answered_by_their_names() {
     let request = v1::PredictRequest { images, top_k: Some(100), ..Default::default() };
     let answer = server.prediction().predict(request).await.unwrap().into_inner();
     let read: Vec<_> = answer.predictions.iter().map(v1::Prediction::label_name).collect();
-    assert_eq!(read, names);
+    assert_eq!(read, NAMES);
     assert_eq!((answer.predictions[0].top.len(), answer.predictions[0].top[0].label_name()), (3, "across"));
 }
 

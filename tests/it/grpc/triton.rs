@@ -1,0 +1,72 @@
+//! Triton's own Python client, sync and asyncio, on a real server.
+
+use std::{path::PathBuf, process::Command};
+
+use digitd::pb::{FILE_DESCRIPTOR_SET, digitd::v1};
+use serde_json::json;
+
+use super::server::{TestServer, unseen_images};
+use crate::{
+    cli::program::{Said, feed, finish},
+    support,
+};
+
+const TESTS: &str = include_str!("triton.py");
+const README: &str = include_str!("../../../README.md");
+
+/// The Python that has the client. None skips the test, unless CI asks for everything.
+fn python() -> Option<PathBuf> {
+    let python = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/triton/bin/python"));
+    let has_it = Command::new(&python).args(["-c", "import tritonclient.grpc"]).output();
+    if has_it.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    support::skip("Triton's client is not in .tools/triton: `make setup` installs it where python3 has venv");
+    None
+}
+
+async fn said(work: impl FnOnce() -> Said + Send + 'static) -> Said {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tritons_client_reads_pictures_and_is_told_what_it_asks() {
+    let Some(python) = python() else { return };
+    let server = TestServer::start().await;
+    server.train().await;
+    server.train().await;
+    let pixels = unseen_images(7).pixels().to_vec();
+    let request = v1::PredictRequest { pixel_batch: pixels.clone().into(), ..Default::default() };
+    let native = server.prediction().predict(request).await.unwrap().into_inner().predictions;
+    let probabilities: Vec<_> = native.into_iter().map(|prediction| prediction.probabilities).collect();
+    let given = json!({
+        "address": server.addr.to_string(),
+        "pixels": hex(&pixels),
+        "probabilities": probabilities,
+        "descriptors": hex(FILE_DESCRIPTOR_SET),
+    });
+    let said = said(move || {
+        let mut command = Command::new(python);
+        feed(command.args(["-c", TESTS, "--verbose"]), given.to_string().as_bytes())
+    })
+    .await;
+    assert_eq!(said.code, Some(0), "{}\n{}", said.stdout, said.stderr);
+    assert!(said.stderr.contains("Ran 22 tests"), "{}", said.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readmes_example_for_tritons_client_works() {
+    let Some(python) = python() else { return };
+    let server = TestServer::start().await;
+    server.train().await;
+    let example = README.split("```python\n").nth(1).and_then(|rest| rest.split("```").next());
+    let example =
+        example.expect("the README has an example").replace("localhost:8001", &server.addr.to_string());
+    assert!(example.contains("tritonclient"), "{example}");
+    let said = said(move || finish(Command::new(python).args(["-c", &example]))).await;
+    assert!(said.ok().lines().count() >= 1);
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
