@@ -1,14 +1,21 @@
 //! The served program from outside: time from its start until health says SERVING with a model
-//! loaded, and its resident memory while it predicts. JSON lines.
+//! loaded, its resident memory while it predicts, and pictures a second by each protocol, in turn.
+//! JSON lines.
 
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use digitd::pb::digitd::v1::{PredictRequest, prediction_service_client::PredictionServiceClient};
+use digitd::pb::{
+    digitd::v1::{PredictRequest, prediction_service_client::PredictionServiceClient},
+    inference::{
+        ModelInferRequest, grpc_inference_service_client::GrpcInferenceServiceClient,
+        model_infer_request::InferInputTensor,
+    },
+};
 use tonic::transport::Channel;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -16,6 +23,19 @@ use tonic_health::pb::{
 
 const STARTS: usize = 7;
 const CALLS: usize = 2000;
+
+/// Callers at once, each with one picture a call, and how often and how long they are counted.
+const CALLERS: usize = 64;
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_secs(3);
+
+/// How a picture is asked about.
+#[derive(Debug, Clone, Copy)]
+enum Protocol {
+    Native,
+    InferenceUint8,
+    InferenceFp32,
+}
 
 #[tokio::main]
 #[allow(clippy::print_stdout, reason = "figures are what a bench is for")]
@@ -45,6 +65,83 @@ async fn main() {
         "{{\"what\": \"memory\", \"variant\": \"digitd\", \"resident_mb\": {:.1}, \"calls\": {CALLS}}}",
         f64::from(memory) / 1000.0,
     );
+    rates(store.path()).await;
+}
+
+/// Every protocol in every round, so that what else the machine does weighs on all alike.
+#[allow(clippy::print_stdout, reason = "figures are what a bench is for")]
+async fn rates(store: &Path) {
+    let (mut child, addr) = serve(store);
+    let channel = Channel::from_shared(format!("http://{addr}")).expect("an address");
+    let channel = channel.connect().await.expect("the server listens");
+    until_serving(channel.clone()).await;
+    predict(channel.clone()).await;
+    let mut protocols = [Protocol::Native, Protocol::InferenceUint8, Protocol::InferenceFp32]
+        .map(|protocol| (protocol, Vec::new()));
+    for _ in 0..ROUNDS {
+        for (protocol, rates) in &mut protocols {
+            rates.push(rate(&channel, *protocol).await);
+        }
+    }
+    for (protocol, mut rates) in protocols {
+        rates.sort_by(f64::total_cmp);
+        println!(
+            "{{\"what\": \"rate\", \"variant\": \"{protocol:?}\", \"callers\": {CALLERS}, \"images_s\": {:.0}, \
+             \"worst\": {:.0}, \"best\": {:.0}, \"reps\": {ROUNDS}}}",
+            rates[ROUNDS / 2],
+            rates[0],
+            rates[ROUNDS - 1],
+        );
+    }
+    child.kill().and_then(|()| child.wait()).expect("the server was alive");
+}
+
+/// Pictures a second of callers that each ask again as soon as they are answered.
+async fn rate(channel: &Channel, protocol: Protocol) -> f64 {
+    let began = Instant::now();
+    let callers = (0..CALLERS).map(|_| {
+        let channel = channel.clone();
+        tokio::spawn(async move {
+            let mut asked = 0;
+            while began.elapsed() < ROUND {
+                ask(channel.clone(), protocol).await;
+                asked += 1;
+            }
+            asked
+        })
+    });
+    let asked: u32 = futures::future::join_all(callers)
+        .await
+        .into_iter()
+        .map(|asked| asked.expect("no caller panics"))
+        .sum();
+    f64::from(asked) / began.elapsed().as_secs_f64()
+}
+
+async fn ask(channel: Channel, protocol: Protocol) {
+    let (datatype, bytes) = match protocol {
+        Protocol::Native => {
+            let request = PredictRequest { pixel_batch: vec![0; 784].into(), ..PredictRequest::default() };
+            let answer = PredictionServiceClient::new(channel).predict(request).await;
+            answer.expect("a version is served");
+            return;
+        }
+        Protocol::InferenceUint8 => ("UINT8", 784),
+        Protocol::InferenceFp32 => ("FP32", 784 * size_of::<f32>()),
+    };
+    let input = InferInputTensor {
+        name: "input".to_owned(),
+        datatype: datatype.to_owned(),
+        shape: vec![1, 1, 28, 28],
+        ..InferInputTensor::default()
+    };
+    let request = ModelInferRequest {
+        model_name: "digits".to_owned(),
+        inputs: vec![input],
+        raw_input_contents: vec![vec![0; bytes].into()],
+        ..ModelInferRequest::default()
+    };
+    GrpcInferenceServiceClient::new(channel).model_infer(request).await.expect("a version is served");
 }
 
 fn digitd(store: &Path) -> Command {

@@ -338,15 +338,18 @@ async fn pictures_answer_in_order_and_are_checked() {
     let floats: Vec<f32> = pixels.iter().map(|value| f32::from(*value) / 255.0).collect();
     let bulk = read(&engine, &model, Pictures::Bytes(pixels.clone().into()), None).await.unwrap();
     assert_eq!(bulk.probabilities.len(), 1500);
-    let same = read(&engine, &model, Pictures::Floats(floats), None).await.unwrap();
-    assert_eq!(same, bulk);
+    let bytes: Vec<u8> = floats.iter().flat_map(|value| value.to_le_bytes()).collect();
+    for same in [Pictures::Floats(floats), Pictures::FloatBytes(bytes.into())] {
+        assert_eq!(read(&engine, &model, same, None).await.unwrap(), bulk);
+    }
     for index in [0, 63, 64, 149] {
         let one = pixels[index * 784..(index + 1) * 784].to_vec();
         let one = read(&engine, &model, Pictures::Bytes(one.into()), None).await.unwrap();
         let of_bulk = &bulk.probabilities[index * 10..(index + 1) * 10];
         assert!(one.probabilities.iter().zip(of_bulk).all(|(a, b)| (a - b).abs() < 1e-5), "picture {index}");
     }
-    for bad in [Pictures::Bytes(vec![0; 783].into()), Pictures::Floats(vec![0.0; 785])] {
+    let torn = Pictures::FloatBytes(vec![0; 784 * 4 - 3].into());
+    for bad in [Pictures::Bytes(vec![0; 783].into()), Pictures::Floats(vec![0.0; 785]), torn] {
         let refused = read(&engine, &model, bad, None).await;
         assert!(matches!(refused, Err(Error::InvalidField { field, .. }) if field == "images"));
     }

@@ -88,3 +88,20 @@ impl Readiness {
         Router::new().route("/livez", get(|| async { "alive\n" })).route("/readyz", get(ready))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_ready_from_when_its_engine_is_until_it_drains() {
+        let (engine, ready) = watch::channel(false);
+        let (phase, life) = Life::begin();
+        let readiness = Readiness::new(ready, life);
+        assert!(!readiness.is_ready());
+        engine.send(true).unwrap();
+        assert!(readiness.is_ready());
+        phase.send(Phase::Draining).unwrap();
+        assert!(!readiness.is_ready());
+    }
+}

@@ -131,15 +131,17 @@ async fn handlers_see_the_deadline_and_the_caller_sees_its_id() {
 }
 
 #[tokio::test]
-async fn a_draining_server_refuses_new_calls_and_answers_health() {
+async fn a_draining_server_refuses_new_calls_and_answers_probes() {
     let (sender, life) = serving();
     sender.send(Phase::Draining).unwrap();
     let refused = ask(life.clone(), request(), |_| async { panic!("called") }).await;
     assert_eq!(reason(&refused), (Code::Unavailable, "DRAINING".to_owned()));
     assert!(refused.status.unwrap().get_details_retry_info().is_some());
-    let health = Request::builder().uri("/grpc.health.v1.Health/Check").body(Body::empty()).unwrap();
-    let answer = ask(life, health, |_| async { Response::new(Body::empty()) }).await;
-    assert!(answer.status.is_none());
+    for probe in ["grpc.health.v1.Health/Check", "inference.GRPCInferenceService/ServerReady"] {
+        let probe = Request::builder().uri(format!("/{probe}")).body(Body::empty()).unwrap();
+        let answer = ask(life.clone(), probe, |_| async { Response::new(Body::empty()) }).await;
+        assert!(answer.status.is_none());
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,6 @@ use digitd::pb::{
     inference::{
         InferParameter, ModelConfigRequest, ModelInferRequest, ModelInferResponse, ModelMetadataRequest,
         ModelReadyRequest, ModelStatistics, ModelStatisticsRequest, RepositoryIndexRequest,
-        ServerLiveRequest, ServerReadyRequest,
         grpc_inference_service_client::GrpcInferenceServiceClient,
         infer_parameter::ParameterChoice,
         model_infer_request::{InferInputTensor, InferRequestedOutputTensor},
@@ -226,31 +225,6 @@ async fn a_stream_answers_in_order_and_ends_when_the_server_goes_down() {
     let served = server.begin_to_stop();
     check(&answers.message().await.unwrap_err(), Code::Unavailable, "DRAINING");
     served.await.unwrap().unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_goes_down_is_live_and_not_ready() {
-    let server = TestServer::start().await;
-    let mut inference = client(&server);
-    assert!(inference.server_ready(ServerReadyRequest {}).await.unwrap().into_inner().ready);
-    // An import whose file never comes holds the end up.
-    let (hold, never) = tokio::sync::mpsc::channel::<v1::ImportVersionRequest>(1);
-    let mut registry = server.registry();
-    let import = registry.import_version(tokio_stream::wrappers::ReceiverStream::new(never));
-    let import = tokio::spawn(async move { import.await.map(drop) });
-    let mut health = tonic_health::pb::health_client::HealthClient::new(server.channel());
-    let whole = tonic_health::pb::HealthCheckRequest { service: String::new() };
-    let mut watched = health.watch(whole).await.unwrap().into_inner();
-    watched.message().await.unwrap().unwrap();
-    let served = server.begin_to_stop();
-    let ending = watched.message().await.unwrap().unwrap();
-    assert_eq!(ending.status(), tonic_health::pb::health_check_response::ServingStatus::NotServing);
-    assert!(inference.server_live(ServerLiveRequest {}).await.unwrap().into_inner().live);
-    assert!(!inference.server_ready(ServerReadyRequest {}).await.unwrap().into_inner().ready);
-    check(&error(inference.model_infer(pictures(1)).await), Code::Unavailable, "DRAINING");
-    drop(hold);
-    served.await.unwrap().unwrap();
-    assert!(import.await.unwrap().is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -214,7 +214,7 @@ fn shown(shape: &[i64]) -> String {
 fn check_range(field: &str, values: impl Iterator<Item = f32> + Clone) -> Result<(), Invalid> {
     // All of them before looking for one: without a way out of the loop it takes many at once. NaN is
     // in no range.
-    if values.clone().fold(true, |fine, value| fine & (value >= 0.0) & (value <= 1.0)) {
+    if values.clone().fold(true, |fine, value| fine & (0.0..=1.0).contains(&value)) {
         return Ok(());
     }
     match values.enumerate().find(|(_, value)| !(0.0..=1.0).contains(value)) {
