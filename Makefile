@@ -6,7 +6,7 @@ LOCKED := $(if $(CI),--locked)
 BUF := scripts/buf/node_modules/.bin/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help setup libtorch tools build demo test script-test fmt fmt-check lint proto-lint unit bench clean
+.PHONY: help setup libtorch tools build demo test script-test fmt fmt-check lint proto-lint unit bench bench-serve clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ proto-lint: tools ## buf lint of the contract
 # GOMP_SPINCOUNT as the program sets it for itself.
 bench: libtorch ## measure; compares with nothing by itself
 	GOMP_SPINCOUNT=2000 cargo bench --bench training --bench serving $(LOCKED)
+
+bench-serve: build ## measure the server from outside, with the load generator that scripts/bench-serve names
+	scripts/bench-serve
 
 clean: ## remove what was built; libtorch and the tools stay
 	cargo clean

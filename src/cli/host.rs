@@ -107,6 +107,7 @@ fn engine_config(settings: &Settings) -> EngineConfig {
             max_batch_size: serving.max_batch_size,
             max_queue_delay: serving.max_queue_delay.0,
             queue_capacity: serving.queue_capacity,
+            max_loaded_versions: serving.max_loaded_versions,
         },
         observer: None,
     }

@@ -24,7 +24,7 @@ pub struct Flags {
     #[arg(long, value_name = "ADDR")]
     pub grpc_addr: Option<SocketAddr>,
 
-    /// Address of health over HTTP, or `off` [default: 127.0.0.1:8002]
+    /// Address of metrics and health over HTTP, or `off` [default: 127.0.0.1:8002]
     #[arg(long, value_name = "ADDR|off")]
     pub http_addr: Option<HttpAddr>,
 
@@ -54,6 +54,10 @@ pub struct Flags {
     /// Most images that wait; more are refused [default: 4096]
     #[arg(long, value_name = "N")]
     pub queue_capacity: Option<usize>,
+
+    /// Most versions that stay loaded; the least recently used one goes first [default: 8]
+    #[arg(long, value_name = "N")]
+    pub max_loaded_versions: Option<usize>,
 
     /// Form of the log on standard error [default: text]
     #[arg(long, value_enum, value_name = "FORMAT")]
@@ -126,6 +130,7 @@ impl Flags {
             ("serving", "max_batch_size", number(self.max_batch_size)),
             ("serving", "max_queue_delay", text(self.max_queue_delay.map(|delay| delay.to_string()))),
             ("serving", "queue_capacity", number(self.queue_capacity)),
+            ("serving", "max_loaded_versions", number(self.max_loaded_versions)),
             ("log", "format", text(self.log_format.map(word))),
             ("tensorboard", "dir", text(self.tensorboard_dir.clone())),
             ("log", "level", text(self.log_level.clone())),

@@ -137,6 +137,7 @@ fn check(settings: Settings) -> Result<Settings, Error> {
         ("server.max_message_bytes", settings.server.max_message_bytes),
         ("serving.max_batch_size", serving.max_batch_size),
         ("serving.queue_capacity", serving.queue_capacity),
+        ("serving.max_loaded_versions", serving.max_loaded_versions),
     ];
     if let Some((key, _)) = least_one.into_iter().find(|(_, number)| *number == 0) {
         return Err(refused(key, "must be at least 1"));
@@ -206,7 +207,7 @@ mod tests {
     #[test]
     fn every_flag_reaches_its_setting() {
         let line = "--grpc-addr 0.0.0.0:1 --http-addr off --max-message-bytes 9 --drain-timeout 3s --store s --data-dir d --dataset-dir own=/o --fetch never --device cuda:1 \
-                    --threads 4 --workers 5 --max-batch-size 6 --max-queue-delay 7ms --queue-capacity 8 \
+                    --threads 4 --workers 5 --max-batch-size 6 --max-queue-delay 7ms --queue-capacity 8 --max-loaded-versions 11 \
                     --log-format json --log-level warn --tensorboard-dir board";
         let found = settings(line, &[], None).unwrap();
         let text = toml::to_string(&found).unwrap();
@@ -222,6 +223,7 @@ mod tests {
             "= 6",
             "7ms",
             "= 8",
+            "= 11",
             "json",
             "warn",
             "\"board\"",

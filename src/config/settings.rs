@@ -103,6 +103,8 @@ pub struct Serving {
     pub max_queue_delay: Time,
     /// Most images that wait; more are refused with QUEUE_FULL.
     pub queue_capacity: usize,
+    /// Most versions that stay loaded; the least recently used one goes first.
+    pub max_loaded_versions: usize,
 }
 
 /// The server's log, on standard error.
@@ -166,8 +168,10 @@ impl Default for Store {
 
 impl Default for Serving {
     fn default() -> Self {
-        let BatchConfig { workers, max_batch_size, max_queue_delay, queue_capacity } = BatchConfig::default();
-        Self { workers, max_batch_size, max_queue_delay: Time(max_queue_delay), queue_capacity }
+        let BatchConfig { workers, max_batch_size, max_queue_delay, queue_capacity, max_loaded_versions } =
+            BatchConfig::default();
+        let max_queue_delay = Time(max_queue_delay);
+        Self { workers, max_batch_size, max_queue_delay, queue_capacity, max_loaded_versions }
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    Error, Record, RunSummary,
+    Error, Metrics, Record, RunSummary,
     chunk::{self, SEAL_BYTES},
     jobs::{Stop, Wish},
     owner::{Owner, Presence, REFRESH},
@@ -117,6 +117,7 @@ pub(super) struct Opening {
     /// Held to the last event: until then the run has a living server, whatever became of the
     /// engine that it was started by.
     pub presence: Arc<Presence>,
+    pub metrics: Arc<Metrics>,
     /// Of a run that is resumed: with all events that its log has already.
     pub fold: Fold,
     /// Asked to give the run up where its log fails.
@@ -146,6 +147,7 @@ impl RunLog {
         let mut writer = Writer {
             log: log.clone(),
             presence: opening.presence,
+            metrics: opening.metrics,
             fold: opening.fold,
             stop: opening.stop,
             at_end: Some(opening.at_end),
@@ -219,6 +221,7 @@ impl EventSender {
 struct Writer {
     log: Arc<RunLog>,
     presence: Arc<Presence>,
+    metrics: Arc<Metrics>,
     fold: Fold,
     stop: Arc<Stop>,
     at_end: Option<Box<dyn FnOnce() + Send + Sync>>,
@@ -311,6 +314,9 @@ impl Writer {
     /// Lets watchers see what was persisted. The end of a run frees what it held first, so that
     /// whoever sees it may start the next run at once.
     fn show(&mut self, records: Vec<Arc<Record>>) {
+        for record in &records {
+            self.metrics.training.add(&record.event);
+        }
         let ended = self.fold.summary().state.has_ended();
         if ended && let Some(at_end) = self.at_end.take() {
             at_end();

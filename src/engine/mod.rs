@@ -8,6 +8,7 @@ mod import;
 mod jobs;
 mod log;
 mod memory;
+mod metrics;
 mod observer;
 mod owner;
 mod publish;
@@ -27,6 +28,7 @@ use std::{
 };
 
 use chrono::{TimeDelta, Utc};
+use prometheus::proto::MetricFamily;
 use tokio::sync::watch;
 
 use crate::{
@@ -39,6 +41,7 @@ use crate::{
 pub use crate::inspect::Channels;
 pub use error::Error;
 pub use import::{ImportJob, Imported};
+pub use metrics::Metrics;
 pub use observer::{Array, Observer};
 pub use serve::{BatchFigures, Figures, Phases, Span};
 pub use slot::WhenBusy;
@@ -72,7 +75,7 @@ pub struct EngineConfig {
     pub observer: Option<Arc<dyn Observer>>,
 }
 
-/// How predictions of one loaded version are queued and batched.
+/// How many versions are loaded, and how the predictions of each are queued and batched.
 #[derive(Debug, Clone)]
 pub struct BatchConfig {
     /// Threads with a copy of the network each; 0 for one a core.
@@ -84,6 +87,8 @@ pub struct BatchConfig {
     pub max_queue_delay: Duration,
     /// Most images that wait.
     pub queue_capacity: usize,
+    /// Most versions that stay loaded; the least recently used one goes first.
+    pub max_loaded_versions: usize,
 }
 
 impl Default for EngineConfig {
@@ -95,7 +100,7 @@ impl Default for EngineConfig {
 impl Default for BatchConfig {
     fn default() -> Self {
         let max_queue_delay = Duration::ZERO;
-        Self { workers: 0, max_batch_size: 64, max_queue_delay, queue_capacity: 4096 }
+        Self { workers: 0, max_batch_size: 64, max_queue_delay, queue_capacity: 4096, max_loaded_versions: 8 }
     }
 }
 
@@ -113,6 +118,7 @@ struct Inner {
     models: Arc<Models>,
     recovery: Recovery,
     ready: watch::Sender<bool>,
+    metrics: Arc<Metrics>,
 }
 
 impl Engine {
@@ -125,13 +131,14 @@ impl Engine {
         let device = device.await.map_err(|error| Error::backend("opening the device", error))??;
         let catalog = Arc::new(catalog);
         let (store, data, threads) = (registry.clone(), catalog.clone(), config.threads);
-        let training =
-            Arc::new(Training::new(store.clone(), data.clone(), device, threads)?.observed(config.observer));
+        let metrics = Arc::new(Metrics::new());
+        let training = Training::new(store.clone(), data.clone(), device, threads)?;
+        let training = Arc::new(training.measured(metrics.clone()).observed(config.observer));
         let analysis = Analysis::new(store.clone(), data, device, threads)?;
-        let models = Arc::new(Models::new(store, device, config.serving));
+        let models = Arc::new(Models::new(store, device, config.serving, metrics.clone()));
         let ready = watch::Sender::new(false);
         let recovery = Recovery::default();
-        let inner = Inner { registry, training, analysis, models, recovery, ready };
+        let inner = Inner { registry, training, analysis, models, recovery, ready, metrics };
         let engine = Self { inner: Arc::new(inner) };
         engine.registry().sweep(Utc::now() - ABANDONED).await?;
         engine.inner.recovery.run(engine.registry(), &engine.inner.training).await?;
@@ -246,6 +253,18 @@ impl Engine {
         &self.inner.registry
     }
 
+    /// Where things are counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Everything that is counted, as it is now.
+    pub fn gather_metrics(&self) -> Vec<MetricFamily> {
+        self.inner.training.show();
+        self.inner.models.show();
+        self.inner.metrics.registry().gather()
+    }
+
     /// True as soon as the engine accepts work, false once it is shutting down.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.inner.ready.subscribe()
@@ -276,9 +295,11 @@ impl BatchConfig {
     }
 
     fn check(&self) -> Result<(), Error> {
-        for (field, value) in
-            [("max_batch_size", self.max_batch_size), ("queue_capacity", self.queue_capacity)]
-        {
+        for (field, value) in [
+            ("max_batch_size", self.max_batch_size),
+            ("queue_capacity", self.queue_capacity),
+            ("max_loaded_versions", self.max_loaded_versions),
+        ] {
             if value == 0 {
                 return Err(Error::field(field, "is 0: use 1 or more"));
             }

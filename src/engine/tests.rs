@@ -238,6 +238,7 @@ async fn killed(registry: &Registry, config: &TrainConfig) -> RunId {
     let opening = log::Opening {
         run,
         presence,
+        metrics: Arc::new(Metrics::new()),
         fold: summary::Fold::new(run, config.clone(), chrono::Utc::now()),
         stop: Arc::default(),
         at_end: Box::new(|| {}),

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    Error, Observer, RunPage, RunSummary, Watch,
+    Error, Metrics, Observer, RunPage, RunSummary, Watch,
     jobs::{self, Go, Job, Resume, Wish},
     log::{Life, Opening, RunLog, State},
     owner::{Owner, Presence},
@@ -25,7 +25,7 @@ use crate::{
     data::{Catalog, Facts, Split, Splits},
     ids::{DatasetName, RunId},
     registry::{Manifest, Page, Registry},
-    train::{Event, TrainConfig},
+    train::{Event, RunState, TrainConfig},
 };
 
 /// How often it is asked whether a run is prepared; that takes a second, or as long as a download.
@@ -45,6 +45,7 @@ pub(super) struct Training {
     slot: Arc<Slot>,
     /// Of callers whose data set is being read before their request is judged.
     reading: Semaphore,
+    metrics: Arc<Metrics>,
     observer: Option<Arc<dyn Observer>>,
 }
 
@@ -75,8 +76,15 @@ impl Training {
             presence: Arc::new(Presence::new()),
             slot: Arc::default(),
             reading: Semaphore::new(READING),
+            metrics: Arc::new(Metrics::new()),
             observer: None,
         })
+    }
+
+    /// The same, counted in figures that others share.
+    pub fn measured(mut self, metrics: Arc<Metrics>) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// The same with someone who looks on.
@@ -149,6 +157,7 @@ impl Training {
         let opening = Opening {
             run,
             presence: self.presence.clone(),
+            metrics: self.metrics.clone(),
             fold,
             stop: stop.clone(),
             at_end: Box::new(move || drop(held)),
@@ -269,6 +278,14 @@ impl Training {
             }
             tokio::time::sleep(PREPARING_POLL).await;
         }
+    }
+
+    /// Brings the figures of what runs and waits up to now.
+    pub fn show(&self) {
+        let states: Vec<RunState> = self.slot.all().iter().map(|entry| entry.summary().state).collect();
+        let of = |state| states.iter().filter(|known| **known == state).count() as i64;
+        self.metrics.training.running.set(of(RunState::Running));
+        self.metrics.training.queued.set(of(RunState::Queued));
     }
 
     /// Whether the run trains here, or is about to, or waits.

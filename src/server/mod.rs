@@ -1,5 +1,6 @@
-//! The gRPC server: four services of the contract and the Open Inference Protocol over one engine,
-//! health and reflection; and a plain HTTP port for probes. `convert` is the border: the only files that see both the contract and the rooms.
+//! The gRPC server: four services of the contract and the Open Inference Protocol over one engine, health
+//! and reflection; and a plain HTTP port for probes and metrics. `convert` is the border: the only files
+//! that see both the contract and the rooms.
 
 mod analysis;
 mod call;
@@ -7,6 +8,7 @@ mod convert;
 mod dialogue;
 mod health;
 mod inference;
+mod metrics;
 mod phase;
 mod prediction;
 mod reader;
@@ -19,6 +21,7 @@ pub use convert::event::from_event as train_event;
 
 use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -32,6 +35,7 @@ use self::{
     call::CallLayer,
     health::Readiness,
     inference::Inference,
+    metrics::CallMetrics,
     phase::{Life, Phase},
     prediction::Prediction,
     reader::Reader,
@@ -67,7 +71,7 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 pub struct ServerConfig {
     /// gRPC. Port 0 takes any free one.
     pub grpc_addr: SocketAddr,
-    /// `/livez` and `/readyz`; none: not served.
+    /// `/metrics`, `/livez`, `/readyz`, and health over gRPC without encryption; none: not served.
     pub http_addr: Option<SocketAddr>,
     /// Largest message that is taken, in bytes. Default 32 MiB, well above the 16 384
     /// packed pictures (12.3 MiB) that a call may bring.
@@ -148,17 +152,19 @@ impl Server {
         let readiness = Readiness::new(self.engine.ready(), life.clone());
         let (reporter, health) = tonic_health::server::health_reporter();
         readiness.report(&reporter).await;
-        let routes = routes(&self.config, &self.engine, &readiness)?.add_service(health);
+        let routes = routes(&self.config, &self.engine, &readiness)?.add_service(health.clone());
 
         tokio::spawn(readiness.clone().follow(reporter));
 
         let closed = CancellationToken::new();
         let incoming = TcpIncoming::from(self.grpc).with_nodelay(Some(true));
         let grpc = transport(&self.config)
-            .layer(CallLayer::new(life.clone()))
+            .layer(CallLayer::new(life.clone(), CallMetrics::new(self.engine.metrics().registry())))
             .add_routes(routes)
             .serve_with_incoming_shutdown(incoming, closed.clone().cancelled_owned());
-        let probes = probes(self.http, readiness, closed.clone());
+        let pages = readiness.router().merge(metrics::router(self.engine.clone()));
+        let pages = pages.merge(Routes::new(health).prepare().into_axum_router());
+        let probes = probes(self.http, pages, closed.clone());
         let mut serving =
             pin!(async { tokio::try_join!(async { grpc.await.map_err(Error::Grpc) }, probes).map(drop) });
         tokio::select! {
@@ -198,7 +204,7 @@ fn transport(config: &ServerConfig) -> Transport {
 
 /// Every service but health, behind the limit on messages.
 fn routes(config: &ServerConfig, engine: &Engine, readiness: &Readiness) -> Result<Routes, Error> {
-    let reader = Reader::new();
+    let reader = Reader::new(engine.metrics().rejected("decoders_busy"));
     let training = TrainingServiceServer::new(Training::new(engine.clone()));
     let analysis = AnalysisServiceServer::new(Analysis::new(engine.clone(), reader.clone()));
     let life = readiness.life();
@@ -227,7 +233,7 @@ fn routes(config: &ServerConfig, engine: &Engine, readiness: &Readiness) -> Resu
 /// Serves the plain port, where there is one, until `closed`.
 async fn probes(
     listener: Option<TcpListener>,
-    readiness: Readiness,
+    pages: Router,
     closed: CancellationToken,
 ) -> Result<(), Error> {
     match listener {
@@ -236,7 +242,7 @@ async fn probes(
             closed.cancelled().await;
             Ok(())
         }
-        Some(listener) => axum::serve(listener, readiness.router())
+        Some(listener) => axum::serve(listener, pages)
             .with_graceful_shutdown(closed.cancelled_owned())
             .await
             .map_err(Error::Http),

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, thread};
 
+use prometheus::IntCounter;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -29,17 +30,19 @@ pub struct Reader {
     decoders: Arc<Semaphore>,
     /// One permit for each call that decodes or waits to.
     admitted: Arc<Semaphore>,
+    /// Calls that were refused.
+    refused: IntCounter,
 }
 
 impl Reader {
-    /// As many decoders as the machine has cores.
-    pub fn new() -> Self {
-        Self::with_decoders(thread::available_parallelism().map_or(1, usize::from))
+    /// As many decoders as the machine has cores. Calls that are refused are counted.
+    pub fn new(refused: IntCounter) -> Self {
+        Self::with_decoders(thread::available_parallelism().map_or(1, usize::from), refused)
     }
 
-    fn with_decoders(decoders: usize) -> Self {
-        let admitted = decoders * (1 + WAITING_PER_DECODER);
-        Self { decoders: Arc::new(Semaphore::new(decoders)), admitted: Arc::new(Semaphore::new(admitted)) }
+    fn with_decoders(decoders: usize, refused: IntCounter) -> Self {
+        let admitted = Arc::new(Semaphore::new(decoders * (1 + WAITING_PER_DECODER)));
+        Self { decoders: Arc::new(Semaphore::new(decoders)), admitted, refused }
     }
 
     /// The pictures as the network takes them. Errors name the picture, or say that too many wait.
@@ -64,7 +67,10 @@ impl Reader {
             Weight::Light => return Ok(work(&|| false)),
             Weight::Heavy => {}
         }
-        let Ok(_admitted) = self.admitted.try_acquire() else { return Err(status::decoders_busy()) };
+        let Ok(_admitted) = self.admitted.try_acquire() else {
+            self.refused.inc();
+            return Err(status::decoders_busy());
+        };
         let decoder = self.decoders.clone().acquire_owned().await;
         let decoder = decoder.expect("the semaphore is never closed");
         // Dropped when the caller goes away, which ends the work of a thread that cannot be.
@@ -98,7 +104,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_calls_than_may_wait_are_refused() {
-        let reader = Reader::with_decoders(1);
+        let reader = Reader::with_decoders(1, IntCounter::new("refused", "Refused.").unwrap());
         let _busy = reader.decoders.clone().acquire_owned().await.unwrap();
         let mut waiting = Vec::new();
         for _ in 0..=WAITING_PER_DECODER {
@@ -111,6 +117,7 @@ mod tests {
         }
         let refused = reader.read(undecodable()).await.unwrap_err();
         assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+        assert_eq!(reader.refused.get(), 1);
         drop(waiting);
         assert_eq!(reader.admitted.available_permits(), 1 + WAITING_PER_DECODER);
     }

@@ -28,6 +28,7 @@ impl Fixture {
         let opening = Opening {
             run,
             presence: presence.clone(),
+            metrics: Arc::new(Metrics::new()),
             fold: Fold::new(run, TrainConfig::default(), Utc::now()),
             stop: stop.clone(),
             at_end: Box::new(move || at_end.store(true, std::sync::atomic::Ordering::SeqCst)),

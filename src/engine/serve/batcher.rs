@@ -132,6 +132,11 @@ impl Batcher {
         }
     }
 
+    /// Images that wait now.
+    pub fn waiting_images(&self) -> usize {
+        self.lock().images
+    }
+
     /// Lets the workers end once everything that waits is answered.
     pub fn close(&self) {
         self.lock().closed = true;

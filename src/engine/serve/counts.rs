@@ -6,9 +6,12 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use crate::engine::metrics::{Outcome, VersionMetrics};
+
 /// Of one version; it outlives the version's being let go and loaded again.
 #[derive(Debug)]
 pub(in crate::engine) struct Counts {
+    pub metrics: VersionMetrics,
     success: Timer,
     fail: Timer,
     queue: Timer,
@@ -39,9 +42,8 @@ const PHASES: usize = 3;
 #[derive(Debug)]
 pub(in crate::engine) struct Executed {
     pub images: usize,
-    pub parts: usize,
-    /// What the parts waited, all together.
-    pub waited: Duration,
+    /// What each part waited.
+    pub waits: Vec<Duration>,
     /// Putting it together, the network, taking it apart.
     pub phases: [Duration; PHASES],
 }
@@ -101,9 +103,10 @@ impl Figures {
 }
 
 impl Counts {
-    /// For batches of up to `most` images.
-    pub fn new(most: usize) -> Self {
+    /// For batches of up to `most` images; told in these series too.
+    pub fn new(most: usize, metrics: VersionMetrics) -> Self {
         Self {
+            metrics,
             success: Timer::default(),
             fail: Timer::default(),
             queue: Timer::default(),
@@ -113,14 +116,19 @@ impl Counts {
         }
     }
 
-    /// A call that begins now; it counts as failed unless it is told to be answered.
+    /// A call that begins now. Unless its end is told, its caller went away.
     pub fn call(&self) -> Call<'_> {
-        Call { counts: self, since: Instant::now(), answered: false }
+        Call { counts: self, since: Instant::now(), outcome: Outcome::Left }
     }
 
     pub fn executed(&self, batch: &Executed) {
-        let parts = batch.parts as u64;
-        self.queue.add(parts, nanos(batch.waited));
+        let parts = batch.waits.len() as u64;
+        self.queue.add(parts, nanos(batch.waits.iter().sum()));
+        for wait in &batch.waits {
+            self.metrics.queue.observe(wait.as_secs_f64());
+        }
+        self.metrics.compute.observe(batch.phases.iter().sum::<Duration>().as_secs_f64());
+        self.metrics.batch.observe(batch.images as f64);
         for (timer, spent) in self.phases.iter().zip(batch.phases) {
             // Each part was in the batch for all of its time.
             timer.add(parts, nanos(spent).saturating_mul(parts));
@@ -155,19 +163,23 @@ impl Counts {
 pub(in crate::engine) struct Call<'a> {
     counts: &'a Counts,
     since: Instant,
-    answered: bool,
+    outcome: Outcome,
 }
 
 impl Call<'_> {
-    pub fn answered(mut self) {
-        self.answered = true;
+    pub fn ended(mut self, outcome: Outcome) {
+        self.outcome = outcome;
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let timer = if self.answered { &self.counts.success } else { &self.counts.fail };
+        let timer = match self.outcome {
+            Outcome::Answered => &self.counts.success,
+            Outcome::Refused | Outcome::Late | Outcome::Left | Outcome::Failed => &self.counts.fail,
+        };
         timer.add(1, nanos(self.since.elapsed()));
+        self.counts.metrics.ended(self.outcome);
     }
 }
 
@@ -198,15 +210,21 @@ fn nanos(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{engine::Metrics, ids::ModelName, ids::Version};
+
+    fn counts(most: usize) -> Counts {
+        let metrics = Metrics::new().inference.version(&ModelName::default(), Version::FIRST);
+        Counts::new(most, metrics)
+    }
 
     fn batch(images: usize, parts: usize) -> Executed {
         let micros = Duration::from_micros;
-        Executed { images, parts, waited: micros(10), phases: [micros(1), micros(5), micros(2)] }
+        Executed { images, waits: vec![micros(5); parts], phases: [micros(1), micros(5), micros(2)] }
     }
 
     #[test]
     fn images_and_batches_are_counted_by_the_size_of_the_batch() {
-        let counts = Counts::new(4);
+        let counts = counts(4);
         assert_eq!(counts.read(), Figures::default());
         for (images, parts) in [(4, 1), (3, 2), (4, 4)] {
             counts.executed(&batch(images, parts));
@@ -221,7 +239,7 @@ mod tests {
 
     #[test]
     fn every_part_of_a_batch_waits_and_is_computed_for_itself() {
-        let counts = Counts::new(4);
+        let counts = counts(4);
         counts.executed(&batch(3, 2));
         let figures = counts.read();
         assert_eq!(figures.queue, Span { count: 2, total: Duration::from_micros(10) });
@@ -230,17 +248,17 @@ mod tests {
 
     #[test]
     fn a_call_that_is_not_answered_has_failed() {
-        let counts = Counts::new(1);
+        let counts = counts(1);
         drop(counts.call());
-        counts.call().answered();
-        counts.call().answered();
+        counts.call().ended(Outcome::Answered);
+        counts.call().ended(Outcome::Answered);
         let figures = counts.read();
         assert_eq!((figures.success.count, figures.fail.count), (2, 1));
     }
 
     #[test]
     fn a_batch_of_a_size_that_cannot_be_harms_nothing() {
-        let counts = Counts::new(2);
+        let counts = counts(2);
         counts.executed(&batch(0, 0));
         counts.executed(&batch(3, 1));
         assert_eq!(counts.read().images(), 0);

@@ -21,7 +21,8 @@ use tokio::time::timeout_at;
 
 use crate::{
     engine::{
-        BatchConfig, Error, Pictures, Predicted,
+        BatchConfig, Error, Metrics, Pictures, Predicted,
+        metrics::Outcome,
         worker::{self, Device, Serving},
     },
     ids::{ModelName, Version},
@@ -36,7 +37,7 @@ pub(super) use counts::{Counts, Executed};
 const FRESH: Duration = Duration::from_secs(1);
 
 /// For so long callers are answered by what it meant while the registry is asked again.
-const USABLE: Duration = Duration::from_secs(5);
+const USABLE: Duration = Duration::from_secs(2);
 
 /// Where a reference moves to a version that is not loaded, callers wait for it for so long after
 /// its loading began: whoever moved it and asks at once gets the new version. A version that
@@ -46,15 +47,13 @@ const SWITCH_PATIENCE: Duration = Duration::from_secs(2);
 /// For so long callers wait for a version where nothing else can answer them.
 const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Versions that stay loaded.
-const MAX_LOADED: usize = 8;
-
 /// All loaded versions.
 #[derive(Debug)]
 pub(super) struct Models {
     registry: Registry,
     device: Device,
     config: BatchConfig,
+    metrics: Arc<Metrics>,
     resolved: RwLock<HashMap<ModelRef, Arc<Resolved>>>,
     loaded: RwLock<HashMap<Key, Arc<Loaded>>>,
     /// Of every version that was ever loaded: there are no more of them than versions.
@@ -114,11 +113,12 @@ impl Drop for Loaded {
 }
 
 impl Models {
-    pub fn new(registry: Registry, device: Device, config: BatchConfig) -> Self {
+    pub fn new(registry: Registry, device: Device, config: BatchConfig, metrics: Arc<Metrics>) -> Self {
         Self {
             registry,
             device,
             config,
+            metrics,
             resolved: RwLock::default(),
             loaded: RwLock::default(),
             counts: RwLock::default(),
@@ -241,7 +241,7 @@ impl Models {
     fn insert(&self, key: Key, fresh: Arc<Loaded>) {
         let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         loaded.insert(key, fresh);
-        while loaded.len() > MAX_LOADED {
+        while loaded.len() > self.config.max_loaded_versions {
             let oldest = loaded.iter().min_by_key(|(_, loaded)| loaded.used.load(Ordering::Relaxed));
             let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
             let Some(old) = loaded.remove(&oldest) else { break };
@@ -255,6 +255,13 @@ impl Models {
     pub fn figures(&self) -> Vec<(ModelName, Version, Figures)> {
         let counts = self.counts.read().unwrap_or_else(PoisonError::into_inner);
         counts.iter().map(|((name, version), counts)| (name.clone(), *version, counts.read())).collect()
+    }
+
+    /// Brings the figures of what is loaded and waits up to now.
+    pub fn show(&self) {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        let waiting = loaded.values().map(|loaded| (&*loaded.manifest, loaded.batcher.waiting_images()));
+        self.metrics.inference.show_loaded(waiting);
     }
 
     pub fn batching(&self) -> BatchConfig {
@@ -272,7 +279,10 @@ impl Models {
 
     fn counts(&self, key: &Key) -> Arc<Counts> {
         let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || Arc::new(Counts::new(self.config.max_batch_size));
+        let fresh = || {
+            let metrics = self.metrics.inference.version(&key.0, key.1);
+            Arc::new(Counts::new(self.config.max_batch_size, metrics))
+        };
         counts.entry(key.clone()).or_insert_with(fresh).clone()
     }
 
@@ -303,6 +313,12 @@ impl Loaded {
     /// Answers pictures in their order.
     pub async fn predict(&self, pictures: Pictures, deadline: Option<Instant>) -> Result<Predicted, Error> {
         let call = self.counts.call();
+        let answer = self.answer(pictures, deadline).await;
+        call.ended(answer.as_ref().map_or_else(Outcome::of, |_| Outcome::Answered));
+        answer
+    }
+
+    async fn answer(&self, pictures: Pictures, deadline: Option<Instant>) -> Result<Predicted, Error> {
         let images = count(&pictures, &self.manifest)?;
         let area = self.manifest.height * self.manifest.width;
         let answers = self.batcher.submit(pictures, (images, area), deadline)?;
@@ -318,7 +334,6 @@ impl Loaded {
                 Err(_) => return Err(Error::DeadlineExceeded),
             }
         }
-        call.answered();
         let Manifest { model, version, classes, class_names, .. } = &*self.manifest;
         Ok(Predicted {
             model: model.clone(),

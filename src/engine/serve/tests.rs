@@ -9,7 +9,7 @@ async fn models() -> Arc<Models> {
     let registry = Registry::open("memory:").await.unwrap();
     testing::publish(&registry, &weights()).await;
     let config = BatchConfig { workers: 1, ..BatchConfig::default() };
-    Arc::new(Models::new(registry, Device::Cpu, config))
+    Arc::new(Models::new(registry, Device::Cpu, config, Arc::new(Metrics::new())))
 }
 
 /// The version that the default reference is answered with.

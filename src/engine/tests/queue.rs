@@ -173,6 +173,7 @@ async fn a_run_that_its_server_left_waiting_is_told_as_interrupted() {
     let opening = log::Opening {
         run,
         presence: Arc::new(owner::Presence::killed()),
+        metrics: Arc::new(Metrics::new()),
         fold: summary::Fold::new(run, short(), Utc::now()),
         stop: Arc::default(),
         at_end: Box::new(|| {}),

@@ -48,8 +48,14 @@ impl Training {
             drop(lock(&holder).take());
             slot.leave(run);
         });
-        let opening =
-            Opening { run, presence: self.presence.clone(), fold: fold.clone(), stop: stop.clone(), at_end };
+        let opening = Opening {
+            run,
+            presence: self.presence.clone(),
+            metrics: self.metrics.clone(),
+            fold: fold.clone(),
+            stop: stop.clone(),
+            at_end,
+        };
         let config = Box::new(fold.summary().config.clone());
         let queued = Event::Queued(Queued { behind, position, config });
         let opened = RunLog::start(self.registry.runs(), opening, queued).await;

@@ -88,22 +88,28 @@ impl Drop for Unfinished<'_> {
 fn run(plan: Plan, ready: mpsc::Sender<Result<(), Error>>) {
     // One thread an operation: small batches lose more to waking others than they win.
     Setup { threads: 1, priority: Priority::Normal }.apply();
-    let worker = catch_unwind(AssertUnwindSafe(|| ModelWorker::new(&plan)));
-    let worker =
-        worker.unwrap_or_else(|panic| Err(Error::backend("loading a model", panic_message(&*panic))));
-    let (batcher, mut worker) = match worker {
-        Ok(worker) => (plan.batcher, worker),
+    let mut worker = match ModelWorker::make(&plan) {
+        Ok(worker) => worker,
         Err(error) => {
             // The loader has room for one message of every worker.
             let _ = ready.blocking_send(Err(error));
             return;
         }
     };
-    drop(plan.weights);
     let _ = ready.blocking_send(Ok(()));
     drop(ready);
-    while let Some(batch) = batcher.take() {
-        worker.answer(batch);
+    while let Some(batch) = plan.batcher.take() {
+        if worker.answer(batch).is_ok() {
+            continue;
+        }
+        // Nobody knows in what state the panic left the network and its memory.
+        match ModelWorker::make(&plan) {
+            Ok(fresh) => {
+                worker = fresh;
+                plan.counts.metrics.replaced.inc();
+            }
+            Err(error) => tracing::error!(%error, "a worker that panicked goes on with its network"),
+        }
     }
 }
 
@@ -117,7 +123,16 @@ struct ModelWorker {
     ink: [f32; 256],
 }
 
+/// A batch that panicked; its callers were told.
+#[derive(Debug)]
+struct Panicked;
+
 impl ModelWorker {
+    fn make(plan: &Plan) -> Result<Self, Error> {
+        let made = catch_unwind(AssertUnwindSafe(|| Self::new(plan)));
+        made.unwrap_or_else(|panic| Err(Error::backend("loading a model", panic_message(&*panic))))
+    }
+
     fn new(plan: &Plan) -> Result<Self, Error> {
         // Pictures are bytes: more than float32 would answer no better, and later.
         let network = decode_as(Kind::Float, &plan.manifest, &plan.weights, plan.device)?;
@@ -132,7 +147,7 @@ impl ModelWorker {
         Ok(worker)
     }
 
-    fn answer(&mut self, batch: Vec<Chunk>) {
+    fn answer(&mut self, batch: Vec<Chunk>) -> Result<(), Panicked> {
         let began = Instant::now();
         self.pixels.clear();
         for chunk in &batch {
@@ -158,8 +173,7 @@ impl ModelWorker {
             // Before anyone has the answer: who asks then for the counts finds it in them.
             self.counts.executed(&Executed {
                 images,
-                parts: batch.len(),
-                waited: batch.iter().map(|chunk| began.saturating_duration_since(chunk.since)).sum(),
+                waits: batch.iter().map(|chunk| began.saturating_duration_since(chunk.since)).collect(),
                 phases: [made - began, computed - made, computed.elapsed()],
             });
         }
@@ -167,6 +181,7 @@ impl ModelWorker {
             // A caller that went away meanwhile needs no answer.
             let _ = chunk.answer.send(part);
         }
+        answer.map(drop).map_err(|_| Panicked)
     }
 
     /// Each chunk's part of the answer.
@@ -218,17 +233,42 @@ fn decode_as(kind: Kind, manifest: &Manifest, weights: &[u8], device: Device) ->
 mod tests {
     use super::*;
     use crate::{
-        engine::worker::testing::weights,
+        engine::{Metrics, Pictures, worker::testing::weights},
+        ids::{ModelName, Version},
         registry::{Registry, testing},
     };
+
+    fn counts(config: &BatchConfig) -> Arc<Counts> {
+        let metrics = Metrics::new().inference.version(&ModelName::default(), Version::FIRST);
+        Arc::new(Counts::new(config.max_batch_size, metrics))
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_panics_fails_alone_and_its_worker_is_replaced() {
+        let registry = Registry::open("memory:").await.unwrap();
+        let manifest = Arc::new(testing::publish(&registry, &weights()).await);
+        let config = BatchConfig { workers: 1, ..BatchConfig::default() };
+        let counts = counts(&config);
+        let serving = Serving { device: Device::Cpu, config: &config, counts: counts.clone() };
+        let batcher = start(manifest, weights(), serving).await.unwrap();
+        // Pictures of another size than the network's, which the way to here refuses.
+        let mut answers = Vec::new();
+        for area in [100, 784] {
+            let pixels = Pictures::Bytes(vec![0; area].into());
+            answers.push(batcher.submit(pixels, (1, area), None).unwrap().remove(0).await.unwrap());
+        }
+        assert!(matches!(answers[0], Err(Error::Backend { .. })), "{:?}", answers[0]);
+        assert_eq!(answers[1].as_ref().unwrap().len(), 10);
+        assert_eq!(counts.metrics.replaced.get(), 1);
+        batcher.close();
+    }
 
     #[tokio::test]
     async fn workers_that_nobody_waits_for_end() {
         let registry = Registry::open("memory:").await.unwrap();
         let manifest = Arc::new(testing::publish(&registry, &weights()).await);
         let config = BatchConfig { workers: 2, ..BatchConfig::default() };
-        let counts = Arc::new(Counts::new(config.max_batch_size));
-        let serving = Serving { device: Device::Cpu, config: &config, counts };
+        let serving = Serving { device: Device::Cpu, config: &config, counts: counts(&config) };
         let start = start(manifest.clone(), weights(), serving);
         assert!(tokio::time::timeout(std::time::Duration::ZERO, start).await.is_err());
         // Every worker holds the manifest.

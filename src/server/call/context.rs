@@ -10,6 +10,7 @@ use tonic::Code;
 use tracing::Span;
 
 use super::REQUEST_ID;
+use crate::server::metrics::MethodMetrics;
 
 /// A call, as its handlers and the log see it. Handlers find it among a request's extensions.
 #[derive(Debug, Clone)]
@@ -22,10 +23,11 @@ struct Inner {
     began: Instant,
     deadline: Option<Instant>,
     span: Span,
+    metrics: Arc<MethodMetrics>,
 }
 
 impl CallContext {
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
+    pub(super) fn of<B>(request: &Request<B>, metrics: Arc<MethodMetrics>) -> Self {
         let began = Instant::now();
         // A hostile path may be long: the log shows its beginning only.
         let method: String = request.uri().path().chars().take(128).collect();
@@ -38,7 +40,7 @@ impl CallContext {
             seconds = tracing::field::Empty
         );
         let deadline = timeout(request.headers()).and_then(|timeout| began.checked_add(timeout));
-        Self(Arc::new(Inner { method, request_id, began, deadline, span }))
+        Self(Arc::new(Inner { method, request_id, began, deadline, span, metrics }))
     }
 
     pub fn method(&self) -> &str {
@@ -67,9 +69,11 @@ impl CallContext {
         &self.0.span
     }
 
-    /// Tells the log how the call ended.
+    /// Tells the log and the figures how the call ended.
     pub(super) fn ended(&self, code: Code) {
-        let seconds = self.0.began.elapsed().as_secs_f64();
+        let taken = self.0.began.elapsed();
+        self.0.metrics.ended(code, taken);
+        let seconds = taken.as_secs_f64();
         self.0.span.record("code", tracing::field::debug(code));
         self.0.span.record("seconds", seconds);
         let _inside = self.0.span.enter();
@@ -110,9 +114,11 @@ fn timeout(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::metrics::CallMetrics;
 
     fn with(name: &str, value: &str) -> CallContext {
-        CallContext::of(&Request::builder().uri("/a.B/C").header(name, value).body(()).unwrap())
+        let request = Request::builder().uri("/a.B/C").header(name, value).body(()).unwrap();
+        CallContext::of(&request, CallMetrics::new(&prometheus::Registry::new()).started("/a.B/C"))
     }
 
     #[test]

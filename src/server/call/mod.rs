@@ -1,5 +1,5 @@
-//! The one layer around every call. It gives the call its id, its deadline and its span, refuses it
-//! while the server drains, and puts right what tonic answers by itself: a passed deadline
+//! The one layer around every call. It gives the call its id, its deadline and its span, counts it, refuses
+//! it while the server drains, and puts right what tonic answers by itself: a passed deadline
 //! (CANCELLED), a message that is too large (OUT_OF_RANGE) and a panic (a reset stream).
 
 mod body;
@@ -22,6 +22,7 @@ use tower::{Layer, Service};
 use tracing::Instrument;
 
 use super::{
+    metrics::CallMetrics,
     phase::{Life, Phase},
     status,
 };
@@ -35,11 +36,12 @@ const REQUEST_ID: &str = "x-request-id";
 #[derive(Debug, Clone)]
 pub struct CallLayer {
     life: Life,
+    metrics: CallMetrics,
 }
 
 impl CallLayer {
-    pub fn new(life: Life) -> Self {
-        Self { life }
+    pub fn new(life: Life, metrics: CallMetrics) -> Self {
+        Self { life, metrics }
     }
 }
 
@@ -47,7 +49,7 @@ impl<S> Layer<S> for CallLayer {
     type Service = CallService<S>;
 
     fn layer(&self, inner: S) -> CallService<S> {
-        CallService { inner, life: self.life.clone() }
+        CallService { inner, life: self.life.clone(), metrics: self.metrics.clone() }
     }
 }
 
@@ -56,6 +58,7 @@ impl<S> Layer<S> for CallLayer {
 pub struct CallService<S> {
     inner: S,
     life: Life,
+    metrics: CallMetrics,
 }
 
 impl<S> Service<Request<Body>> for CallService<S>
@@ -75,7 +78,7 @@ where
         // The service that was polled ready takes the call; its clone waits for the next one.
         let next = self.inner.clone();
         let inner = mem::replace(&mut self.inner, next);
-        let context = CallContext::of(&request);
+        let context = CallContext::of(&request, self.metrics.started(request.uri().path()));
         let answer = answer(inner, self.life.clone(), context.clone(), request);
         Box::pin(answer.instrument(context.span().clone()).map(Ok))
     }

@@ -28,7 +28,11 @@ where
         let answer = service(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    let response = CallLayer::new(life).layer(service).oneshot(request).await.unwrap();
+    let response = CallLayer::new(life, CallMetrics::new(&prometheus::Registry::new()))
+        .layer(service)
+        .oneshot(request)
+        .await
+        .unwrap();
     let headers = response.headers().clone();
     let collected = response.into_body().collect().await.unwrap();
     let trailers = collected.trailers().cloned().unwrap_or_default();

@@ -62,14 +62,26 @@ impl TestServer {
         Self::assemble(store, Catalog::new(Vec::new(), FetchPolicy::Never), change).await
     }
 
+    /// A server that batches predictions in its own way.
+    pub async fn serving(store: Arc<TempDir>, change: impl FnOnce(&mut BatchConfig)) -> Self {
+        let mut serving = one_worker();
+        change(&mut serving);
+        let catalog = Catalog::new(Vec::new(), FetchPolicy::Never);
+        Self::launch(store, catalog, serving, |_| {}).await
+    }
+
     async fn assemble(store: Arc<TempDir>, catalog: Catalog, change: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::launch(store, catalog, one_worker(), change).await
+    }
+
+    async fn launch(
+        store: Arc<TempDir>,
+        catalog: Catalog,
+        serving: BatchConfig,
+        change: impl FnOnce(&mut ServerConfig),
+    ) -> Self {
         let registry = Registry::open(store.path().to_str().unwrap()).await.unwrap();
-        let engine = EngineConfig {
-            device: DeviceChoice::Cpu,
-            threads: 1,
-            serving: BatchConfig { workers: 1, ..BatchConfig::default() },
-            observer: None,
-        };
+        let engine = EngineConfig { device: DeviceChoice::Cpu, threads: 1, serving, observer: None };
         let engine = Engine::start(engine, registry, catalog).await.unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = ServerConfig { grpc_addr: any, http_addr: Some(any), ..ServerConfig::default() };
@@ -122,12 +134,27 @@ impl TestServer {
         RegistryServiceClient::new(self.channel())
     }
 
+    /// The same store for a server beside this one.
+    pub fn shared_store(&self) -> Arc<TempDir> {
+        self.store.clone()
+    }
+
     /// Trains a tiny version of `digits` to its end.
     pub async fn train(&self) -> Vec<v1::TrainEvent> {
-        let events = collect(self.training().train(tiny()).await.unwrap().into_inner()).await;
+        self.train_seeded(0).await
+    }
+
+    /// The same with weights of its own.
+    pub async fn train_seeded(&self, seed: i32) -> Vec<v1::TrainEvent> {
+        let request = v1::TrainRequest { seed: Some(seed), ..tiny() };
+        let events = collect(self.training().train(request).await.unwrap().into_inner()).await;
         assert_eq!(finished(&events).state(), v1::RunState::Completed, "{:?}", finished(&events));
         events
     }
+}
+
+fn one_worker() -> BatchConfig {
+    BatchConfig { workers: 1, ..BatchConfig::default() }
 }
 
 /// A connection that is made when it is first used.

@@ -1,0 +1,150 @@
+//! What Prometheus reads of the calls, under the names that gRPC servers commonly use, and the page on
+//! which it reads everything.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
+};
+use prost_reflect::{DescriptorPool, MethodDescriptor};
+use tonic::Code;
+
+use crate::{engine::Engine, pb::FILE_DESCRIPTOR_SET};
+
+/// From a fifth of a millisecond, which a prediction takes, to a minute, in which a run is over.
+const SECONDS: [f64; 18] = [
+    0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0,
+    60.0,
+];
+
+/// The labels of a method.
+const LABELS: [&str; 3] = ["grpc_type", "grpc_service", "grpc_method"];
+
+/// Every method of the server; clones share the figures.
+#[derive(Debug, Clone)]
+pub struct CallMetrics {
+    methods: Arc<HashMap<String, Arc<MethodMetrics>>>,
+    /// Of calls to methods that there are not: what callers make up is no label.
+    unknown: Arc<MethodMetrics>,
+}
+
+/// The figures of a method.
+#[derive(Debug)]
+pub struct MethodMetrics {
+    started: IntCounter,
+    /// By the code's number.
+    handled: Vec<IntCounter>,
+    seconds: Histogram,
+}
+
+/// The families that methods have their figures in.
+struct Families {
+    started: IntCounterVec,
+    handled: IntCounterVec,
+    seconds: HistogramVec,
+}
+
+impl CallMetrics {
+    /// Registers a series for every method, so that a rate begins at 0 and not at its first call.
+    pub fn new(registry: &Registry) -> Self {
+        let families = Families::new(registry);
+        let mut methods = HashMap::new();
+        for set in [
+            FILE_DESCRIPTOR_SET,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ] {
+            let pool = DescriptorPool::decode(set).expect("the generated descriptor sets are whole");
+            for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+                let service = method.parent_service().full_name();
+                let metrics = families.of([kind(&method), service, method.name()]);
+                methods.insert(format!("/{service}/{}", method.name()), Arc::new(metrics));
+            }
+        }
+        let unknown = Arc::new(families.of(["unary", "unknown", "unknown"]));
+        Self { methods: Arc::new(methods), unknown }
+    }
+
+    /// A call begins; the figures for its end.
+    pub fn started(&self, path: &str) -> Arc<MethodMetrics> {
+        let method = self.methods.get(path).unwrap_or(&self.unknown);
+        method.started.inc();
+        method.clone()
+    }
+}
+
+impl MethodMetrics {
+    /// A call ended so after so long.
+    pub fn ended(&self, code: Code, taken: Duration) {
+        if let Some(handled) = self.handled.get(code as usize) {
+            handled.inc();
+        }
+        self.seconds.observe(taken.as_secs_f64());
+    }
+}
+
+impl Families {
+    fn new(registry: &Registry) -> Self {
+        let with_code = [LABELS[0], LABELS[1], LABELS[2], "grpc_code"];
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels).expect("the names are plain");
+            registry.register(Box::new(counter.clone())).expect("nobody else has this name");
+            counter
+        };
+        let help = "Seconds from a call's arrival to the end of its answer.";
+        let options = HistogramOpts::new("grpc_server_handling_seconds", help).buckets(SECONDS.into());
+        let seconds = HistogramVec::new(options, &LABELS).expect("the names are plain");
+        registry.register(Box::new(seconds.clone())).expect("nobody else has this name");
+        Self {
+            started: counter("grpc_server_started_total", "Calls that began.", &LABELS),
+            handled: counter("grpc_server_handled_total", "Calls that ended, by their code.", &with_code),
+            seconds,
+        }
+    }
+
+    fn of(&self, labels: [&str; 3]) -> MethodMetrics {
+        let [kind, service, method] = labels;
+        let handled = |code: i32| {
+            let code = format!("{:?}", Code::from_i32(code));
+            self.handled.with_label_values(&[kind, service, method, &code])
+        };
+        MethodMetrics {
+            started: self.started.with_label_values(&labels),
+            handled: (0..=Code::Unauthenticated as i32).map(handled).collect(),
+            seconds: self.seconds.with_label_values(&labels),
+        }
+    }
+}
+
+fn kind(method: &MethodDescriptor) -> &'static str {
+    match (method.is_client_streaming(), method.is_server_streaming()) {
+        (false, false) => "unary",
+        (true, false) => "client_stream",
+        (false, true) => "server_stream",
+        (true, true) => "bidi_stream",
+    }
+}
+
+/// `/metrics`, in Prometheus's text format.
+pub fn router(engine: Engine) -> Router {
+    Router::new().route("/metrics", get(move || async move { page(&engine) }))
+}
+
+fn page(engine: &Engine) -> Response {
+    let encoder = TextEncoder::new();
+    let mut text = Vec::new();
+    match encoder.encode(&engine.gather_metrics(), &mut text) {
+        Ok(()) => ([(CONTENT_TYPE, encoder.format_type().to_owned())], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What Prometheus reads on the plain port, and that it can.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use digitd::pb::digitd::v1;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use super::server::{TestServer, channel, collect, endless, unseen_images};
+
+async fn page(server: &TestServer) -> String {
+    let url = format!("http://{}/metrics", server.http_addr);
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut answer = ureq::get(url).call()?;
+        assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4");
+        answer.body_mut().read_to_string()
+    });
+    asked.await.unwrap().unwrap()
+}
+
+/// The value of a series, written with its labels as the page has them.
+fn value(page: &str, series: &str) -> f64 {
+    let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in\n{page}")).parse().unwrap()
+}
+
+async fn predict(server: &TestServer, bytes: Bytes) -> Result<(), tonic::Status> {
+    let request = v1::PredictRequest { pixel_batch: bytes, ..v1::PredictRequest::default() };
+    server.prediction().predict(request).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_predictions_and_runs_are_counted() {
+    let server = TestServer::start().await;
+    server.train().await;
+    let three = Bytes::copy_from_slice(unseen_images(3).pixels());
+    for _ in 0..2 {
+        predict(&server, three.clone()).await.unwrap();
+    }
+    predict(&server, three.slice(1..)).await.unwrap_err();
+    let page = page(&server).await;
+    let call = |name: &str, more: &str| {
+        // Labels stand in the order of their names.
+        let method =
+            "grpc_method=\"Predict\",grpc_service=\"digitd.v1.PredictionService\",grpc_type=\"unary\"";
+        value(&page, &format!("{name}{{{more}{method}}}"))
+    };
+    assert_eq!(call("grpc_server_started_total", ""), 3.0);
+    assert_eq!(call("grpc_server_handled_total", "grpc_code=\"Ok\","), 2.0);
+    assert_eq!(call("grpc_server_handled_total", "grpc_code=\"InvalidArgument\","), 1.0);
+    assert_eq!(call("grpc_server_handling_seconds_count", ""), 3.0);
+    let of = |name: &str| value(&page, &format!("digitd_inference_{name}{{model=\"digits\",version=\"1\"}}"));
+    assert_eq!((of("batch_size_count"), of("batch_size_sum"), of("queue_seconds_count")), (2.0, 6.0, 2.0));
+    assert!(of("compute_seconds_sum") > 0.0 && of("pending_images") == 0.0);
+    let ok = "digitd_inference_requests_total{model=\"digits\",outcome=\"ok\",version=\"1\"}";
+    assert_eq!(value(&page, ok), 2.0);
+    let info = "digitd_model_info{model=\"digits\",parameters=\"20350\",precision=\"float32\",version=\"1\"}";
+    assert_eq!(value(&page, info), 1.0);
+    assert_eq!(value(&page, "digitd_training_runs_total{state=\"completed\"}"), 1.0);
+    assert_eq!(value(&page, "digitd_training_epochs_total"), 2.0);
+    assert_eq!(value(&page, "digitd_training_step"), 12.0);
+    assert_eq!(value(&page, "digitd_training_running"), 0.0);
+    assert!(value(&page, "process_resident_memory_bytes") > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_train_and_wait_are_told_while_they_do() {
+    let server = TestServer::start().await;
+    let first = server.training().train(endless()).await.unwrap().into_inner();
+    let queued = v1::TrainRequest { queue: true, ..endless() };
+    let second = server.training().train(queued).await.unwrap().into_inner();
+    let page = page(&server).await;
+    assert_eq!(value(&page, "digitd_training_running"), 1.0);
+    assert_eq!(value(&page, "digitd_training_queued_runs"), 1.0);
+    server.stop().await;
+    tokio::join!(collect(first), collect(second));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_caller_makes_up_becomes_no_series() {
+    let server = TestServer::start().await;
+    let mut client = tonic::client::Grpc::new(server.channel());
+    client.ready().await.unwrap();
+    let path = "/digitd.v1.Nothing/Here".parse().unwrap();
+    let codec = tonic_prost::ProstCodec::<(), ()>::default();
+    client.unary(tonic::Request::new(()), path, codec).await.unwrap_err();
+    let page = page(&server).await;
+    assert!(!page.contains("Nothing"));
+    let unknown = "grpc_method=\"unknown\",grpc_service=\"unknown\",grpc_type=\"unary\"";
+    assert_eq!(value(&page, &format!("grpc_server_started_total{{{unknown}}}")), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_over_grpc_answers_on_the_plain_port_too() {
+    let server = TestServer::start().await;
+    let mut health = HealthClient::new(channel(server.http_addr));
+    let request = HealthCheckRequest { service: String::new() };
+    assert_eq!(health.check(request).await.unwrap().into_inner().status, 1);
+}
+
+/// The rules of `promtool check metrics`, and what the text format itself demands.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_is_without_a_fault_that_promtool_would_find() {
+    let server = TestServer::start().await;
+    server.train().await;
+    predict(&server, Bytes::copy_from_slice(unseen_images(1).pixels())).await.unwrap();
+    let page = page(&server).await;
+    let (mut help, mut types, mut seen) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
+    let mut buckets: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
+    for line in page.lines() {
+        if let Some((name, text)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+            assert!(help.insert(name), "{name} is explained once");
+            assert!(!text.is_empty());
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        {
+            assert!(types.insert(name, kind).is_none() && help.contains(name), "{line}");
+            assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
+            check_name(name);
+        } else {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            let value: f64 = value.parse().unwrap();
+            assert!(seen.insert(series), "{series} is told twice");
+            let name = series.split('{').next().unwrap();
+            let family = family(name, &types);
+            if types[family] == "counter" {
+                assert!(value >= 0.0, "{line}");
+            }
+            if let Some(base) = name.strip_suffix("_bucket") {
+                let (before, rest) = series.split_once("le=\"").unwrap();
+                let (bound, after) = rest.split_once('"').unwrap();
+                let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().unwrap() };
+                buckets.entry(format!("{base} {before}{after}")).or_default().push((bound, value));
+            }
+        }
+    }
+    assert!(types.len() > 30 && buckets.len() > 10);
+    for (series, bounds) in buckets {
+        assert!(bounds.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1), "{series}: {bounds:?}");
+        assert_eq!(bounds.last().unwrap().0, f64::INFINITY, "{series}");
+    }
+}
+
+/// The family that a sample belongs to: its own name, or a histogram's.
+fn family<'a>(name: &'a str, types: &BTreeMap<&str, &str>) -> &'a str {
+    let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+    match of_histogram.filter(|base| types.get(base) == Some(&"histogram")) {
+        Some(base) => base,
+        None => {
+            assert!(types.contains_key(name), "{name} has no type");
+            name
+        }
+    }
+}
+
+/// Plain words in base units.
+fn check_name(name: &str) {
+    assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+    for unit in ["milliseconds", "microseconds", "kilobytes", "megabytes", "percent", "minutes"] {
+        assert!(!name.contains(unit), "{name} is not in a base unit");
+    }
+}
