@@ -118,6 +118,9 @@ pub fn decode_network(
         let (found, expected) = (dtype(array.kind()).0, spelt(dtype(wanted).0));
         return Err(Error::Kind { name: name.clone(), found, expected });
     }
+    if let Some((name, _)) = file.arrays.iter().find(|(_, array)| !is_finite(array)) {
+        return Err(Error::NotFinite { name: name.clone() });
+    }
     network.load(&file.arrays)?;
     Ok(network)
 }
@@ -145,6 +148,10 @@ fn dtype(kind: Kind) -> (Dtype, usize) {
         Kind::Double => (Dtype::F64, 8),
         _ => (Dtype::F32, 4),
     }
+}
+
+fn is_finite(array: &Tensor) -> bool {
+    array.isfinite().all().int64_value(&[]) == 1
 }
 
 fn spelt(dtype: Dtype) -> &'static str {
@@ -232,6 +239,13 @@ mod tests {
                     drop(arrays.insert(name("fc.bias"), Tensor::zeros([10], (Kind::Double, Device::Cpu))))
                 }),
                 "\"fc.bias\" as F64, not F32",
+            ),
+            (
+                changed(|arrays| {
+                    let nan = Tensor::full([10], f64::NAN, (Kind::Float, Device::Cpu));
+                    drop(arrays.insert(name("fc.bias"), nan))
+                }),
+                "\"fc.bias\" in the weights file holds a value that is no finite number",
             ),
         ] {
             assert!(message.contains(told), "{message}");

@@ -119,7 +119,7 @@ impl DatasetName {
 }
 
 /// One version of one model, exactly.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct VersionRef {
     pub model: ModelName,
     pub version: Version,

@@ -92,6 +92,7 @@ pub fn adopt(
         let view = &arrays[&array];
         check_shape(wanted, view)?;
         check_values(&array, view)?;
+        check_variance(wanted, view)?;
         views.push((wanted, values(wanted, view)));
         let (parameter, shape) = (wanted.name.clone(), wanted.shape.clone());
         mapping.push(Mapped { parameter, array, shape });
@@ -155,11 +156,23 @@ fn check_shape(wanted: &Wanted, view: &TensorView<'_>) -> Result<(), Error> {
 }
 
 fn check_values(array: &str, view: &TensorView<'_>) -> Result<(), Error> {
-    let finite = match view.dtype() {
-        Dtype::F64 => view.data().as_chunks().0.iter().all(|bytes| f64::from_le_bytes(*bytes).is_finite()),
-        _ => view.data().as_chunks().0.iter().all(|bytes| f32::from_le_bytes(*bytes).is_finite()),
-    };
-    if finite { Ok(()) } else { Err(Error::NotFinite { name: array.to_owned() }) }
+    if all(view, f64::is_finite) { Ok(()) } else { Err(Error::NotFinite { name: array.to_owned() }) }
+}
+
+/// Batch normalisation takes the root of its running variance.
+fn check_variance(wanted: &Wanted, view: &TensorView<'_>) -> Result<(), Error> {
+    if !wanted.name.ends_with(".running_var") || all(view, |value| value >= 0.0) {
+        return Ok(());
+    }
+    let message = "holds a variance below 0".to_owned();
+    Err(nn::Error::Parameter { name: wanted.name.clone(), message }.into())
+}
+
+fn all(view: &TensorView<'_>, holds: impl Fn(f64) -> bool) -> bool {
+    match view.dtype() {
+        Dtype::F64 => view.data().as_chunks().0.iter().all(|bytes| holds(f64::from_le_bytes(*bytes))),
+        _ => view.data().as_chunks().0.iter().all(|bytes| holds(f32::from_le_bytes(*bytes).into())),
+    }
 }
 
 /// Row by row, as libtorch has it.

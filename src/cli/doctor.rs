@@ -1,5 +1,5 @@
 //! `digitd doctor`: what is found on this machine, what is missing, and what to do about it.
-//! Changes nothing.
+//! Changes nothing; in a bucket it writes an object and removes it.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -13,6 +13,7 @@ use crate::{
     config::{self, Flags, Settings},
     data::mnist::{self, Finding},
     engine::DeviceChoice,
+    registry::Registry,
 };
 
 /// Tell what is found on this machine and what is missing
@@ -143,6 +144,7 @@ fn data(folder: &Path) -> Vec<Check> {
 fn store(url: &str) -> Check {
     let folder = match url.strip_prefix("file://") {
         Some(path) => PathBuf::from(path),
+        None if url.starts_with("s3:") => return bucket(url),
         None if url.contains(':') => return ok("store", url),
         None => PathBuf::from(url),
     };
@@ -157,6 +159,19 @@ fn store(url: &str) -> Check {
             state: State::Missing,
             found: format!("{} cannot be written: {error}", standing.display()),
             advice: "name another folder by --store".to_owned(),
+        },
+    }
+}
+
+/// What a start would find: the only way to know is to write there.
+fn bucket(url: &str) -> Check {
+    match tokio::runtime::Handle::current().block_on(Registry::open(url)) {
+        Ok(_) => ok("store", format!("{url} can be written")),
+        Err(error) => Check {
+            name: "store",
+            state: State::Missing,
+            found: error.to_string(),
+            advice: "set the variables that it names, or name another place by --store".to_owned(),
         },
     }
 }

@@ -1,7 +1,7 @@
 //! A whole server inside this process: store, data, engine and listener, put together from the
 //! settings and taken down in order.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -109,6 +109,7 @@ fn engine_config(settings: &Settings) -> EngineConfig {
             queue_capacity: serving.queue_capacity,
             max_loaded_versions: serving.max_loaded_versions,
         },
+        keep_newest: NonZeroUsize::new(settings.store.keep_newest),
         observer: None,
     }
 }

@@ -23,6 +23,7 @@ Examples:
   digitd models rollback production
   digitd models history production
   digitd models export --output digits.safetensors
+  digitd models export --format onnx --output digits.onnx
   digitd models import digits.safetensors --set-alias production")]
 pub struct Args {
     #[command(subcommand)]
@@ -39,10 +40,10 @@ enum Command {
     Show(ShowArgs),
     /// Point an alias at a version
     SetAlias(SetAliasArgs),
-    /// Show where an alias pointed, newest first
-    History(AliasArgs),
+    /// Show where an alias pointed, newest first, who moved it and why
+    History(HistoryArgs),
     /// Point an alias back at the version before
-    Rollback(AliasArgs),
+    Rollback(RollbackArgs),
     /// Delete a version that no alias points to; its number is not used again
     Delete(DeleteArgs),
     Import(transfer::ImportArgs),
@@ -94,16 +95,33 @@ struct SetAliasArgs {
     #[arg(long, value_name = "N")]
     expected_version: Option<i32>,
 
-    /// Why; kept in the history
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    reason: String,
+    #[command(flatten)]
+    note: NoteArgs,
 
     #[command(flatten)]
     session: SessionArgs,
 }
 
+/// What the history of an alias keeps of a move.
 #[derive(Debug, clap::Args)]
-struct AliasArgs {
+struct NoteArgs {
+    /// Why; kept in the history
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+
+    /// Who moves it; kept in the history [default: the variable USER, else this machine's address]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
+impl NoteArgs {
+    fn by(&self) -> String {
+        self.by.clone().or_else(|| std::env::var("USER").ok()).unwrap_or_default()
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct HistoryArgs {
     /// The alias, for instance production
     alias: String,
 
@@ -111,9 +129,21 @@ struct AliasArgs {
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
 
-    /// Why; kept in the history of a rollback
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    reason: String,
+    #[command(flatten)]
+    session: SessionArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct RollbackArgs {
+    /// The alias, for instance production
+    alias: String,
+
+    /// The model [default: digits]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+
+    #[command(flatten)]
+    note: NoteArgs,
 
     #[command(flatten)]
     session: SessionArgs,
@@ -183,14 +213,15 @@ async fn set_alias(args: SetAliasArgs) -> Result<(), Error> {
         alias: args.alias.clone(),
         version: args.version,
         expected_version: args.expected_version,
-        reason: args.reason,
+        by: args.note.by(),
+        reason: args.note.reason,
     };
     let assignment = args.session.with(async |client| Ok(client.set_alias(request).await?)).await?;
     args.session.show("AliasAssignment", &assignment, |_| moved(&args.alias, &assignment));
     Ok(())
 }
 
-async fn history(args: AliasArgs) -> Result<(), Error> {
+async fn history(args: HistoryArgs) -> Result<(), Error> {
     let model = args.model.unwrap_or_default();
     let assignments =
         args.session.with(async |client| Ok(client.alias_history(&model, &args.alias).await?)).await?;
@@ -200,11 +231,12 @@ async fn history(args: AliasArgs) -> Result<(), Error> {
     Ok(())
 }
 
-async fn rollback(args: AliasArgs) -> Result<(), Error> {
+async fn rollback(args: RollbackArgs) -> Result<(), Error> {
     let request = RollbackRequest {
         name: args.model.unwrap_or_default(),
         alias: args.alias.clone(),
-        reason: args.reason,
+        by: args.note.by(),
+        reason: args.note.reason,
     };
     let assignment = args.session.with(async |client| Ok(client.rollback(request).await?)).await?;
     args.session.show("AliasAssignment", &assignment, |_| moved(&args.alias, &assignment));

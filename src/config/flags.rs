@@ -39,6 +39,11 @@ pub struct Flags {
     #[command(flatten)]
     pub place: PlaceFlags,
 
+    /// Versions of a model that stay, beside those that an alias points to; older ones are deleted.
+    /// 0 keeps all [default: 0]
+    #[arg(long, value_name = "N")]
+    pub keep_newest: Option<usize>,
+
     /// Threads that predict; 0 for one for each core [default: 0]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
@@ -77,8 +82,9 @@ pub struct Flags {
 /// Where things lie and where torch computes: what a server inside a command needs, too.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct PlaceFlags {
-    /// Folder of models and runs; `memory:` keeps nothing [default: store]
-    #[arg(long, value_name = "FOLDER")]
+    /// Folder of models and runs; or a bucket, s3://bucket/prefix, reached as AWS_ENDPOINT_URL,
+    /// AWS_REGION and AWS_ACCESS_KEY_ID say; `memory:` keeps nothing [default: store]
+    #[arg(long, value_name = "FOLDER|s3://BUCKET")]
     pub store: Option<String>,
 
     /// Folder with the files of MNIST; fetched files are put there [default: data]
@@ -124,6 +130,7 @@ impl Flags {
             ("data", "fetch", text(place.fetch.map(word))),
             ("data", "sets", sets),
             ("store", "url", text(place.store.clone())),
+            ("store", "keep_newest", number(self.keep_newest)),
             ("compute", "device", text(place.device.map(|device| device.to_string()))),
             ("compute", "threads", number(place.threads)),
             ("serving", "workers", number(self.workers)),

@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn every_flag_reaches_its_setting() {
-        let line = "--grpc-addr 0.0.0.0:1 --http-addr off --max-message-bytes 9 --drain-timeout 3s --store s --data-dir d --dataset-dir own=/o --fetch never --device cuda:1 \
+        let line = "--grpc-addr 0.0.0.0:1 --http-addr off --max-message-bytes 9 --drain-timeout 3s --store s --keep-newest 77 --data-dir d --dataset-dir own=/o --fetch never --device cuda:1 \
                     --threads 4 --workers 5 --max-batch-size 6 --max-queue-delay 7ms --queue-capacity 8 --max-loaded-versions 11 \
                     --log-format json --log-level warn --tensorboard-dir board";
         let found = settings(line, &[], None).unwrap();
@@ -214,6 +214,7 @@ mod tests {
         for part in [
             "0.0.0.0:1",
             "\"s\"",
+            "keep_newest = 77",
             "\"d\"",
             "own = \"/o\"",
             "never",

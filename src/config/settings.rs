@@ -75,8 +75,13 @@ pub enum Fetch {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
-    /// A folder, `file:///…`, or `memory:` for nothing to be kept.
+    /// A folder, `file:///…`, `s3://bucket/prefix`, or `memory:` for nothing to be kept. Endpoint,
+    /// region and credentials of a bucket are taken from `AWS_ENDPOINT_URL`, `AWS_REGION`,
+    /// `AWS_ACCESS_KEY_ID` and the like.
     pub url: String,
+    /// Versions of a model that stay, beside those that an alias points to; older ones are deleted. 0
+    /// keeps all.
+    pub keep_newest: usize,
 }
 
 /// Where torch computes.
@@ -162,7 +167,7 @@ impl Default for Data {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { url: "store".to_owned() }
+        Self { url: "store".to_owned(), keep_newest: 0 }
     }
 }
 

@@ -49,6 +49,9 @@ pub enum Error {
     /// Stored bytes are not what was stored.
     #[error("{message}")]
     Corrupt { message: String },
+    /// What lies in the store was put there by a digitd that is newer, or much older.
+    #[error("{message}")]
+    UnknownFormat { message: String },
     /// libtorch, the store or the machine failed, or a job panicked. The message names no more
     /// than the part that failed; the details went to the log.
     #[error("{message}")]
@@ -80,7 +83,8 @@ impl From<registry::Error> for Error {
             E::VersionAliased { model, version, aliases } => Self::VersionAliased { model, version, aliases },
             E::AliasMoved { model, alias, found } => Self::AliasMoved { model, alias, found, message },
             E::NothingBefore { model, alias } => Self::NothingToRollBack { model, alias },
-            E::Corrupt { .. } | E::UnknownFormat { .. } => Self::Corrupt { message },
+            E::Corrupt { .. } => Self::Corrupt { message },
+            E::UnknownFormat { .. } => Self::UnknownFormat { message },
             E::TooLarge { .. } | E::Location(_) | E::Unwritable { .. } | E::Store { .. } => {
                 Self::backend("the store", message)
             }

@@ -10,7 +10,7 @@ use crate::{
     data::{DatasetSpec, dataset::Dims},
     ids::{Alias, ModelName},
     nn::{LayerShape, NetworkConfig, Shape},
-    registry::{Draft, Expected, Import, Manifest, Move, Registry},
+    registry::{Draft, Expected, Import, Manifest, Move, Note, Registry},
 };
 
 /// What to make of a file.
@@ -18,12 +18,18 @@ use crate::{
 pub struct ImportJob {
     pub model: ModelName,
     pub network: NetworkConfig,
+    /// What the network reads and tells apart.
+    pub dims: Dims,
+    /// Of each class; empty where a class goes by its number.
+    pub class_names: Vec<String>,
     pub layout: Layout,
     pub names: Names,
     /// Moved to the version, beside `latest`.
     pub set_alias: Option<Alias>,
     /// What the network was trained on, where its importer knows.
     pub dataset: Option<DatasetSpec>,
+    /// Who asks for it; kept where aliases move.
+    pub by: String,
 }
 
 /// A version that was made of a file.
@@ -41,8 +47,8 @@ impl ImportJob {
     }
 
     fn shapes(&self) -> Result<Vec<LayerShape>, Error> {
-        let dims = Dims::MNIST;
-        let shapes = self.network.shapes(Shape::grey(dims.height, dims.width), dims.classes);
+        let Dims { height, width, classes } = self.dims;
+        let shapes = self.network.shapes(Shape::grey(height, width), classes);
         shapes.map_err(|error| Error::field("metadata.network", format!("makes no network: {error}")))
     }
 }
@@ -68,14 +74,14 @@ async fn publish(
     shapes: &[LayerShape],
     adopted: Adopted,
 ) -> Result<Imported, Error> {
-    let dims = Dims::MNIST;
+    let dims = job.dims;
     let parameters = shapes.iter().flat_map(|shape| &shape.parameters);
     let draft = Draft {
         network: job.network,
         height: dims.height,
         width: dims.width,
         classes: dims.classes,
-        class_names: Vec::new(),
+        class_names: job.class_names,
         total_parameters: parameters.map(|parameter| parameter.count().unsigned_abs()).sum(),
         precision: adopted.precision,
         config: None,
@@ -89,13 +95,11 @@ async fn publish(
         libtorch_version: LIBTORCH_VERSION.to_owned(),
     };
     let manifest = registry.publish(&job.model, draft, adopted.bytes).await?;
-    publish::advance_latest(registry, &manifest, REASON).await?;
+    let note = Note::new(job.by, "imported");
+    publish::advance_latest(registry, &manifest, &note).await?;
     if let Some(alias) = job.set_alias.filter(|alias| *alias != Alias::latest()) {
-        let to = Move { version: manifest.version, expected: Expected::Anything, reason: REASON.to_owned() };
+        let to = Move { version: manifest.version, expected: Expected::Anything, note };
         registry.set_alias(&job.model, &alias, to).await?;
     }
     Ok(Imported { manifest, mapping: adopted.mapping })
 }
-
-/// Why the aliases moved; kept in their history.
-const REASON: &str = "imported";

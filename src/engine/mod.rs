@@ -14,6 +14,7 @@ mod owner;
 mod publish;
 mod recover;
 mod resume;
+mod retention;
 mod serve;
 mod slot;
 mod summary;
@@ -23,6 +24,7 @@ mod watching;
 mod worker;
 
 use std::{
+    num::NonZeroUsize,
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
@@ -71,6 +73,8 @@ pub struct EngineConfig {
     /// Threads of an operation while training and in analyses; 0 for one a core.
     pub threads: usize,
     pub serving: BatchConfig,
+    /// Versions of a model that stay, beside those that an alias points to; none keeps all.
+    pub keep_newest: Option<NonZeroUsize>,
     /// Looks on while runs train.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -93,7 +97,8 @@ pub struct BatchConfig {
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { device: DeviceChoice::Auto, threads: 0, serving: BatchConfig::default(), observer: None }
+        let serving = BatchConfig::default();
+        Self { device: DeviceChoice::Auto, threads: 0, serving, keep_newest: None, observer: None }
     }
 }
 
@@ -143,6 +148,9 @@ impl Engine {
         engine.registry().sweep(Utc::now() - ABANDONED).await?;
         engine.inner.recovery.run(engine.registry(), &engine.inner.training).await?;
         tokio::spawn(keep_recovering(Arc::downgrade(&engine.inner)));
+        if let Some(keep) = config.keep_newest {
+            retention::start(&engine, keep).await;
+        }
         engine.load_default().await;
         engine.inner.ready.send_replace(true);
         Ok(engine)

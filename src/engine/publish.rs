@@ -5,9 +5,12 @@ use super::worker::LIBTORCH_VERSION;
 use crate::{
     data::dataset::Dims,
     ids::{Alias, ModelName, RunId, Version},
-    registry::{self, Draft, Expected, Manifest, Move, Registry},
+    registry::{self, Draft, Expected, Manifest, Move, Note, Registry},
     train::{BestEpoch, TrainConfig},
 };
+
+/// Who moves the aliases of a run: this program.
+const SELF: &str = "digitd";
 
 /// The run whose best epoch becomes a version.
 pub(super) struct Candidate<'a> {
@@ -59,13 +62,14 @@ pub(super) async fn move_aliases(
     manifest: &Manifest,
 ) -> Result<(), registry::Error> {
     let reason = format!("run {run}");
-    advance_latest(registry, manifest, &reason).await?;
+    advance_latest(registry, manifest, &Note::new(SELF, reason.as_str())).await?;
     let wanted = manifest.config.as_ref().and_then(|config| config.set_alias.as_ref());
     let Some(alias) = wanted.filter(|alias| **alias != Alias::latest()) else { return Ok(()) };
     if was_moved(registry, &manifest.model, alias, &reason).await? {
         return Ok(());
     }
-    let to = Move { version: manifest.version, expected: Expected::Anything, reason };
+    let note = Note::new(SELF, reason);
+    let to = Move { version: manifest.version, expected: Expected::Anything, note };
     registry.set_alias(&manifest.model, alias, to).await.map(drop)
 }
 
@@ -73,7 +77,7 @@ pub(super) async fn move_aliases(
 pub(super) async fn advance_latest(
     registry: &Registry,
     manifest: &Manifest,
-    reason: &str,
+    note: &Note,
 ) -> Result<(), registry::Error> {
     let (model, latest) = (&manifest.model, Alias::latest());
     loop {
@@ -83,7 +87,7 @@ pub(super) async fn advance_latest(
             Err(registry::Error::AliasNotFound { .. }) => Expected::Unset,
             Err(error) => return Err(error),
         };
-        let to = Move { version: manifest.version, expected, reason: reason.to_owned() };
+        let to = Move { version: manifest.version, expected, note: note.clone() };
         match registry.set_alias(model, &latest, to).await {
             Err(registry::Error::AliasMoved { .. }) => {}
             moved => return moved.map(drop),

@@ -8,7 +8,7 @@ use std::{
 use chrono::Utc;
 use futures::{StreamExt, stream};
 
-use super::{Error, Record, chunk, log::State, publish, summary::Fold, training::Training};
+use super::{Error, Record, RunSummary, chunk, log::State, publish, summary::Fold, training::Training};
 use crate::{
     ids::RunId,
     registry::{self, Append, Registry, RunStore},
@@ -59,6 +59,26 @@ impl Recovery {
         });
         recoveries.await;
         Ok(())
+    }
+
+    /// The runs that have not ended, whichever server they are on, as they were accepted. One that
+    /// cannot be read is none of them.
+    pub async fn open_runs(&self, registry: &Registry) -> Result<Vec<RunSummary>, Error> {
+        let runs = registry.runs();
+        let mut unsettled = runs.list().await?;
+        unsettled.retain(|run| !self.settled().contains(run));
+        let states = stream::iter(unsettled).map(async |run| runs.state::<State>(run).await);
+        let states: Vec<_> = states.buffered(TOGETHER).collect().await;
+        let mut open = Vec::new();
+        for state in states {
+            match state {
+                Ok(state) if state.summary.state.has_ended() => {}
+                Ok(state) => open.push(state.summary),
+                Err(registry::Error::RunNotFound(_) | registry::Error::Corrupt { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(open)
     }
 
     /// The run goes on: its end is to be looked for again.

@@ -5,7 +5,7 @@ use crate::{
     data::{DatasetSpec, FetchPolicy, Split, ValidationSize},
     ids::{Alias, Version},
     optim::OptimizerConfig,
-    registry::{Draft, Expected, Move, Which, testing},
+    registry::{Draft, Expected, Move, Note, Which, testing},
     train::{Event, FinishReason, Finished, RunState},
 };
 
@@ -15,7 +15,7 @@ async fn memory() -> Registry {
 
 async fn engine(registry: &Registry) -> Engine {
     let serving = BatchConfig { workers: 1, ..BatchConfig::default() };
-    let config = EngineConfig { device: DeviceChoice::Cpu, threads: 1, serving, observer: None };
+    let config = EngineConfig { device: DeviceChoice::Cpu, threads: 1, serving, ..EngineConfig::default() };
     let catalog = Catalog::new(Vec::new(), FetchPolicy::Never);
     Engine::start(config, registry.clone(), catalog).await.unwrap()
 }
@@ -310,7 +310,7 @@ async fn a_moved_alias_and_a_new_version_answer_at_once() {
         testing::publish(&registry, &weights()).await;
         assert_eq!(version().await.unwrap(), expected);
     }
-    let to = Move { version: Version::FIRST, expected: Expected::Unset, reason: String::new() };
+    let to = Move { version: Version::FIRST, expected: Expected::Unset, note: Note::default() };
     registry.set_alias(&testing::digits(), &Alias::production(), to).await.unwrap();
     assert_eq!(version().await.unwrap(), 1);
 }

@@ -293,6 +293,11 @@ impl Training {
         self.slot.find(run).is_some()
     }
 
+    /// The runs that train here, are about to, or wait.
+    pub fn held(&self) -> Vec<RunSummary> {
+        self.slot.all().iter().map(Entry::summary).collect()
+    }
+
     /// Who owns the runs that train here.
     pub fn owner(&self) -> &Owner {
         self.presence.owner()

@@ -2,14 +2,17 @@
 //! next number, and the history is simply there.
 
 use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Registry, store::Created, versions::json};
+use super::{Error, Registry, TOGETHER, store::Created, versions::json};
 use crate::ids::{Alias, ModelName, Version};
 
 /// Longest reason that is kept, in characters; a longer one is cut.
 const MAX_REASON_CHARS: usize = 1000;
+/// The same of the name of who moved an alias.
+const MAX_BY_CHARS: usize = 200;
 const MAX_ASSIGNMENT_BYTES: usize = 64 << 10;
 
 /// One assignment of an alias.
@@ -21,7 +24,23 @@ pub struct Assignment {
     /// Where the alias pointed before, where it pointed anywhere.
     pub previous: Option<Version>,
     pub time: DateTime<Utc>,
+    /// Who moved it, as far as that is known.
+    #[serde(default)]
+    pub by: String,
     pub reason: String,
+}
+
+/// Who moves an alias, and why: kept in its history, up to 200 and 1000 characters of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Note {
+    pub by: String,
+    pub reason: String,
+}
+
+impl Note {
+    pub fn new(by: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { by: by.into(), reason: reason.into() }
+    }
 }
 
 /// What must hold for an alias to be moved.
@@ -37,8 +56,7 @@ pub enum Expected {
 pub struct Move {
     pub version: Version,
     pub expected: Expected,
-    /// Kept in the history, up to 1000 characters of it.
-    pub reason: String,
+    pub note: Note,
 }
 
 impl Registry {
@@ -71,19 +89,37 @@ impl Registry {
         let _alone = self.changes.lock().await;
         self.manifest(model, to.version).await?;
         let assignment = self.assign(model, alias, &to).await?;
-        // Deleted by another server in between: the caller hears of it, and the alias that dangles
-        // tells the same to whoever follows it.
-        self.manifest(model, to.version).await?;
-        Ok(assignment)
+        // Another server may have deleted it in between. It looks for aliases after it wrote its
+        // tombstone, as we look for that after we wrote the alias: one of us sees the other.
+        match self.manifest(model, to.version).await {
+            Ok(_) => Ok(assignment),
+            Err(gone @ Error::VersionNotFound { .. }) => {
+                self.take_back(model, alias, &assignment).await?;
+                Err(gone)
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// Points `alias` back at the version before the standing one.
-    pub async fn rollback(
+    /// Points an alias back where it was before `assignment`, unless somebody has moved it on.
+    async fn take_back(
         &self,
         model: &ModelName,
         alias: &Alias,
-        reason: &str,
-    ) -> Result<Assignment, Error> {
+        assignment: &Assignment,
+    ) -> Result<(), Error> {
+        let Some(version) = assignment.previous else { return Ok(()) };
+        let reason = format!("version {} was deleted meanwhile", assignment.version);
+        let note = Note::new(assignment.by.clone(), reason);
+        let back = Move { version, expected: Expected::Version(assignment.version), note };
+        match self.assign(model, alias, &back).await {
+            Ok(_) | Err(Error::AliasMoved { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Points `alias` back at the version before the standing one.
+    pub async fn rollback(&self, model: &ModelName, alias: &Alias, note: Note) -> Result<Assignment, Error> {
         let _alone = self.changes.lock().await;
         let standing = self.alias(model, alias).await?;
         let Some(version) = standing.previous else {
@@ -91,15 +127,15 @@ impl Registry {
         };
         self.manifest(model, version).await?;
         let expected = Expected::Version(standing.version);
-        self.assign(model, alias, &Move { version, expected, reason: reason.to_owned() }).await
+        self.assign(model, alias, &Move { version, expected, note }).await
     }
 
     /// Where an alias pointed, newest first.
     pub async fn alias_history(&self, model: &ModelName, alias: &Alias) -> Result<Vec<Assignment>, Error> {
-        let mut history = Vec::new();
-        for number in self.assignment_numbers(model, alias).await?.into_iter().rev() {
-            history.extend(self.assignment(model, alias, number).await?);
-        }
+        let numbers = self.assignment_numbers(model, alias).await?.into_iter().rev();
+        let read = stream::iter(numbers).map(|number| self.assignment(model, alias, number));
+        let history: Vec<Option<Assignment>> = read.buffered(TOGETHER).try_collect().await?;
+        let history: Vec<Assignment> = history.into_iter().flatten().collect();
         match history.is_empty() {
             true => Err(Error::AliasNotFound { model: model.clone(), alias: alias.clone() }),
             false => Ok(history),
@@ -142,8 +178,10 @@ impl Registry {
             if let Some(standing) = standing.filter(|standing| standing.version == to.version) {
                 return Ok(standing);
             }
-            let reason = to.reason.chars().take(MAX_REASON_CHARS).collect();
-            let assignment = Assignment { number, version: to.version, previous, time: Utc::now(), reason };
+            let reason = to.note.reason.chars().take(MAX_REASON_CHARS).collect();
+            let by = to.note.by.chars().take(MAX_BY_CHARS).collect();
+            let (version, time) = (to.version, Utc::now());
+            let assignment = Assignment { number, version, previous, time, by, reason };
             let path = assignment_path(model, alias, number);
             if self.store.create(&path, json(&assignment)).await? == Created::New {
                 self.changed();

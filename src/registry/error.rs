@@ -23,13 +23,14 @@ pub enum Error {
     /// What lies in the store is not what was put there.
     #[error("{path} is damaged: {message}")]
     Corrupt { path: String, message: String },
-    #[error("{path} has format {found}, and this digitd reads up to {known}: use a newer digitd")]
+    /// Whole, as far as can be told, but of another digitd.
+    #[error("{path} has format {found}, and this digitd reads {known}: use {} digitd", age(*found, *known))]
     UnknownFormat { path: String, found: u32, known: u32 },
     #[error("{bytes} bytes of {what} are above the limit of {limit}")]
     TooLarge { what: &'static str, bytes: usize, limit: usize },
-    #[error("{0:?} is not a place for a store: give a folder, file:///folder or memory:")]
+    #[error("{0:?} is not a place for a store: give a folder, file:///folder, s3://bucket/prefix or memory:")]
     Location(String),
-    #[error("the store at {url} cannot be written: {message}; make the folder writable or name another")]
+    #[error("the store at {url} cannot be written: {message}; {}", advice(url))]
     Unwritable { url: String, message: String },
     #[error("cannot {action} {path}: {source}")]
     Store { action: &'static str, path: String, source: object_store::Error },
@@ -42,4 +43,18 @@ fn names(aliases: &[Alias]) -> String {
 
 fn place(found: Option<Version>) -> String {
     found.map_or_else(|| "was never set".to_owned(), |version| format!("points to version {version} now"))
+}
+
+fn age(found: u32, known: u32) -> &'static str {
+    if found > known { "a newer" } else { "an older" }
+}
+
+fn advice(url: &str) -> &'static str {
+    match url.starts_with("s3:") {
+        true => {
+            "look at the bucket's name and at AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY"
+        }
+        false => "make the folder writable or name another",
+    }
 }

@@ -1,5 +1,5 @@
-//! Models, their versions and aliases, and what is kept of runs, on an object store: a folder,
-//! or memory in tests. The only room that knows object_store; knows no tensor and no request.
+//! Models, their versions and aliases, and what is kept of runs, on an object store: a folder, a
+//! bucket of S3, or memory in tests. The only room that knows object_store; knows no tensor and no request.
 //!
 //! ```text
 //! models/<name>/versions/<n>/weights.safetensors   put-if-absent: claims the number n
@@ -16,24 +16,29 @@ mod aliases;
 mod error;
 mod manifest;
 mod models;
+mod place;
+mod retention;
 mod runs;
 mod store;
 mod versions;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use crate::ids::{Alias, ModelName, Version};
 
-pub use aliases::{Assignment, Expected, Move};
+pub use aliases::{Assignment, Expected, Move, Note};
 pub use error::Error;
 pub use manifest::{Draft, FORMAT_VERSION, Import, Manifest};
 pub use models::ModelSummary;
 pub use runs::{Append, RunStore};
 use store::Store;
 pub use versions::{MAX_WEIGHTS_BYTES, Page, VersionPage};
+
+/// Objects of a list that are read together, so that a store far away is waited for once, not for
+/// each of them.
+const TOGETHER: usize = 16;
 
 /// Which version of which model.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -59,13 +64,27 @@ pub struct Registry {
     /// Serialises this process's changes of versions and aliases; other processes are held off by
     /// put-if-absent alone.
     changes: Arc<tokio::sync::Mutex<()>>,
-    generation: Arc<AtomicU64>,
+    generation: Arc<watch::Sender<u64>>,
 }
 
 impl Registry {
-    /// Opens the store at a path, `file://…` or `memory:` and checks that it can be written.
+    /// Opens the store at a path, `file://…`, `s3://…` or `memory:` and checks that it can be written.
+    /// How a bucket is reached, the variables `AWS_…` of this process say.
     pub async fn open(url: &str) -> Result<Self, Error> {
-        let store = Store::open(url).await?;
+        let variables = std::env::vars_os();
+        Self::open_with(
+            url,
+            variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        )
+        .await
+    }
+
+    /// The same with variables of the caller's choice.
+    pub async fn open_with(
+        url: &str,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Error> {
+        let store = Store::open(url, variables).await?;
         Ok(Self { store, changes: Arc::default(), generation: Arc::default() })
     }
 
@@ -82,11 +101,16 @@ impl Registry {
     /// Grows with every change of versions and aliases made through this registry or its clones,
     /// so that a cache can tell that it is out of date.
     pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        *self.generation.borrow()
+    }
+
+    /// Tells of every growth of the generation.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
     }
 
     fn changed(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.generation.send_modify(|generation| *generation += 1);
     }
 }
 

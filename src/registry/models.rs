@@ -50,7 +50,8 @@ impl Registry {
         Ok((model.name.clone(), version))
     }
 
-    pub(super) async fn model_names(&self) -> Result<Vec<ModelName>, Error> {
+    /// The names of all models, by name; also of those that have no version any more.
+    pub async fn model_names(&self) -> Result<Vec<ModelName>, Error> {
         let names = self.store.names(&Path::from("models")).await?;
         let mut names: Vec<ModelName> = names.iter().filter_map(|name| name.parse().ok()).collect();
         names.sort();

@@ -1,14 +1,14 @@
 //! The few operations that the registry needs of an object store, with limits and paths in errors.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use object_store::{
-    ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, local::LocalFileSystem, memory::InMemory,
-    path::Path,
-};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path};
 
-use super::Error;
+use super::{Error, place::Place};
+
+/// Longest wait for a store to show that it can be written.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// An object store and where it lies.
 #[derive(Debug, Clone)]
@@ -26,24 +26,16 @@ pub(super) enum Created {
 }
 
 impl Store {
-    /// Opens a folder (made where it is missing) or memory, and writes to it once, so that a store
-    /// that cannot be written is told of at the start and not after an hour of training.
-    pub async fn open(url: &str) -> Result<Self, Error> {
-        let inner = match location(url)? {
-            Location::Memory => Arc::new(InMemory::new()) as Arc<dyn ObjectStore>,
-            Location::Folder(folder) => {
-                let unwritable = |message: String| Error::Unwritable { url: url.to_owned(), message };
-                tokio::fs::create_dir_all(&folder).await.map_err(|error| unwritable(error.to_string()))?;
-                // Durable before it is told: a version or an event that somebody was shown must
-                // outlive a power cut, not only the process.
-                let local = LocalFileSystem::new_with_prefix(&folder)
-                    .map_err(|error| unwritable(error.to_string()))?
-                    .with_fsync(true);
-                Arc::new(local)
-            }
-        };
-        let store = Self { inner, url: url.into() };
-        store.check_writable().await?;
+    /// Opens a store and writes to it once, so that one that cannot be written is told of at the start
+    /// and not after an hour of training.
+    pub async fn open(url: &str, variables: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
+        let place = Place::parse(url)?;
+        let unwritable = |message: String| Error::Unwritable { url: url.to_owned(), message };
+        let store = Self { inner: place.open(variables).await.map_err(unwritable)?, url: url.into() };
+        match tokio::time::timeout(FIRST_ANSWER, store.check()).await {
+            Ok(checked) => checked.map_err(unwritable)?,
+            Err(_) => return Err(unwritable(format!("it did not answer within {FIRST_ANSWER:?}"))),
+        }
         Ok(store)
     }
 
@@ -71,8 +63,22 @@ impl Store {
         self.inner.put(path, bytes.into()).await.map(drop).map_err(failed("write", path))
     }
 
-    /// Writes the object whole if nothing lies there.
-    pub async fn create(&self, path: &Path, bytes: impl Into<PutPayload>) -> Result<Created, Error> {
+    /// Writes the object whole if nothing lies there. Where its very bytes lie there already it is
+    /// ours: over a network a write may have succeeded whose answer was lost.
+    pub async fn create(&self, path: &Path, bytes: Vec<u8>) -> Result<Created, Error> {
+        let bytes = Bytes::from(bytes);
+        match self.claim(path, bytes.clone()).await? {
+            Created::New => Ok(Created::New),
+            Created::Exists => match self.get(path, bytes.len()).await {
+                Ok(Some(found)) if found == bytes => Ok(Created::New),
+                Ok(Some(_) | None) | Err(Error::Corrupt { .. }) => Ok(Created::Exists),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Writes the object whole if nothing lies there, whatever that is.
+    pub async fn claim(&self, path: &Path, bytes: impl Into<PutPayload>) -> Result<Created, Error> {
         let options = PutOptions::from(PutMode::Create);
         match self.inner.put_opts(path, bytes.into(), options).await {
             Ok(_) => Ok(Created::New),
@@ -110,30 +116,18 @@ impl Store {
         }
     }
 
-    async fn check_writable(&self) -> Result<(), Error> {
+    /// Writes an object, tries to write it again and removes it. The error says what is in the way.
+    async fn check(&self) -> Result<(), String> {
         let probe = Path::from(format!("write-check-{}", uuid::Uuid::now_v7()));
-        let written = match self.put(&probe, Bytes::new()).await {
-            Ok(()) => self.delete(&probe).await,
-            Err(error) => Err(error),
-        };
-        written.map_err(|error| Error::Unwritable { url: self.url.to_string(), message: error.to_string() })
-    }
-}
-
-enum Location {
-    Memory,
-    Folder(PathBuf),
-}
-
-fn location(url: &str) -> Result<Location, Error> {
-    match url.split_once(':') {
-        Some(("memory", "" | "//")) => Ok(Location::Memory),
-        Some(("file", rest)) => match rest.strip_prefix("//").unwrap_or(rest) {
-            path if path.starts_with('/') => Ok(Location::Folder(path.into())),
-            _ => Err(Error::Location(url.to_owned())),
-        },
-        _ if url.is_empty() || url.contains("://") => Err(Error::Location(url.to_owned())),
-        _ => Ok(Location::Folder(url.into())),
+        let said = |error: Error| error.to_string();
+        self.claim(&probe, Bytes::new()).await.map_err(said)?;
+        let again = self.claim(&probe, Bytes::new()).await.map_err(said)?;
+        self.delete(&probe).await.map_err(said)?;
+        match again {
+            Created::Exists => Ok(()),
+            // Some that speak as S3 does ignore the condition: two servers would publish over each other.
+            Created::New => Err("it overwrites what must stay: it ignores If-None-Match".to_owned()),
+        }
     }
 }
 

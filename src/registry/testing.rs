@@ -1,19 +1,72 @@
 //! Stores and drafts for tests.
 
+#[path = "../../tests/it/minio.rs"]
+mod minio;
+
+use std::io::Write as _;
+
+use minio::Minio;
+
 use super::{Draft, Manifest, Registry};
 use crate::{
     ids::ModelName,
     nn::{NetworkConfig, Precision},
 };
 
+/// A new and empty store.
+pub struct TestStore {
+    pub registry: Registry,
+    variables: Vec<(String, String)>,
+    /// Lives as long as its store is used.
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl TestStore {
+    pub async fn memory() -> Self {
+        let registry = Registry::open("memory:").await.expect("memory is writable");
+        Self { registry, variables: Vec::new(), _folder: None }
+    }
+
+    pub async fn folder() -> Self {
+        let folder = tempfile::tempdir().expect("a test has a folder for its files");
+        let url = format!("file://{}", folder.path().display());
+        let registry = Registry::open(&url).await.expect("the folder is writable");
+        Self { registry, variables: Vec::new(), _folder: Some(folder) }
+    }
+
+    /// None where there is no S3 server for tests, which with CI=true is a failure.
+    pub async fn bucket() -> Option<Self> {
+        let server = match Minio::shared() {
+            Ok(server) => server,
+            Err(message) => {
+                assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
+                // Written past the test harness, which swallows what a passing test prints.
+                let told = writeln!(std::io::stderr(), "skipped: {message}");
+                told.expect("standard error takes a line");
+                return None;
+            }
+        };
+        let variables = server.variables();
+        let opened = Registry::open_with(&server.place(), variables.clone().into_iter()).await;
+        Some(Self { registry: opened.expect("the bucket is writable"), variables, _folder: None })
+    }
+
+    /// Another server's registry on the same store: with a lock of its own, and but for memory with a
+    /// connection of its own.
+    pub async fn of_another_server(&self) -> Registry {
+        let url = self.registry.url();
+        if url == "memory:" {
+            let own = Registry::open(url).await.expect("memory is writable");
+            return Registry { store: self.registry.store.clone(), ..own };
+        }
+        Registry::open_with(url, self.variables.clone().into_iter()).await.expect("it was opened before")
+    }
+}
+
 /// Every kind of store, new and empty; a folder lives as long as its guard.
 pub async fn stores() -> Vec<(Registry, Option<tempfile::TempDir>)> {
-    let folder = tempfile::tempdir().expect("a test has a folder for its files");
-    let url = format!("file://{}", folder.path().display());
-    vec![
-        (Registry::open("memory:").await.expect("memory is writable"), None),
-        (Registry::open(&url).await.expect("the folder is writable"), Some(folder)),
-    ]
+    let all = [Some(TestStore::memory().await), Some(TestStore::folder().await), TestStore::bucket().await];
+    all.into_iter().flatten().map(|store| (store.registry, store._folder)).collect()
 }
 
 /// A draft of the tutorial's network that knows nothing of a run.

@@ -1,11 +1,14 @@
 //! Versions: publishing, reading and deleting them.
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 
 use super::{
-    Error, Manifest, Registry,
+    Error, Manifest, Registry, TOGETHER,
     manifest::{Draft, Entry, FORMAT_VERSION},
     store::Created,
 };
@@ -55,7 +58,7 @@ impl Registry {
             manifest.version = number;
             // The weights claim the number: of two publishers one creates them, and the other's
             // bytes never lie where the first one's manifest points.
-            if self.store.create(&weights_path(model, number), weights.clone()).await? == Created::New {
+            if self.store.claim(&weights_path(model, number), weights.clone()).await? == Created::New {
                 let entry = Entry::Published(Box::new(manifest.clone()));
                 let path = manifest_path(model, number);
                 // Lost only to a sweep that took this folder for abandoned; the next number is free.
@@ -105,8 +108,10 @@ impl Registry {
         }
         numbers.retain(|number| page.before.is_none_or(|before| *number < before));
         let mut items = Vec::new();
-        for number in numbers.into_iter().rev() {
-            if let Some(Entry::Published(manifest)) = self.listed(model, number).await? {
+        let read = stream::iter(numbers.into_iter().rev()).map(|number| self.listed(model, number));
+        let mut read = pin!(read.buffered(TOGETHER));
+        while let Some(entry) = read.try_next().await? {
+            if let Some(Entry::Published(manifest)) = entry {
                 if items.len() == page.size {
                     return Ok(Page { items, more: true });
                 }
@@ -225,9 +230,9 @@ impl Registry {
         let path = manifest_path(model, version);
         let Some(bytes) = self.store.get(&path, MAX_MANIFEST_BYTES).await? else { return Ok(None) };
         let corrupt = |message: String| Error::Corrupt { path: path.to_string(), message };
-        // The format first: a newer manifest may miss fields of this one.
+        // The format first: a manifest of another may miss fields of this one.
         let format: Format = serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
-        if format.format_version > FORMAT_VERSION {
+        if format.format_version != FORMAT_VERSION {
             let (path, found) = (path.to_string(), format.format_version);
             return Err(Error::UnknownFormat { path, found, known: FORMAT_VERSION });
         }

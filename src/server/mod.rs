@@ -9,6 +9,7 @@ mod dialogue;
 mod health;
 mod inference;
 mod metrics;
+mod onnx;
 mod phase;
 mod prediction;
 mod reader;

@@ -7,16 +7,17 @@ use super::{
     convert::{
         import::{from_imported, import_job},
         model::{
-            alias, expected, export_version, from_assignment, from_manifest, from_summary, get_version, name,
-            version,
+            alias, expected, export_format, export_version, from_assignment, from_manifest, from_summary,
+            get_version, name, note, version,
         },
         run::{version_page, version_token},
     },
+    onnx,
     transfer::{self, ExportStream, Transfers},
 };
 use crate::{
     engine::{self, Engine},
-    pb::digitd::v1::{self, registry_service_server::RegistryService},
+    pb::digitd::v1::{self, ExportFormat, registry_service_server::RegistryService},
     registry::{self, Move},
 };
 
@@ -76,12 +77,12 @@ impl RegistryService for Models {
         &self,
         request: Request<v1::SetAliasRequest>,
     ) -> Result<Response<v1::SetAliasResponse>, Status> {
-        let request = request.into_inner();
+        let (from, request) = (request.remote_addr(), request.into_inner());
         let (model, alias) = (name("name", &request.name)?, alias("alias", &request.alias)?);
         let to = Move {
             version: version("version", request.version)?,
             expected: expected(request.expected_version)?,
-            reason: request.reason,
+            note: note(request.by, request.reason, from),
         };
         let assignment = self.engine.registry().set_alias(&model, &alias, to).await.map_err(failed)?;
         Ok(Response::new(v1::SetAliasResponse { assignment: Some(from_assignment(assignment)) }))
@@ -102,10 +103,11 @@ impl RegistryService for Models {
         &self,
         request: Request<v1::RollbackRequest>,
     ) -> Result<Response<v1::RollbackResponse>, Status> {
-        let request = request.into_inner();
+        let (from, request) = (request.remote_addr(), request.into_inner());
         let (model, alias) = (name("name", &request.name)?, alias("alias", &request.alias)?);
         let registry = self.engine.registry();
-        let assignment = registry.rollback(&model, &alias, &request.reason).await.map_err(failed)?;
+        let note = note(request.by, request.reason, from);
+        let assignment = registry.rollback(&model, &alias, note).await.map_err(failed)?;
         Ok(Response::new(v1::RollbackResponse { assignment: Some(from_assignment(assignment)) }))
     }
 
@@ -124,12 +126,18 @@ impl RegistryService for Models {
         request: Request<v1::ExportVersionRequest>,
     ) -> Result<Response<ExportStream>, Status> {
         let held = self.transfers.begin()?;
-        let manifest = self.engine.version(&export_version(request.into_inner())?).await?;
+        let request = request.into_inner();
+        let format = export_format(request.format)?;
+        let manifest = self.engine.version(&export_version(request)?).await?;
         let registry = self.engine.registry();
         let weights = registry.weights(&manifest).await.map_err(failed)?;
         let aliases = registry.aliases(&manifest.model).await.map_err(failed)?;
         let version = from_manifest(&manifest, &aliases);
-        Ok(Response::new(transfer::export(version, weights, held)))
+        let file = match format {
+            ExportFormat::Unspecified | ExportFormat::Safetensors => weights,
+            ExportFormat::Onnx => onnx::export(manifest, weights).await?,
+        };
+        Ok(Response::new(transfer::export(version, file, held)))
     }
 
     async fn import_version(
@@ -137,8 +145,9 @@ impl RegistryService for Models {
         request: Request<Streaming<v1::ImportVersionRequest>>,
     ) -> Result<Response<v1::ImportVersionResponse>, Status> {
         let _held = self.transfers.begin()?;
+        let by = note(String::new(), String::new(), request.remote_addr()).by;
         let mut messages = request.into_inner();
-        let job = import_job(transfer::metadata(&mut messages).await?)?;
+        let job = import_job(transfer::metadata(&mut messages).await?, by)?;
         job.check()?;
         let file = transfer::file(&mut messages).await?;
         let imported = self.engine.import(job, file).await?;

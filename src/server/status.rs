@@ -72,6 +72,9 @@ impl From<Error> for Status {
                 status(Code::FailedPrecondition, "NOTHING_TO_ROLL_BACK", message, [])
             }
             Error::Corrupt { message } => status(Code::DataLoss, "CHECKPOINT_CORRUPT", message, []),
+            Error::UnknownFormat { .. } => {
+                status(Code::FailedPrecondition, "FORMAT_UNSUPPORTED", message, [])
+            }
             Error::Backend { message } => {
                 tracing::error!(message, "the engine failed");
                 internal()
@@ -272,6 +275,8 @@ mod tests {
         let run = RunId::new();
         let over = Error::NotResumable { run, reason: "RUN_COMPLETED", message: message.clone() };
         check(over, Code::FailedPrecondition, "RUN_COMPLETED");
+        let newer = Error::UnknownFormat { message: message.clone() };
+        check(newer, Code::FailedPrecondition, "FORMAT_UNSUPPORTED");
         check(Error::Corrupt { message }, Code::DataLoss, "CHECKPOINT_CORRUPT");
         check(Error::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE");
     }

@@ -13,8 +13,8 @@ use crate::{
         session::SessionArgs,
     },
     pb::digitd::v1::{
-        Dataset, ExportVersionRequest, ImportMetadata, ImportVersionResponse, Network, WeightsLayout,
-        export_version_request::Which, get_version_request,
+        Dataset, ExportFormat, ExportVersionRequest, ImportMetadata, ImportVersionResponse, ModelVersion,
+        Network, WeightsLayout, export_version_request::Which, get_version_request,
     },
 };
 
@@ -46,6 +46,23 @@ pub struct ImportArgs {
     #[arg(long, value_name = "NAME|FILE.json")]
     network: Option<String>,
 
+    /// Rows of pixels of the pictures that it reads [default: 28]
+    #[arg(long, value_name = "N")]
+    image_height: Option<i32>,
+
+    /// Pixels of each row [default: 28]
+    #[arg(long, value_name = "N")]
+    image_width: Option<i32>,
+
+    /// How many classes it tells apart [default: as many as there are names, else as the last layer in a
+    /// file has outputs, else 10]
+    #[arg(long, value_name = "N")]
+    classes: Option<i32>,
+
+    /// The name of a class, in the order of the network's outputs; give it once for each
+    #[arg(long = "class-name", value_name = "NAME")]
+    class_names: Vec<String>,
+
     /// How the weights of linear layers lie in the file
     #[arg(long, value_enum, value_name = "LAYOUT", default_value_t)]
     layout: LayoutArg,
@@ -72,14 +89,16 @@ enum LayoutArg {
     Paddle,
 }
 
-/// Write a version's weights to a file
+/// Write a version to a file
 ///
-/// The file is safetensors with the network's own names, in libtorch's layout: the bytes that the
-/// registry keeps, checked against their SHA-256.
+/// As safetensors it is the weights under the network's own names, in libtorch's layout: the bytes
+/// that the registry keeps, checked against their SHA-256. As ONNX it is the network with them, from
+/// `input` [N,1,H,W], each pixel from 0 (background) to 1 (ink), to `probabilities` [N,classes].
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   digitd models export --output digits.safetensors
+  digitd models export --format onnx --output digits.onnx
   digitd models export --alias latest --output - | sha256sum")]
 pub struct ExportArgs {
     #[command(flatten)]
@@ -89,8 +108,22 @@ pub struct ExportArgs {
     #[arg(long, short, value_name = "FILE|-")]
     output: PathBuf,
 
+    /// What the file is
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    format: FormatArg,
+
     #[command(flatten)]
     session: SessionArgs,
+}
+
+/// What an exported file is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum FormatArg {
+    /// The weights
+    #[default]
+    Safetensors,
+    /// The network with its weights, for ONNX run-times
+    Onnx,
 }
 
 /// Largest file of a network's layers.
@@ -109,24 +142,34 @@ pub async fn export(args: ExportArgs) -> Result<(), Error> {
         get_version_request::Which::Version(version) => Which::Version(version),
         get_version_request::Which::Alias(alias) => Which::Alias(alias),
     });
-    let request = ExportVersionRequest { name: args.model.name(), which };
-    let (version, weights) =
-        args.session.with(async |client| Ok(client.export_version(request).await?)).await?;
-    let sha256 = checkpoint::sha256(&weights);
-    if sha256 != version.weights_sha256 {
-        let message = format!("the weights came with SHA-256 {sha256}, not {}", version.weights_sha256);
-        return Err(Error::Usage(message));
+    let format = match args.format {
+        FormatArg::Safetensors => ExportFormat::Safetensors,
+        FormatArg::Onnx => ExportFormat::Onnx,
+    };
+    let request = ExportVersionRequest { name: args.model.name(), which, format: format.into() };
+    let (version, file) = args.session.with(async |client| Ok(client.export_version(request).await?)).await?;
+    if args.format == FormatArg::Safetensors {
+        check(&version, &file)?;
     }
     let path = args.output.display().to_string();
     if path == "-" {
-        crate::cli::print_bytes(&weights);
+        crate::cli::print_bytes(&file);
         return Ok(());
     }
-    std::fs::write(&args.output, &weights).map_err(Error::io("write", path.as_str()))?;
+    std::fs::write(&args.output, &file).map_err(Error::io("write", path.as_str()))?;
     args.session.show("ModelVersion", &version, |_| {
-        format!("{} version {}: {} bytes in {path}\n", version.name, version.version, weights.len())
+        format!("{} version {}: {} bytes in {path}\n", version.name, version.version, file.len())
     });
     Ok(())
+}
+
+/// Whether the weights came as they are kept.
+fn check(version: &ModelVersion, weights: &[u8]) -> Result<(), Error> {
+    let sha256 = checkpoint::sha256(weights);
+    if sha256 == version.weights_sha256 {
+        return Ok(());
+    }
+    Err(Error::Usage(format!("the weights came with SHA-256 {sha256}, not {}", version.weights_sha256)))
 }
 
 impl ImportArgs {
@@ -142,6 +185,10 @@ impl ImportArgs {
             map_names: true,
             set_alias: self.set_alias.clone().unwrap_or_default(),
             dataset: self.dataset.clone().map(|name| Dataset { name, ..Dataset::default() }),
+            image_height: self.image_height,
+            image_width: self.image_width,
+            classes: self.classes,
+            class_names: self.class_names.clone(),
         })
     }
 }

@@ -80,13 +80,14 @@ fn parent(parent: &ModelRef) -> String {
 
 /// A row for every time that an alias was moved.
 pub fn assignments(assignments: &[AliasAssignment], ink: Ink) -> String {
-    let mut table = table::table(ink, &["number", "version", "before", "moved<", "reason<"]);
+    let mut table = table::table(ink, &["number", "version", "before", "moved<", "by<", "reason<"]);
     for it in assignments {
         table.add_row([
             it.number.to_string(),
             it.version.to_string(),
             it.previous_version.map_or_else(|| "-".to_owned(), |version| version.to_string()),
             day_time(it.time.as_ref()),
+            it.by.clone(),
             it.reason.clone(),
         ]);
     }
@@ -106,12 +107,12 @@ mod tests {
 
     #[test]
     fn a_first_assignment_has_nothing_before_it() {
-        let first =
-            AliasAssignment { number: 1, version: 1, reason: "published".to_owned(), ..Default::default() };
+        let (by, reason) = ("ana".to_owned(), "published".to_owned());
+        let first = AliasAssignment { number: 1, version: 1, by, reason, ..Default::default() };
         let text = assignments(&[first], Ink::Plain);
         assert_eq!(
             text.lines().last().unwrap().split_whitespace().collect::<Vec<_>>(),
-            ["1", "1", "-", "-", "published"]
+            ["1", "1", "-", "-", "ana", "published"]
         );
     }
 

@@ -1,9 +1,11 @@
 //! Models, versions and aliases: how requests name them, and how answers show them.
 
+use std::net::SocketAddr;
+
 use super::{
     dataset::from_dataset,
     event::from_time,
-    field::{Invalid, int},
+    field::{Invalid, choice, int},
     network::from_layers,
     precision::from_precision,
     train::from_train_config,
@@ -11,7 +13,7 @@ use super::{
 use crate::{
     ids::{Alias, ModelName, RunId, Version, VersionRef},
     pb::digitd::v1::{self, export_version_request, get_version_request, model_ref},
-    registry::{Assignment, Expected, Manifest, ModelRef, ModelSummary, Which},
+    registry::{Assignment, Expected, Manifest, ModelRef, ModelSummary, Note, Which},
 };
 
 /// The model that a text names; empty means the default one.
@@ -75,6 +77,10 @@ pub fn export_version(request: v1::ExportVersionRequest) -> Result<ModelRef, Inv
     Ok(ModelRef { name: name("name", &request.name)?, which })
 }
 
+pub fn export_format(format: i32) -> Result<v1::ExportFormat, Invalid> {
+    choice("format", format)
+}
+
 /// Where the caller expects an alias to point: 0 means that it was never set.
 pub fn expected(number: Option<i32>) -> Result<Expected, Invalid> {
     Ok(match number {
@@ -135,7 +141,17 @@ pub fn from_assignment(assignment: Assignment) -> v1::AliasAssignment {
         previous_version: assignment.previous.map(|version| int(version.get())),
         time: Some(from_time(assignment.time)),
         reason: assignment.reason,
+        by: assignment.by,
     }
+}
+
+/// Who moves an alias, and why; `from` is where the request came from.
+pub fn note(by: String, reason: String, from: Option<SocketAddr>) -> Note {
+    let by = match by.trim() {
+        "" => from.map(|addr| addr.ip().to_canonical().to_string()).unwrap_or_default(),
+        by => by.to_owned(),
+    };
+    Note { by, reason }
 }
 
 #[cfg(test)]
@@ -159,6 +175,14 @@ mod tests {
         assert_eq!(field(of("", Some(model_ref::Which::Version(0)))), "model.version");
         assert_eq!(field(of("", Some(model_ref::Which::Alias("7".to_owned())))), "model.alias");
         assert_eq!(field(of("", Some(model_ref::Which::Alias(String::new())))), "model.alias");
+    }
+
+    #[test]
+    fn who_says_nothing_goes_by_an_address() {
+        let from = "[::ffff:10.0.0.7]:4711".parse().ok();
+        assert_eq!(note(" ".to_owned(), String::new(), from).by, "10.0.0.7");
+        assert_eq!(note("ana".to_owned(), String::new(), from).by, "ana");
+        assert_eq!(note(String::new(), String::new(), None).by, "");
     }
 
     #[test]

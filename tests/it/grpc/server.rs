@@ -81,7 +81,8 @@ impl TestServer {
         change: impl FnOnce(&mut ServerConfig),
     ) -> Self {
         let registry = Registry::open(store.path().to_str().unwrap()).await.unwrap();
-        let engine = EngineConfig { device: DeviceChoice::Cpu, threads: 1, serving, observer: None };
+        let engine =
+            EngineConfig { device: DeviceChoice::Cpu, threads: 1, serving, ..EngineConfig::default() };
         let engine = Engine::start(engine, registry, catalog).await.unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = ServerConfig { grpc_addr: any, http_addr: Some(any), ..ServerConfig::default() };

@@ -54,7 +54,7 @@ pub async fn import(
 
 pub async fn export(server: &TestServer, version: i32) -> (v1::ModelVersion, Vec<u8>) {
     let which = Some(export_version_request::Which::Version(version));
-    let request = v1::ExportVersionRequest { name: String::new(), which };
+    let request = v1::ExportVersionRequest { which, ..v1::ExportVersionRequest::default() };
     let mut messages = server.registry().export_version(request).await.unwrap().into_inner();
     let Some(Exported::Version(version)) = messages.message().await.unwrap().unwrap().part else {
         panic!("the version comes first")
@@ -218,6 +218,6 @@ async fn what_is_not_there_is_not_exported() {
     check_not_found(&error(server.registry().export_version(request).await), "MODEL_NOT_FOUND", "digits");
     import(&server, v1::ImportMetadata::default(), &file(TUTORIAL)).await.unwrap();
     let which = Some(export_version_request::Which::Version(7));
-    let request = v1::ExportVersionRequest { name: String::new(), which };
+    let request = v1::ExportVersionRequest { which, ..v1::ExportVersionRequest::default() };
     check_not_found(&error(server.registry().export_version(request).await), "VERSION_NOT_FOUND", "digits/7");
 }
