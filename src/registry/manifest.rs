@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::DatasetSpec,
+    data::{
+        DatasetSpec,
+        dataset::{CLASSES, MAX_SIDE},
+    },
     ids::{ModelName, RunId, Version, VersionRef},
     nn::{NetworkConfig, Precision},
     train::{Measured, TrainConfig},
@@ -141,6 +144,12 @@ impl Manifest {
     pub fn dataset(&self) -> Option<&DatasetSpec> {
         let imported = || self.imported.as_ref()?.dataset.as_ref();
         self.config.as_ref().map(|config| &config.dataset).or_else(imported)
+    }
+
+    /// Whether pictures and classes are as large and as many as a data set may have.
+    pub(super) fn has_size(&self) -> bool {
+        let side = 1..=MAX_SIDE;
+        side.contains(&self.height) && side.contains(&self.width) && CLASSES.contains(&self.classes)
     }
 }
 

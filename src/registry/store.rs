@@ -122,9 +122,9 @@ impl Store {
         let said = |error: Error| error.to_string();
         self.claim(&probe, Bytes::new()).await.map_err(said)?;
         let again = self.claim(&probe, Bytes::new()).await.map_err(said)?;
-        self.delete(&probe).await.map_err(said)?;
+        let deleted = self.delete(&probe).await.map_err(said);
         match again {
-            Created::Exists => Ok(()),
+            Created::Exists => deleted,
             // Some that speak as S3 does ignore the condition: two servers would publish over each other.
             Created::New => Err("it overwrites what must stay: it ignores If-None-Match".to_owned()),
         }

@@ -242,6 +242,9 @@ impl Registry {
                 let message = format!("it tells of {} version {}", manifest.model, manifest.version);
                 Err(corrupt(message))
             }
+            Entry::Published(manifest) if !manifest.has_size() => {
+                Err(corrupt("its pictures or classes are of no size that makes sense".to_owned()))
+            }
             Entry::Published(_) | Entry::Deleted { .. } => Ok(Some(entry)),
         }
     }

@@ -10,7 +10,7 @@ use super::status;
 use crate::{
     checkpoint::foreign::{self, Layout, Names},
     engine::Error,
-    nn::Shape,
+    nn::{Precision, Shape},
     pb::onnx::{ModelProto, OperatorSetIdProto, StringStringEntryProto},
     registry::Manifest,
 };
@@ -33,8 +33,12 @@ fn encode(manifest: &Manifest, weights: &[u8]) -> Result<Vec<u8>, Error> {
     };
     let input = Shape::grey(manifest.height, manifest.width);
     let shapes = network.shapes(input, manifest.classes).map_err(|error| broken(&error))?;
-    foreign::adopt(weights, network, &shapes, Layout::Libtorch, Names::Own)
-        .map_err(|error| broken(&error))?;
+    let found = foreign::adopt(weights, network, &shapes, Layout::Libtorch, Names::Own)
+        .map_err(|error| broken(&error))?
+        .precision;
+    if kind(found) != kind(manifest.precision) {
+        return Err(broken(&format!("its weights are {}, not {}", kind(found), kind(manifest.precision))));
+    }
     let arrays = SafeTensors::deserialize(weights).map_err(|error| broken(&error))?;
     let values = |name: &str| float32(&arrays.tensor(name).expect("the file was looked through"));
     let graph = graph::graph(name.to_string(), network, &shapes, values);
@@ -53,6 +57,14 @@ fn encode(manifest: &Manifest, weights: &[u8]) -> Result<Vec<u8>, Error> {
         metadata_props: metadata(manifest),
     };
     Ok(model.encode_to_vec())
+}
+
+/// Of the numbers in the weights file.
+fn kind(precision: Precision) -> &'static str {
+    match precision {
+        Precision::Float32 | Precision::Bfloat16 => "F32",
+        Precision::Float64 => "F64",
+    }
 }
 
 fn metadata(manifest: &Manifest) -> Vec<StringStringEntryProto> {

@@ -5,6 +5,7 @@ mod help;
 pub mod program;
 mod seeing;
 mod serving;
+mod stores;
 mod tensorboard;
 
 use program::{SMALL_RUN, Server, digitd, run};
@@ -70,7 +71,12 @@ fn runs_and_versions_are_listed_and_aliases_moved_and_rolled_back() {
     server.call(&["models", "set-alias", "production", "2"]).ok();
     let moved = server.call(&["models", "rollback", "production"]).ok();
     assert_eq!(moved, "production points to version 1, before that to version 2\n");
-    assert!(server.call(&["models", "history", "production"]).ok().contains("first"));
+    server.call(&["models", "rollback", "production", "--by", "cleo", "--reason", "worse"]).ok();
+    let history = server.call(&["models", "history", "production"]).ok();
+    let first = history.lines().find(|line| line.contains("first")).unwrap();
+    assert!(first.contains(&std::env::var("USER").unwrap_or("127.0.0.1".to_owned())), "{history}");
+    assert!(history.lines().any(|line| line.contains("cleo") && line.contains("worse")), "{history}");
+    server.call(&["models", "rollback", "production"]).ok();
     assert!(server.call(&["models", "list"]).ok().contains("latest=2 production=1"));
     assert!(server.call(&["models", "delete", "1"]).error().contains("VERSION_ALIASED"));
     assert!(server.call(&["models", "show", "--alias", "production"]).ok().contains("SHA-256"));
@@ -100,6 +106,16 @@ fn weights_go_out_to_a_file_and_come_back_as_a_version() {
     );
     server.call(&["models", "export", "--version", "2", "--output", &path("back")]).ok();
     assert!(std::fs::read(path("back")).unwrap() == own, "the same bytes come back");
+    let onnx = ["models", "export", "--format", "onnx", "--output", &path("onnx")];
+    assert!(server.call(&onnx).ok().starts_with("digits version 2: "));
+    assert!(std::fs::read(path("onnx")).unwrap().windows(13).any(|name| name == b"probabilities"));
+    let named: Vec<_> = (0..10).map(|digit| format!("--class-name=digit {digit}")).collect();
+    let named: Vec<&str> = named.iter().map(String::as_str).collect();
+    server.call(&[&["models", "import", &path("own"), "--image-height=28"], &named[..]].concat()).ok();
+    let shown = server.call(&["models", "show", "3", "--json"]).json();
+    assert_eq!(shown["classNames"][9], "digit 9");
+    let said = server.call(&["models", "import", &path("own"), "--image-width", "14"]).error();
+    assert!(said.contains("metadata.network") || said.contains("fc.weight"), "{said}");
     let said = server.call(&["models", "import", &path("own"), "--layout", "paddle"]).error();
     assert!(said.contains("say that the layout is libtorch's"), "{said}");
     assert!(server.call(&["models", "show", "--version", "2"]).ok().contains("imported    from a file"));

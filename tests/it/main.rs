@@ -7,6 +7,7 @@ mod client;
 mod data;
 mod grpc;
 mod learning;
+mod minio;
 mod parity;
 mod readme;
 mod support;

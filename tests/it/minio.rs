@@ -19,8 +19,8 @@ const KEY: &str = "digitd";
 const SECRET: &str = "a-secret-of-tests";
 
 /// Ends MinIO and removes its folder when nobody holds the other end of standard input any more, however
-/// this program ends.
-const KEEPER: &str = "\"$@\" & read -r _; kill $!; wait $!; rm -rf \"$MINIO_TEST_FOLDER\"";
+/// this program ends. What MinIO says ends with MinIO.
+const KEEPER: &str = "\"$@\" & exec 2>&-; read -r _; kill $!; wait $!; rm -rf \"$MINIO_TEST_FOLDER\"";
 
 /// Tries to take a port: it is free when it is looked for, and may be taken by when MinIO takes it.
 const TRIES: usize = 5;
@@ -72,13 +72,13 @@ impl Minio {
             .envs([("MINIO_ROOT_USER", KEY), ("MINIO_ROOT_PASSWORD", SECRET), ("MINIO_BROWSER", "off")])
             .env("MINIO_TEST_FOLDER", &folder)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("every system has sh");
-        let mut lines = BufReader::new(keeper.stdout.take().expect("it is piped")).lines();
+        let mut lines = BufReader::new(keeper.stderr.take().expect("it is piped")).lines();
         // It tells its address when it answers there; where the port is taken it ends without that.
-        lines.find(|line| line.as_ref().is_ok_and(|line| line.starts_with("API:")))?;
+        lines.by_ref().map_while(Result::ok).find(|line| line.starts_with("API:"))?;
         std::thread::spawn(move || lines.for_each(drop));
         Some(Self { endpoint: format!("http://{addr}"), _keeper: keeper })
     }

@@ -1,8 +1,10 @@
-//! What tests lean on: where the reference data lies.
+//! What tests lean on: where the reference data lies, and the programs that they drive.
 
-use std::{io::Write as _, path::PathBuf};
+use std::{io::Write as _, path::PathBuf, process::Command};
 
 use digitd::data::mnist::{self, Finding};
+
+use crate::minio::Minio;
 
 /// Real MNIST: `DIGITD_DATA_DIR`, else the project's neighbour. None skips the test, unless CI asks
 /// for everything.
@@ -26,6 +28,24 @@ pub fn golden_dir() -> Option<PathBuf> {
         return Some(folder);
     }
     skip(&format!("Paddle's reference numbers are not in {}", folder.display()));
+    None
+}
+
+/// A real S3 server. None skips the test, unless CI asks for everything.
+pub fn bucket_server() -> Option<&'static Minio> {
+    Minio::shared().map_err(|message| skip(&message)).ok()
+}
+
+/// The Python of a folder of `.tools` that has this package. None skips the test, unless CI asks for
+/// everything.
+pub fn python(folder: &str, package: &str) -> Option<PathBuf> {
+    let tools = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.tools"));
+    let python = tools.join(folder).join("bin/python");
+    let has_it = Command::new(&python).args(["-c", &format!("import {package}")]).output();
+    if has_it.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    skip(&format!("{package} is not in .tools/{folder}: `make setup` installs it where python3 has venv"));
     None
 }
 

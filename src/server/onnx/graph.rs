@@ -34,7 +34,7 @@ pub(super) fn graph(
             // In float32, as the network multiplies.
             graph.initializer.push(scalar(&operands[0], (1.0 - dropout.probability) as f32));
         }
-        // With a dot, so that no layer's name is that of the graph's own input or output.
+        // With a dot, as the last node's name, so that no layer's name is one of the graph's own.
         let output = format!("{}.output", layer.name);
         graph.node.push(NodeProto {
             input: [x].into_iter().chain(operands).collect(),
@@ -48,7 +48,7 @@ pub(super) fn graph(
     graph.node.push(NodeProto {
         input: vec![x],
         output: vec![OUTPUT.to_owned()],
-        name: "softmax".to_owned(),
+        name: format!("{OUTPUT}.softmax"),
         op_type: "Softmax".to_owned(),
         attribute: vec![int("axis", 1)],
     });

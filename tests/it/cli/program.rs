@@ -88,23 +88,31 @@ pub const SMALL_RUN: &[&str] = &[
 pub struct Server {
     child: Child,
     pub url: String,
-    _store: TempDir,
+    /// Kept for as long as the server may use it.
+    kept: Option<TempDir>,
 }
 
 impl Server {
     pub fn start() -> Self {
         let store = tempfile::tempdir().unwrap();
+        let mut server = Self::at(store.path().to_str().unwrap(), &[]);
+        server.kept = Some(store);
+        server
+    }
+
+    /// The same on a store that others use too, under these variables.
+    pub fn at(store: &str, variables: &[(String, String)]) -> Self {
         let mut command = digitd();
         command.args(["serve", "--grpc-addr", "127.0.0.1:0", "--http-addr", "off", "--fetch", "never"]);
         command.args(["--log-level", "warn", "--threads", "1", "--workers", "1"]);
-        command.arg("--store").arg(store.path());
+        command.args(["--store", store]).envs(variables.iter().cloned());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let addr = line.strip_prefix("digitd listening grpc=").and_then(|rest| rest.split(' ').next());
         let addr = addr.unwrap_or_else(|| panic!("the server said {line:?}"));
         assert!(line.ends_with(" http=off\n"), "{line}");
-        Self { url: format!("http://{addr}"), child, _store: store }
+        Self { url: format!("http://{addr}"), child, kept: None }
     }
 
     /// A command that talks to this server.

@@ -12,17 +12,8 @@ use crate::support;
 
 const READER: &str = include_str!("read_events.py");
 
-/// The Python that has the package. None skips the test, unless CI asks for everything.
 fn python() -> Option<PathBuf> {
-    let python = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/tensorboard/bin/python"));
-    let has_it = Command::new(&python).args(["-c", "import tensorboard"]).output();
-    if has_it.is_ok_and(|output| output.status.success()) {
-        return Some(python);
-    }
-    support::skip(
-        "TensorBoard is not in .tools/tensorboard: `make setup` installs it where python3 has venv",
-    );
-    None
+    support::python("tensorboard", "tensorboard")
 }
 
 fn read(python: &Path, folder: &Path) -> Value {

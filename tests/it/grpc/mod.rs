@@ -1,6 +1,7 @@
 //! The server over a real socket, as its callers meet it.
 
 mod analysis;
+mod broken;
 mod contract;
 mod crash;
 mod datasets;
@@ -11,6 +12,7 @@ mod inference;
 mod initial;
 mod limits;
 mod metrics;
+mod onnx;
 mod overload;
 mod parity;
 mod precision;
@@ -19,6 +21,7 @@ mod queue;
 mod registry;
 mod regularize;
 mod resume;
+mod retention;
 mod runs;
 pub mod server;
 mod shutdown;

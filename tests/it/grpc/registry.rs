@@ -104,6 +104,47 @@ async fn an_alias_moves_only_from_where_it_was_expected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_alias_tells_who_moved_it_when_from_where_and_why() {
+    let server = TestServer::start().await;
+    server.train().await;
+    server.train().await;
+    point(&server, "production", 1).await;
+    let set = v1::SetAliasRequest {
+        alias: "production".to_owned(),
+        version: 2,
+        by: "ana".to_owned(),
+        reason: "better on sevens".to_owned(),
+        ..v1::SetAliasRequest::default()
+    };
+    server.registry().set_alias(set).await.unwrap();
+    let (alias, by) = ("production".to_owned(), "bo".to_owned());
+    let back = v1::RollbackRequest { alias, by, ..v1::RollbackRequest::default() };
+    server.registry().rollback(back).await.unwrap();
+    let told = async |alias: &str| {
+        let request = v1::ListAliasHistoryRequest { name: String::new(), alias: alias.to_owned() };
+        let history = server.registry().list_alias_history(request).await.unwrap().into_inner();
+        assert!(history.assignments.iter().all(|it| it.time.is_some()));
+        history
+            .assignments
+            .into_iter()
+            .map(|it| (it.by, it.previous_version, it.version, it.reason))
+            .collect::<Vec<_>>()
+    };
+    let text = str::to_owned;
+    let moves = [
+        (text("bo"), Some(2), 1, String::new()),
+        (text("ana"), Some(1), 2, text("better on sevens")),
+        (text("127.0.0.1"), None, 1, String::new()),
+    ];
+    assert_eq!(told("production").await, moves);
+    let latest = told("latest").await;
+    assert!(
+        latest.iter().all(|(by, _, _, reason)| by == "digitd" && reason.starts_with("run ")),
+        "{latest:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_version_with_an_alias_is_not_deleted_and_a_number_is_not_used_again() {
     let server = TestServer::start().await;
     server.train().await;

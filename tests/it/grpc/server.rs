@@ -3,6 +3,7 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -48,45 +49,49 @@ impl TestServer {
     /// A server that finds MNIST in these folders.
     pub async fn with_data(folders: Vec<PathBuf>) -> Self {
         let store = Arc::new(tempfile::tempdir().unwrap());
-        Self::assemble(store, Catalog::new(folders, FetchPolicy::Never), |_| {}).await
+        Self::assemble(store, Catalog::new(folders, FetchPolicy::Never), |_, _| {}).await
     }
 
     /// A server with a data set of one's own.
     pub async fn with_set(name: &str, folder: &Path) -> Self {
         let sets = [(name.parse().unwrap(), folder.to_owned())].into();
         let catalog = Catalog::new(Vec::new(), FetchPolicy::Never).with_sets(sets);
-        Self::assemble(Arc::new(tempfile::tempdir().unwrap()), catalog, |_| {}).await
+        Self::assemble(Arc::new(tempfile::tempdir().unwrap()), catalog, |_, _| {}).await
     }
 
     pub async fn with(store: Arc<TempDir>, change: impl FnOnce(&mut ServerConfig)) -> Self {
-        Self::assemble(store, Catalog::new(Vec::new(), FetchPolicy::Never), change).await
+        let catalog = Catalog::new(Vec::new(), FetchPolicy::Never);
+        Self::assemble(store, catalog, |_, server| change(server)).await
+    }
+
+    /// A server that keeps so many versions of a model, beside those that an alias points to.
+    pub async fn keeping(store: Arc<TempDir>, newest: usize) -> Self {
+        let catalog = Catalog::new(Vec::new(), FetchPolicy::Never);
+        Self::assemble(store, catalog, |engine, _| engine.keep_newest = NonZeroUsize::new(newest)).await
     }
 
     /// A server that batches predictions in its own way.
     pub async fn serving(store: Arc<TempDir>, change: impl FnOnce(&mut BatchConfig)) -> Self {
-        let mut serving = one_worker();
-        change(&mut serving);
         let catalog = Catalog::new(Vec::new(), FetchPolicy::Never);
-        Self::launch(store, catalog, serving, |_| {}).await
+        Self::assemble(store, catalog, |engine, _| change(&mut engine.serving)).await
     }
 
-    async fn assemble(store: Arc<TempDir>, catalog: Catalog, change: impl FnOnce(&mut ServerConfig)) -> Self {
-        Self::launch(store, catalog, one_worker(), change).await
-    }
-
-    async fn launch(
+    async fn assemble(
         store: Arc<TempDir>,
         catalog: Catalog,
-        serving: BatchConfig,
-        change: impl FnOnce(&mut ServerConfig),
+        change: impl FnOnce(&mut EngineConfig, &mut ServerConfig),
     ) -> Self {
         let registry = Registry::open(store.path().to_str().unwrap()).await.unwrap();
-        let engine =
-            EngineConfig { device: DeviceChoice::Cpu, threads: 1, serving, ..EngineConfig::default() };
-        let engine = Engine::start(engine, registry, catalog).await.unwrap();
+        let mut engine = EngineConfig {
+            device: DeviceChoice::Cpu,
+            threads: 1,
+            serving: BatchConfig { workers: 1, ..BatchConfig::default() },
+            ..EngineConfig::default()
+        };
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = ServerConfig { grpc_addr: any, http_addr: Some(any), ..ServerConfig::default() };
-        change(&mut config);
+        change(&mut engine, &mut config);
+        let engine = Engine::start(engine, registry, catalog).await.unwrap();
         let server = server::bind(config, engine).await.unwrap();
         let (addr, http_addr) = (server.grpc_addr(), server.http_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
@@ -152,10 +157,6 @@ impl TestServer {
         assert_eq!(finished(&events).state(), v1::RunState::Completed, "{:?}", finished(&events));
         events
     }
-}
-
-fn one_worker() -> BatchConfig {
-    BatchConfig { workers: 1, ..BatchConfig::default() }
 }
 
 /// A connection that is made when it is first used.

@@ -12,10 +12,10 @@ use super::{
     status::{check_field, check_not_found, error},
 };
 
-type Shapes<'a> = &'a [(&'a str, &'a [usize])];
+pub type Shapes<'a> = &'a [(&'a str, &'a [usize])];
 
 /// The parameters of the tutorial's network.
-const TUTORIAL: Shapes<'_> = &[
+pub const TUTORIAL: Shapes<'_> = &[
     ("conv1.weight", &[20, 1, 5, 5]),
     ("conv1.bias", &[20]),
     ("conv2.weight", &[20, 20, 5, 5]),
@@ -25,7 +25,7 @@ const TUTORIAL: Shapes<'_> = &[
 ];
 
 /// A file of arrays in float32: array k counts from k in steps of 1/1000, so that no two are alike.
-fn file(arrays: Shapes<'_>) -> Vec<u8> {
+pub fn file(arrays: Shapes<'_>) -> Vec<u8> {
     let bytes: Vec<Vec<u8>> = arrays
         .iter()
         .enumerate()
@@ -53,8 +53,16 @@ pub async fn import(
 }
 
 pub async fn export(server: &TestServer, version: i32) -> (v1::ModelVersion, Vec<u8>) {
+    export_as(server, version, v1::ExportFormat::Unspecified).await
+}
+
+pub async fn export_as(
+    server: &TestServer,
+    version: i32,
+    format: v1::ExportFormat,
+) -> (v1::ModelVersion, Vec<u8>) {
     let which = Some(export_version_request::Which::Version(version));
-    let request = v1::ExportVersionRequest { which, ..v1::ExportVersionRequest::default() };
+    let request = v1::ExportVersionRequest { name: String::new(), which, format: format.into() };
     let mut messages = server.registry().export_version(request).await.unwrap().into_inner();
     let Some(Exported::Version(version)) = messages.message().await.unwrap().unwrap().part else {
         panic!("the version comes first")
@@ -181,6 +189,74 @@ async fn a_file_that_does_not_fit_publishes_nothing_and_says_why() {
     let missing = error(server.registry().import_version(stream::empty()).await);
     check_field(&missing, "metadata");
     assert_eq!(models(&server).await, []);
+}
+
+/// Batch normalisation and one linear layer on pictures of 8 x 12.
+pub const NORMED: Shapes<'_> = &[
+    ("norm.weight", &[1]),
+    ("norm.bias", &[1]),
+    ("norm.running_mean", &[1]),
+    ("norm.running_var", &[1]),
+    ("fc.weight", &[3, 96]),
+    ("fc.bias", &[3]),
+];
+
+pub fn normed() -> v1::ImportMetadata {
+    use v1::layer::Kind;
+    let layer = |name: &str, kind| v1::Layer { name: name.to_owned(), kind: Some(kind) };
+    let layers = vec![
+        layer("norm", Kind::BatchNorm(v1::BatchNorm::default())),
+        layer("flatten", Kind::Flatten(v1::Flatten {})),
+        layer("fc", Kind::Linear(v1::Linear { out_features: 3 })),
+    ];
+    v1::ImportMetadata {
+        network: Some(v1::Network { preset: String::new(), layers }),
+        image_height: Some(8),
+        image_width: Some(12),
+        class_names: ["cat", "dog", "emu"].map(str::to_owned).into(),
+        ..v1::ImportMetadata::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_for_other_pictures_and_classes_is_imported_and_reads_them() {
+    let server = TestServer::start().await;
+    let version = import(&server, normed(), &file(NORMED)).await.unwrap().into_inner().version.unwrap();
+    assert_eq!((version.image_height, version.image_width, version.classes), (8, 12, 3));
+    let pixel_batch = bytes::Bytes::from(vec![7; 2 * 96]);
+    let request = v1::PredictRequest { pixel_batch, ..v1::PredictRequest::default() };
+    let read = server.prediction().predict(request).await.unwrap().into_inner();
+    assert_eq!(read.predictions.len(), 2);
+    assert_eq!(read.predictions[0].probabilities.len(), 3);
+    assert_eq!(version.class_names, ["cat", "dog", "emu"]);
+    let wrong = v1::ImportMetadata { image_width: Some(11), ..normed() };
+    let refused = error(import(&server, wrong, &file(NORMED)).await);
+    assert!(refused.message().contains("has shape [3, 96], not [3, 88]"), "{refused}");
+    let wrong = v1::ImportMetadata { classes: Some(4), ..normed() };
+    check_field(&error(import(&server, wrong, &file(NORMED)).await), "metadata.class_names");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variance_below_zero_is_refused_and_zero_is_not() {
+    let server = TestServer::start().await;
+    let with_variance = |variance: f32| {
+        let bytes = file(NORMED);
+        let header = usize::try_from(u64::from_le_bytes(*bytes.first_chunk().unwrap())).unwrap();
+        let at =
+            SafeTensors::deserialize(&bytes).unwrap().tensor("norm.running_var").unwrap().data().as_ptr();
+        let at = at as usize - bytes.as_ptr() as usize;
+        assert!(at >= 8 + header);
+        let mut bytes = bytes;
+        bytes[at..at + 4].copy_from_slice(&variance.to_le_bytes());
+        bytes
+    };
+    let refused = error(import(&server, normed(), &with_variance(-1e-9)).await);
+    check_field(&refused, "chunk");
+    assert!(refused.message().contains("\"norm.running_var\" holds a variance below 0"), "{refused}");
+    let refused = error(import(&server, normed(), &with_variance(f32::NAN)).await);
+    assert!(refused.message().contains("no finite number"), "{refused}");
+    assert_eq!(models(&server).await, []);
+    import(&server, normed(), &with_variance(0.0)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,15 +14,8 @@ use crate::{
 const TESTS: &str = include_str!("triton.py");
 const README: &str = include_str!("../../../README.md");
 
-/// The Python that has the client. None skips the test, unless CI asks for everything.
 fn python() -> Option<PathBuf> {
-    let python = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/triton/bin/python"));
-    let has_it = Command::new(&python).args(["-c", "import tritonclient.grpc"]).output();
-    if has_it.is_ok_and(|output| output.status.success()) {
-        return Some(python);
-    }
-    support::skip("Triton's client is not in .tools/triton: `make setup` installs it where python3 has venv");
-    None
+    support::python("triton", "tritonclient.grpc")
 }
 
 async fn said(work: impl FnOnce() -> Said + Send + 'static) -> Said {
