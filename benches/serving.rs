@@ -26,8 +26,11 @@ const CALLS: usize = 2000;
 
 /// Callers at once, each with one picture a call, and how often and how long they are counted.
 const CALLERS: usize = 64;
-const ROUNDS: usize = 5;
-const ROUND: Duration = Duration::from_secs(3);
+const ROUNDS: usize = 21;
+const ROUND: Duration = Duration::from_millis(700);
+
+/// Linux counts so for programs, whatever it does inside.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// How a picture is asked about.
 #[derive(Debug, Clone, Copy)]
@@ -77,27 +80,31 @@ async fn rates(store: &Path) {
     until_serving(channel.clone()).await;
     predict(channel.clone()).await;
     let mut protocols = [Protocol::Native, Protocol::InferenceUint8, Protocol::InferenceFp32]
-        .map(|protocol| (protocol, Vec::new()));
+        .map(|protocol| (protocol, Vec::new(), 0.0));
     for _ in 0..ROUNDS {
-        for (protocol, rates) in &mut protocols {
-            rates.push(rate(&channel, *protocol).await);
+        for (protocol, rates, cpu) in &mut protocols {
+            let before = cpu_seconds(&child);
+            let (asked, seconds) = ask_for_a_round(&channel, *protocol).await;
+            rates.push(asked / seconds);
+            *cpu += (cpu_seconds(&child) - before) / asked;
         }
     }
-    for (protocol, mut rates) in protocols {
+    for (protocol, mut rates, cpu) in protocols {
         rates.sort_by(f64::total_cmp);
         println!(
             "{{\"what\": \"rate\", \"variant\": \"{protocol:?}\", \"callers\": {CALLERS}, \"images_s\": {:.0}, \
-             \"worst\": {:.0}, \"best\": {:.0}, \"reps\": {ROUNDS}}}",
+             \"worst\": {:.0}, \"best\": {:.0}, \"server_cpu_us\": {:.1}, \"reps\": {ROUNDS}}}",
             rates[ROUNDS / 2],
             rates[0],
             rates[ROUNDS - 1],
+            cpu / ROUNDS as f64 * 1e6,
         );
     }
     child.kill().and_then(|()| child.wait()).expect("the server was alive");
 }
 
-/// Pictures a second of callers that each ask again as soon as they are answered.
-async fn rate(channel: &Channel, protocol: Protocol) -> f64 {
+/// Pictures of callers that each ask again as soon as they are answered, and the seconds that took.
+async fn ask_for_a_round(channel: &Channel, protocol: Protocol) -> (f64, f64) {
     let began = Instant::now();
     let callers = (0..CALLERS).map(|_| {
         let channel = channel.clone();
@@ -115,7 +122,7 @@ async fn rate(channel: &Channel, protocol: Protocol) -> f64 {
         .into_iter()
         .map(|asked| asked.expect("no caller panics"))
         .sum();
-    f64::from(asked) / began.elapsed().as_secs_f64()
+    (f64::from(asked), began.elapsed().as_secs_f64())
 }
 
 async fn ask(channel: Channel, protocol: Protocol) {
@@ -183,6 +190,15 @@ async fn predict(channel: Channel) {
         let request = PredictRequest { pixel_batch: vec![0; 784].into(), ..PredictRequest::default() };
         client.predict(request).await.expect("a version is served");
     }
+}
+
+/// What a process has computed so far, in and for it.
+fn cpu_seconds(child: &Child) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("it is alive");
+    // The second field is the program's name; user and system time are the 14th and 15th.
+    let (_, fields) = stat.rsplit_once(") ").expect("the name is in brackets");
+    let ticks = fields.split(' ').skip(11).take(2);
+    ticks.map(|ticks| ticks.parse::<f64>().expect("a number of ticks") / TICKS_PER_SECOND).sum()
 }
 
 /// VmRSS of a process.
