@@ -116,6 +116,20 @@ impl Store {
         }
     }
 
+    /// The same store where every call takes so long.
+    #[cfg(test)]
+    pub fn slowed(&self, wait: Duration) -> Self {
+        let config = object_store::throttle::ThrottleConfig {
+            wait_delete_per_call: wait,
+            wait_get_per_call: wait,
+            wait_list_with_delimiter_per_call: wait,
+            wait_put_per_call: wait,
+            ..Default::default()
+        };
+        let inner = Arc::new(object_store::throttle::ThrottledStore::new(self.inner.clone(), config));
+        Self { inner, url: self.url.clone() }
+    }
+
     /// Writes an object, tries to write it again and removes it. The error says what is in the way.
     async fn check(&self) -> Result<(), String> {
         let probe = Path::from(format!("write-check-{}", uuid::Uuid::now_v7()));

@@ -63,6 +63,13 @@ impl TestStore {
     }
 }
 
+impl Registry {
+    /// The same where every call of the store takes so long.
+    pub(super) fn slowed(self, wait: std::time::Duration) -> Self {
+        Self { store: self.store.slowed(wait), ..self }
+    }
+}
+
 /// Every kind of store, new and empty; a folder lives as long as its guard.
 pub async fn stores() -> Vec<(Registry, Option<tempfile::TempDir>)> {
     let all = [Some(TestStore::memory().await), Some(TestStore::folder().await), TestStore::bucket().await];

@@ -3,6 +3,7 @@
 
 mod aliases;
 mod places;
+mod races;
 mod retention;
 mod runs;
 mod versions;

@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 
@@ -21,6 +21,9 @@ use crate::{
 pub const MAX_WEIGHTS_BYTES: usize = checkpoint::foreign::MAX_BYTES;
 
 const MAX_MANIFEST_BYTES: usize = 1 << 20;
+
+/// A deletion that takes longer belongs to a server that died.
+const DELETING: TimeDelta = TimeDelta::minutes(2);
 
 /// Which part of a list of versions.
 #[derive(Debug, Clone, Copy)]
@@ -161,20 +164,39 @@ impl Registry {
         Ok(None)
     }
 
-    /// Deletes a version that no alias points to. Its number is not used again.
+    /// Deletes a version that no alias points to. Its number is not used again. Of servers that
+    /// delete it at once one does; for the others it is gone.
     pub async fn delete_version(&self, model: &ModelName, version: Version) -> Result<(), Error> {
         let _alone = self.changes.lock().await;
         let manifest = self.manifest(model, version).await?;
         self.check_unaliased(model, version).await?;
-        let path = manifest_path(model, version);
+        let claim = versions_path(model).join(version.to_string()).join("deletion");
+        if self.store.claim(&claim, Bytes::new()).await? == Created::Exists {
+            let since = self.store.modified(&claim).await?;
+            if since.is_none_or(|since| Utc::now() - since < DELETING) {
+                return Err(self.no_version(model, version));
+            }
+            // Its server died over it.
+            self.store.put(&claim, Bytes::new()).await?;
+        }
+        let deleted = self.delete_alone(manifest).await;
+        self.store.delete(&claim).await?;
+        deleted
+    }
+
+    async fn delete_alone(&self, manifest: Manifest) -> Result<(), Error> {
+        let (model, version) = (manifest.model.clone(), manifest.version);
+        // It may have gone between the first look and the claim.
+        self.manifest(&model, version).await?;
+        let path = manifest_path(&model, version);
         self.store.put(&path, json(&Entry::deleted())).await?;
         // Another server may have pointed an alias here in between: then the version comes back.
-        if let Err(aliased) = self.check_unaliased(model, version).await {
+        if let Err(aliased) = self.check_unaliased(&model, version).await {
             self.store.put(&path, json(&Entry::Published(Box::new(manifest)))).await?;
             return Err(aliased);
         }
         self.changed();
-        self.store.delete(&weights_path(model, version)).await
+        self.store.delete(&weights_path(&model, version)).await
     }
 
     /// Gives up folders without a manifest that are older than `before`: their publisher died.

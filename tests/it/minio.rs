@@ -78,7 +78,10 @@ impl Minio {
             .expect("every system has sh");
         let mut lines = BufReader::new(keeper.stderr.take().expect("it is piped")).lines();
         // It tells its address when it answers there; where the port is taken it ends without that.
-        lines.by_ref().map_while(Result::ok).find(|line| line.starts_with("API:"))?;
+        if !lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("API:")) {
+            keeper.wait().expect("it was not waited for");
+            return None;
+        }
         std::thread::spawn(move || lines.for_each(drop));
         Some(Self { endpoint: format!("http://{addr}"), _keeper: keeper })
     }
