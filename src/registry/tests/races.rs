@@ -98,7 +98,8 @@ async fn a_deletion_whose_server_died_is_done_by_the_next() {
     publish(&store.registry, b"one").await;
     let begun = "models/digits/versions/1/deletion";
     store.registry.store.put(&begun.into(), Vec::new()).await.unwrap();
-    let delete = || store.registry.delete_version(&digits(), version(1));
+    let digits = digits();
+    let delete = || store.registry.delete_version(&digits, version(1));
     assert!(matches!(delete().await, Err(Error::VersionNotFound { .. })), "it is another's for now");
     let folder = std::path::Path::new(store.registry.url().trim_start_matches("file://"));
     let file = std::fs::File::options().write(true).open(folder.join(begun)).unwrap();
