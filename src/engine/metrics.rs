@@ -1,9 +1,11 @@
 //! What Prometheus reads of the engine: runs as they go, predictions, what is loaded. Names end in their
-//! base unit, as Prometheus asks; README lists them.
+//! base unit, as Prometheus asks; docs/metrics.md lists them.
+
+use std::sync::{Mutex, PoisonError};
 
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, core::Collector, process_collector::ProcessCollector,
+    Registry, core::Collector, process_collector::ProcessCollector, proto::MetricFamily,
 };
 
 use super::Error;
@@ -24,6 +26,8 @@ const VERSION: [&str; 2] = ["model", "version"];
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Held while somebody reads: what is shown for the reading is shown to one at a time.
+    reading: Mutex<()>,
     pub(super) training: TrainingMetrics,
     pub(super) inference: InferenceMetrics,
 }
@@ -36,13 +40,21 @@ impl Metrics {
         Self {
             training: TrainingMetrics::new(&registry),
             inference: InferenceMetrics::new(&registry),
+            reading: Mutex::default(),
             registry,
         }
     }
 
-    /// Where series are registered and read.
+    /// Where others register their series.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Everything, once `show` has brought up to now what counts only when it is looked at.
+    pub(super) fn gather(&self, show: impl FnOnce()) -> Vec<MetricFamily> {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        show();
+        self.registry.gather()
     }
 
     /// Counts calls that are turned away before they reach a version's queue.

@@ -137,8 +137,8 @@ impl Engine {
         let catalog = Arc::new(catalog);
         let (store, data, threads) = (registry.clone(), catalog.clone(), config.threads);
         let metrics = Arc::new(Metrics::new());
-        let training = Training::new(store.clone(), data.clone(), device, threads)?;
-        let training = Arc::new(training.measured(metrics.clone()).observed(config.observer));
+        let training = Training::new(store.clone(), data.clone(), device, threads, metrics.clone())?;
+        let training = Arc::new(training.observed(config.observer));
         let analysis = Analysis::new(store.clone(), data, device, threads)?;
         let models = Arc::new(Models::new(store, device, config.serving, metrics.clone()));
         let ready = watch::Sender::new(false);
@@ -268,9 +268,10 @@ impl Engine {
 
     /// Everything that is counted, as it is now.
     pub fn gather_metrics(&self) -> Vec<MetricFamily> {
-        self.inner.training.show();
-        self.inner.models.show();
-        self.inner.metrics.registry().gather()
+        self.inner.metrics.gather(|| {
+            self.inner.training.show();
+            self.inner.models.show();
+        })
     }
 
     /// True as soon as the engine accepts work, false once it is shutting down.

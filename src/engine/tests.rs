@@ -204,7 +204,7 @@ async fn a_panic_while_preparing_is_told_without_its_details_and_the_thread_goes
     let catalog = Arc::new(Catalog::new(Vec::new(), FetchPolicy::Never));
     // libtorch panics on a device that is not there.
     let device = worker::Device::Cuda(200);
-    let training = Arc::new(Training::new(registry, catalog, device, 1).unwrap());
+    let training = Arc::new(Training::new(registry, catalog, device, 1, Arc::new(Metrics::new())).unwrap());
     for _ in 0..2 {
         let failed = training.start(short(), WhenBusy::Refuse).await;
         let Err(Error::Backend { message }) = failed else { panic!("{failed:?}") };

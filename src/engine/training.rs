@@ -65,6 +65,7 @@ impl Training {
         catalog: Arc<Catalog>,
         device: Device,
         threads: usize,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
         let setup = Setup { threads, priority: Priority::Low };
         Ok(Self {
@@ -76,15 +77,9 @@ impl Training {
             presence: Arc::new(Presence::new()),
             slot: Arc::default(),
             reading: Semaphore::new(READING),
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             observer: None,
         })
-    }
-
-    /// The same, counted in figures that others share.
-    pub fn measured(mut self, metrics: Arc<Metrics>) -> Self {
-        self.metrics = metrics;
-        self
     }
 
     /// The same with someone who looks on.

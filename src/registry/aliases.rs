@@ -87,8 +87,13 @@ impl Registry {
     /// or the standing one where it points there already.
     pub async fn set_alias(&self, model: &ModelName, alias: &Alias, to: Move) -> Result<Assignment, Error> {
         let _alone = self.changes.lock().await;
+        self.point(model, alias, &to).await
+    }
+
+    /// The same for one who holds the lock.
+    async fn point(&self, model: &ModelName, alias: &Alias, to: &Move) -> Result<Assignment, Error> {
         self.manifest(model, to.version).await?;
-        let assignment = self.assign(model, alias, &to).await?;
+        let assignment = self.assign(model, alias, to).await?;
         // Another server may have deleted it in between. It looks for aliases after it wrote its
         // tombstone, as we look for that after we wrote the alias: one of us sees the other.
         match self.manifest(model, to.version).await {
@@ -125,9 +130,8 @@ impl Registry {
         let Some(version) = standing.previous else {
             return Err(Error::NothingBefore { model: model.clone(), alias: alias.clone() });
         };
-        self.manifest(model, version).await?;
         let expected = Expected::Version(standing.version);
-        self.assign(model, alias, &Move { version, expected, note }).await
+        self.point(model, alias, &Move { version, expected, note }).await
     }
 
     /// Where an alias pointed, newest first.

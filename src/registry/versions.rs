@@ -180,8 +180,8 @@ impl Registry {
             self.store.put(&claim, Bytes::new()).await?;
         }
         let deleted = self.delete_alone(manifest).await;
-        self.store.delete(&claim).await?;
-        deleted
+        let freed = self.store.delete(&claim).await;
+        deleted.and(freed)
     }
 
     async fn delete_alone(&self, manifest: Manifest) -> Result<(), Error> {

@@ -27,7 +27,7 @@ use crate::{
     engine::{self, Engine, Figures, Statistics},
     ids::ModelName,
     pb::inference::{self as oip, grpc_inference_service_server::GrpcInferenceService},
-    registry::{Manifest, ModelRef, VersionPage},
+    registry::{self, Manifest, ModelRef, VersionPage},
 };
 
 /// Versions of a model that are listed, the newest.
@@ -216,8 +216,14 @@ impl GrpcInferenceService for Inference {
             return Err(Invalid::new("repository_name", message).into());
         }
         let mut models = Vec::new();
-        for model in self.engine.registry().models().await.map_err(failed)? {
-            let versions = self.versions(&model.name).await?;
+        for model in self.engine.registry().model_names().await.map_err(failed)? {
+            let page = VersionPage { size: MOST_LISTED, before: None };
+            let versions = match self.engine.registry().versions(&model, page).await {
+                Ok(page) => page.items,
+                // Aliases without versions.
+                Err(registry::Error::ModelNotFound(_)) => continue,
+                Err(error) => return Err(failed(error)),
+            };
             let oldest_first = versions.iter().rev();
             models.extend(oldest_first.map(|manifest| {
                 describe::index(manifest, self.engine.is_loaded(&manifest.model, manifest.version))
@@ -248,6 +254,7 @@ fn is_unready(error: &engine::Error) -> bool {
             | E::AliasNotFound { .. }
             | E::Loading
             | E::Corrupt { .. }
+            | E::UnknownFormat { .. }
     )
 }
 

@@ -12,10 +12,13 @@ use axum::{
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
 };
-use prost_reflect::{DescriptorPool, MethodDescriptor};
+use prost_reflect::MethodDescriptor;
 use tonic::Code;
 
-use crate::{engine::Engine, pb::FILE_DESCRIPTOR_SET};
+use crate::{
+    engine::Engine,
+    pb::{self, FILE_DESCRIPTOR_SET},
+};
 
 /// From a fifth of a millisecond, which a prediction takes, to a minute, in which a run is over.
 const SECONDS: [f64; 18] = [
@@ -61,8 +64,7 @@ impl CallMetrics {
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ] {
-            let pool = DescriptorPool::decode(set).expect("the generated descriptor sets are whole");
-            for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+            for method in pb::methods(set) {
                 let service = method.parent_service().full_name();
                 let metrics = families.of([kind(&method), service, method.name()]);
                 methods.insert(format!("/{service}/{}", method.name()), Arc::new(metrics));

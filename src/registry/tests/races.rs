@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Error, Expected, Registry, point, production, version};
+use super::{Error, Expected, Note, Registry, point, production, version};
 use crate::registry::testing::{TestStore, digits, publish};
 
 /// How long a call of the first and of the second takes, and how much later each begins, in milliseconds.
@@ -53,6 +53,31 @@ async fn an_alias_that_moves_to_a_version_as_it_is_deleted_never_dangles() {
             async {
                 later(begin[1]).await;
                 deleter.delete_version(&model, version(2)).await
+            }
+        );
+        check_production_is_whole(&store).await;
+        assert!(moved.is_err() || deleted.is_err(), "both at {pace:?} {begin:?}");
+        seen.insert((moved.is_ok(), deleted.is_ok()));
+    }
+    assert!(seen.contains(&(true, false)) && seen.contains(&(false, true)), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alias_that_is_rolled_back_to_a_version_as_it_is_deleted_never_dangles() {
+    let mut seen = BTreeSet::new();
+    for (pace, begin) in orders() {
+        let store = two_versions().await;
+        point(&store.registry, 2, Expected::Anything).await.unwrap();
+        let (mover, deleter) = (server(&store, pace[0]).await, server(&store, pace[1]).await);
+        let (model, alias) = (digits(), production());
+        let (moved, deleted) = tokio::join!(
+            async {
+                later(begin[0]).await;
+                mover.rollback(&model, &alias, Note::default()).await
+            },
+            async {
+                later(begin[1]).await;
+                deleter.delete_version(&model, version(1)).await
             }
         );
         check_production_is_whole(&store).await;

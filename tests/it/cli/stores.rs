@@ -5,11 +5,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use safetensors::{Dtype, tensor::TensorView};
 use tempfile::TempDir;
 
 use super::program::{SMALL_RUN, Said, Server, digitd, finish};
-use crate::support;
+use crate::{grpc::transfer, support};
 
 /// Where a store lies, and the variables that reach it.
 struct Place {
@@ -82,29 +81,11 @@ fn a_bucket_that_cannot_be_reached_ends_the_start_with_the_variables_to_look_at(
     assert!(!said.contains("not-to-be-told"), "{said}");
 }
 
-/// The tutorial's weights, all zero.
-fn weights() -> Vec<u8> {
-    let shapes: [(&str, &[usize]); 6] = [
-        ("conv1.weight", &[20, 1, 5, 5]),
-        ("conv1.bias", &[20]),
-        ("conv2.weight", &[20, 20, 5, 5]),
-        ("conv2.bias", &[20]),
-        ("fc.weight", &[10, 980]),
-        ("fc.bias", &[10]),
-    ];
-    let zeros = vec![0; 4 * 20 * 20 * 25];
-    let view = |(name, shape): (_, &[usize])| {
-        let bytes = 4 * shape.iter().product::<usize>();
-        (name, TensorView::new(Dtype::F32, shape.to_vec(), &zeros[..bytes]).unwrap())
-    };
-    safetensors::serialize(shapes.map(view), None).unwrap()
-}
-
 /// Two runs and two imports of the very same file, each in a program of its own.
 fn publish_at_once(place: &Place) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("weights.safetensors");
-    std::fs::write(&file, weights()).unwrap();
+    std::fs::write(&file, transfer::file(transfer::TUTORIAL)).unwrap();
     let import = ["models", "import", file.to_str().unwrap(), "--json"];
     let train = [SMALL_RUN, &["--json"]].concat();
     let start =

@@ -27,6 +27,6 @@ pub mod server;
 mod shutdown;
 mod status;
 mod training;
-mod transfer;
+pub mod transfer;
 mod triton;
 mod watching;
