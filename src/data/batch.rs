@@ -76,12 +76,10 @@ impl DeviceSet {
     /// The images at `indices` (i64 [b], on the same device), in `kind`, a floating type.
     /// Panics on an index beyond the set.
     pub fn gather(&self, indices: &Tensor, kind: Kind) -> Batch {
-        let bytes = self.images.index_select(0, indices);
-        let images = match (self.device(), kind) {
-            (Device::Cpu, Kind::Float) => self.normalized_alone(&bytes),
-            _ => self.normalized(&bytes, kind),
-        };
-        Batch { images, labels: self.labels.index_select(0, indices) }
+        Batch {
+            images: self.normalized(&self.images.index_select(0, indices), kind),
+            labels: self.labels.index_select(0, indices),
+        }
     }
 
     /// The images from `start` to before `end`, as they lie in the set; an end beyond the set is
@@ -98,20 +96,8 @@ impl DeviceSet {
     /// Bytes [b, height * width] to float32(pixel) / float32(255), then to `kind`: the reference
     /// numbers were made so, in float64 too.
     fn normalized(&self, bytes: &Tensor, kind: Kind) -> Tensor {
-        let b = bytes.size()[0];
-        self.shaped(b, &bytes.to_kind(Kind::Float).g_div_(&self.divisor).to_kind(kind))
-    }
-
-    /// The same in float32 by this thread alone: a batch is too small to wake libtorch's others for it.
-    fn normalized_alone(&self, bytes: &Tensor) -> Tensor {
-        let values = Vec::<u8>::try_from(bytes.view(-1)).expect("images are bytes on the CPU");
-        let values: Vec<f32> = values.iter().map(|&byte| f32::from(byte) / 255.0).collect();
-        self.shaped(bytes.size()[0], &Tensor::from_slice(&values))
-    }
-
-    /// Values of `b` images as [b, 1, height, width].
-    fn shaped(&self, b: i64, images: &Tensor) -> Tensor {
-        let (h, w) = (self.height, self.width);
+        let (b, h, w) = (bytes.size()[0], self.height, self.width);
+        let images = bytes.to_kind(Kind::Float).g_div_(&self.divisor).to_kind(kind);
         // channels_last by hand: with one channel permute and contiguous leave the strides of NCHW,
         // and the convolutions behind would run at half the speed.
         images.as_strided([b, 1, h, w], [h * w, 1, w, 1], None)
@@ -138,10 +124,9 @@ mod tests {
         let set = DeviceSet::new(&ImageSet::new(dims, (0..=255).collect(), vec![1]).unwrap(), Device::Cpu);
         let expected: Vec<f64> = (0..=255u8).map(|pixel| f64::from(f32::from(pixel) / 255f32)).collect();
         for kind in [Kind::Float, Kind::Double] {
-            for batch in [set.range(0, 1, kind), set.gather(&Tensor::from_slice(&[0i64]), kind)] {
-                assert_eq!(batch.images.kind(), kind);
-                assert_eq!(values(&batch.images), expected);
-            }
+            let batch = set.range(0, 1, kind);
+            assert_eq!(batch.images.kind(), kind);
+            assert_eq!(values(&batch.images), expected);
         }
     }
 
