@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Version")]
 pub struct ModelArgs {
-    /// The model [default: digits]
+    /// The model [default: digits]; NAME/3 and NAME/ALIAS name its version too
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
 
@@ -88,34 +88,39 @@ pub enum NormalizationArg {
     Scale,
     /// Light ink is scaled into 20 x 20 and centred by its mass
     Center,
-    /// As center; dark ink on a light ground is turned around first, and noise is dropped
+    /// As center, for pictures as people have them: ink of any colour on any ground, in uneven light
     Auto,
 }
 
 impl ModelArgs {
-    /// The reference that a request carries.
-    pub fn reference(&self) -> ModelRef {
+    /// The reference that a request carries. Errors where a version is named twice.
+    pub fn reference(&self) -> Result<ModelRef, Error> {
+        let named = self.model.as_deref().unwrap_or_default();
         let which = match (&self.version, &self.alias) {
             (Some(version), _) => Some(Which::Version(*version)),
             (None, Some(alias)) => Some(Which::Alias(alias.clone())),
             (None, None) => None,
         };
-        ModelRef { name: self.name(), which }
-    }
-
-    /// The same for GetVersion, which spells it out.
-    pub fn which(&self) -> Option<get_version_request::Which> {
-        use get_version_request::Which;
-        match (&self.version, &self.alias) {
-            (Some(version), _) => Some(Which::Version(*version)),
-            (None, Some(alias)) => Some(Which::Alias(alias.clone())),
-            (None, None) => None,
+        match (named.contains('/'), which) {
+            (false, which) => Ok(ModelRef { name: named.to_owned(), which }),
+            (true, None) => {
+                reference(named).map_err(|problem| Error::Usage(format!("--model {named} {problem}")))
+            }
+            (true, Some(_)) => Err(Error::Usage(format!(
+                "--model {named} names a version already: leave out --version and --alias"
+            ))),
         }
     }
 
-    /// The model's name; empty means the default model.
-    pub fn name(&self) -> String {
-        self.model.clone().unwrap_or_default()
+    /// The same as GetVersion spells it: the name, which is empty for the default model, and the version.
+    pub fn spelt_out(&self) -> Result<(String, Option<get_version_request::Which>), Error> {
+        use get_version_request::Which as Spelt;
+        let ModelRef { name, which } = self.reference()?;
+        let which = which.map(|which| match which {
+            Which::Version(version) => Spelt::Version(version),
+            Which::Alias(alias) => Spelt::Alias(alias),
+        });
+        Ok((name, which))
     }
 }
 
@@ -175,8 +180,8 @@ impl From<NormalizationArg> for Normalization {
 /// Number of bytes of a picture of raw pixels.
 const PIXELS: usize = 28 * 28;
 
-/// Largest picture that is read from a file or standard input.
-const MAX_PICTURE_BYTES: u64 = 64 << 20;
+/// Largest picture that is read from a file or standard input: no server takes a larger one.
+const MAX_PICTURE_BYTES: u64 = data::image::MAX_ENCODED_BYTES as u64;
 
 /// A picture from a file, or from standard input where the path is `-`: an image file, or 784 bytes
 /// of raw pixels.
@@ -243,13 +248,17 @@ mod tests {
     #[test]
     fn a_version_stands_for_itself_and_an_alias_for_what_it_points_to() {
         let args = ModelArgs { version: Some(3), ..Default::default() };
-        assert_eq!(args.reference().which, Some(Which::Version(3)));
-        assert_eq!(reference("3"), Ok(args.reference()));
+        assert_eq!(args.reference().unwrap().which, Some(Which::Version(3)));
+        assert_eq!(reference("3").unwrap(), args.reference().unwrap());
         let args = ModelArgs { model: Some("m".to_owned()), ..args };
-        assert_eq!(reference("m/3"), Ok(args.reference()));
+        assert_eq!(reference("m/3").unwrap(), args.reference().unwrap());
+        let twice = ModelArgs { model: Some("m/3".to_owned()), ..args };
+        assert!(twice.reference().unwrap_err().to_string().contains("leave out --version"));
+        let once = ModelArgs { version: None, ..twice };
+        assert_eq!(once.reference().unwrap(), reference("m/3").unwrap());
         let args = ModelArgs { alias: Some("latest".to_owned()), ..Default::default() };
-        assert_eq!(args.reference().which, Some(Which::Alias("latest".to_owned())));
-        assert_eq!(reference("latest"), Ok(args.reference()));
+        assert_eq!(args.reference().unwrap().which, Some(Which::Alias("latest".to_owned())));
+        assert_eq!(reference("latest").unwrap(), args.reference().unwrap());
         assert!(reference("digits/").is_err() && reference("").is_err());
     }
 }

@@ -34,7 +34,7 @@ pub struct Args {
 
 pub async fn run(args: Args) -> Result<Outcome, Error> {
     let request = EvaluateRequest {
-        model: Some(args.model.reference()),
+        model: Some(args.model.reference()?),
         dataset: args.dataset.dataset(),
         split: Split::from(args.dataset.split).into(),
         batch_size: args.batch_size,

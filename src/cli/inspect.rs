@@ -94,7 +94,7 @@ impl Args {
             None => None,
         };
         Ok(InspectRequest {
-            model: Some(self.work.model.reference()),
+            model: Some(self.work.model.reference()?),
             input,
             normalization: self.normalization.map_or(0, |how| Normalization::from(how).into()),
             batch_size: self.batch_size,

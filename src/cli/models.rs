@@ -201,7 +201,8 @@ async fn versions(args: VersionsArgs) -> Result<(), Error> {
 
 async fn show(args: ShowArgs) -> Result<(), Error> {
     let model = ModelArgs { version: args.number.or(args.model.version), ..args.model };
-    let request = GetVersionRequest { name: model.name(), which: model.which() };
+    let (name, which) = model.spelt_out()?;
+    let request = GetVersionRequest { name, which };
     let version = args.session.with(async |client| Ok(client.version(request).await?)).await?;
     args.session.show("ModelVersion", &version, |_| output::version(&version));
     Ok(())

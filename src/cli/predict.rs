@@ -1,29 +1,44 @@
-//! `digitd predict`: what pictures say.
+//! `digitd predict`: what pictures say, one after another as a stream, so that however many there are
+//! only a few are in memory, and one that cannot be read stops no other.
 
+mod source;
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+
+use self::source::{Source, Unreadable};
 use super::{
     Error, Outcome,
-    args::{NormalizationArg, WorkArgs, read_image},
-    host, output,
+    args::{NormalizationArg, WorkArgs},
+    host, json, output,
 };
 use crate::{
-    client,
+    client::{self, Client, Refusal},
     config::Settings,
     data::{DatasetSpec, Facts, ImageSet, Split},
-    pb::digitd::v1::{Image, Normalization, PredictRequest, image::Form},
+    pb::digitd::v1::{
+        Image, Normalization, PredictError, PredictRequest, PredictStreamRequest, PredictStreamResponse,
+        image::Form, predict_stream_response::Result as Answer,
+    },
 };
 
 /// Read digits in pictures
 ///
-/// A picture is a PNG, JPEG, BMP, GIF, WebP or PNM file of any size, or 784 bytes of raw pixels, row
-/// by row, 0 background to 255 ink.
+/// A picture is a PNG, JPEG, BMP, GIF, WebP or PNM file of up to 4096 x 4096 pixels, or 784 bytes of raw
+/// pixels, row by row, 0 background to 255 ink. A picture that cannot be read is told, and the others are
+/// read; the exit code is then 1.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   digitd predict seven.png eight.jpg
+  digitd predict --brief 'scans/**/*.jpg' photos
+  digitd predict --model digits/latest --json *.png
   curl -s https://example.org/seven.png | digitd predict -
   digitd predict --dataset mnist --index 0 --index 17")]
 pub struct Args {
-    /// Pictures; `-` reads one from standard input
+    /// Pictures, patterns such as 'scans/*.png', and folders, of which the pictures are read; `-` reads
+    /// one from standard input
     #[arg(value_name = "FILE", required_unless_present = "indices")]
     files: Vec<String>,
 
@@ -35,6 +50,10 @@ pub struct Args {
     /// How many answers `top` lists with --json, 0 to 100 [default: 0]
     #[arg(long, value_name = "N")]
     top_k: Option<i32>,
+
+    /// A line for each picture, without what the network saw and without the runners-up
+    #[arg(long, conflicts_with = "json", help_heading = "Output")]
+    brief: bool,
 
     /// Read this image of --dataset (from --data-dir), counted from 0; may be given several times
     #[arg(
@@ -50,29 +69,45 @@ pub struct Args {
     work: WorkArgs,
 }
 
+/// Pictures that are read from disk before their answers are there.
+const AHEAD: usize = 16;
+
+/// What was done with a picture, in the order of the pictures.
+enum Step {
+    Asked,
+    Unread(String, Unreadable),
+}
+
 pub async fn run(args: Args) -> Result<Outcome, Error> {
-    let (images, names) = args.pictures().await?;
-    let shown: Vec<_> = images.iter().map(seen).collect();
-    let request = PredictRequest {
-        model: Some(args.work.model.reference()),
-        images,
-        normalization: args.normalization.map_or(0, |how| Normalization::from(how).into()),
-        top_k: args.top_k,
-        ..Default::default()
-    };
-    let answer = args.work.session.with(async |client| Ok(client.predict(request).await?)).await;
-    let answer = answer.map_err(|error| naming(error, &names))?;
-    let sources: Vec<_> = names.into_iter().zip(shown).collect();
-    args.work.session.show("PredictResponse", &answer, |_| output::predictions(&answer, &sources));
-    Ok(Outcome::Done)
+    let template = args.template()?;
+    let sources = args.sources().await?;
+    let total = sources.len();
+    let read = async |client: &Client| args.read_all(client, template, sources).await;
+    let unread = args.work.session.with(read).await?;
+    if unread == 0 {
+        return Ok(Outcome::Done);
+    }
+    if total > 1 {
+        super::tell(&format!("{unread} of {total} pictures could not be read\n"));
+    }
+    Ok(Outcome::Failed)
 }
 
 impl Args {
-    /// The pictures to send, and their names.
-    async fn pictures(&self) -> Result<(Vec<Image>, Vec<String>), Error> {
+    /// The request of every picture, without the picture.
+    fn template(&self) -> Result<PredictRequest, Error> {
+        Ok(PredictRequest {
+            model: Some(self.work.model.reference()?),
+            normalization: self.normalization.map_or(0, |how| Normalization::from(how).into()),
+            top_k: self.top_k,
+            return_seen_png: !self.brief && !self.work.session.json,
+            ..PredictRequest::default()
+        })
+    }
+
+    async fn sources(&self) -> Result<Vec<Source>, Error> {
         if self.indices.is_empty() {
-            let images = self.files.iter().map(|path| read_image(path)).collect::<Result<_, _>>()?;
-            return Ok((images, self.files.clone()));
+            return Ok(self.files.iter().flat_map(|name| source::expand(name)).collect());
         }
         let dataset = self.work.dataset.dataset().unwrap_or_default();
         let name =
@@ -90,21 +125,119 @@ impl Args {
             let label = usize::from(set.label(index));
             let label = set.class_names().get(label).cloned().unwrap_or_else(|| label.to_string());
             let name = format!("{} {index} (label {label})", dataset.name);
-            (pixels(&set, index), name)
+            Source { name, content: source::Content::Image(pixels(&set, index)) }
         };
-        Ok(self.indices.iter().map(pick).unzip())
+        Ok(self.indices.iter().map(pick).collect())
+    }
+
+    /// Reads and shows all; answers how many could not be read. Errors on what no picture is to blame for.
+    async fn read_all(
+        &self,
+        client: &Client,
+        template: PredictRequest,
+        sources: Vec<Source>,
+    ) -> Result<usize, Error> {
+        let (steps, mut done) = mpsc::channel(AHEAD);
+        let (requests, asked) = mpsc::channel(1);
+        tokio::spawn(send(sources, template, steps, requests));
+        let mut answers = client.predict_stream(ReceiverStream::new(asked)).await?;
+        let mut unread = 0;
+        while let Some(step) = done.recv().await {
+            let answer = match step {
+                Step::Asked => answers.message().await.map_err(client::Error::from)?,
+                Step::Unread(request_id, problem) => Some(unanswered(request_id, problem)),
+            };
+            let answer = answer.ok_or(client::Error::Incomplete("prediction of every picture"))?;
+            unread += usize::from(!self.show(answer)?);
+        }
+        Ok(unread)
+    }
+
+    /// Shows one answer; whether it is one.
+    fn show(&self, answer: PredictStreamResponse) -> Result<bool, Error> {
+        let is_answer = match &answer.result {
+            Some(Answer::Response(_)) => true,
+            Some(Answer::Error(error)) if is_of_the_picture(error) => false,
+            Some(Answer::Error(error)) => return Err(refused(error)),
+            None => return Err(client::Error::Incomplete("result").into()),
+        };
+        let name = &answer.request_id;
+        match &answer.result {
+            _ if self.work.session.json => {
+                super::print(&(json::line("PredictStreamResponse", &answer) + "\n"));
+            }
+            Some(Answer::Response(response)) if self.brief => super::print(&output::reading(name, response)),
+            Some(Answer::Response(response)) => super::print(&output::predictions(name, response)),
+            Some(Answer::Error(error)) => {
+                super::tell(&format!("{name}: {}\n", without_field(&error.message)))
+            }
+            None => {}
+        }
+        Ok(is_answer)
     }
 }
 
-/// A refusal that speaks of `images[i]`, with the name that the person knows that picture by.
-fn naming(error: Error, names: &[String]) -> Error {
-    let Error::Client(client::Error::Refused(mut refusal)) = error else { return error };
-    let index = |field: &str| field.strip_prefix("images[")?.split_once(']')?.0.parse::<usize>().ok();
-    let refused = refusal.fields.iter().find_map(|(field, _)| names.get(index(field)?));
-    if let Some(name) = refused {
-        refusal.message = format!("{name}: {}", refusal.message);
+/// Reads the pictures one after another and sends each on its way.
+async fn send(
+    sources: Vec<Source>,
+    template: PredictRequest,
+    steps: mpsc::Sender<Step>,
+    requests: mpsc::Sender<PredictStreamRequest>,
+) {
+    for Source { name, content } in sources {
+        let read = tokio::task::spawn_blocking(move || content.read()).await;
+        let sent = match read.unwrap_or_else(|_| Err(Unreadable::new("reading it broke down"))) {
+            Err(problem) => steps.send(Step::Unread(name, problem)).await.is_ok(),
+            Ok(image) => {
+                let request = Some(PredictRequest { images: vec![image], ..template.clone() });
+                let request = PredictStreamRequest { request_id: name, request };
+                steps.send(Step::Asked).await.is_ok() && requests.send(request).await.is_ok()
+            }
+        };
+        // Nobody waits for the rest: the command has failed already.
+        if !sent {
+            return;
+        }
     }
-    Error::Client(client::Error::Refused(refusal))
+}
+
+/// What never reached the server, in the form of its answers.
+fn unanswered(request_id: String, problem: Unreadable) -> PredictStreamResponse {
+    let error = PredictError {
+        code: if problem.is_missing { Code::NotFound } else { Code::InvalidArgument }.into(),
+        message: problem.message,
+        reason: FILE_UNREADABLE.to_owned(),
+    };
+    PredictStreamResponse { request_id, result: Some(Answer::Error(error)) }
+}
+
+const FILE_UNREADABLE: &str = "FILE_UNREADABLE";
+
+/// Whether another picture may well be answered.
+fn is_of_the_picture(error: &PredictError) -> bool {
+    error.reason == FILE_UNREADABLE
+        || error.reason == "INVALID_FIELD" && error.message.starts_with("images[0]")
+}
+
+/// `images[0].encoded: picture is …` without the field, which says nothing to whoever named a file.
+fn without_field(message: &str) -> &str {
+    match message.split_once(": ") {
+        Some((field, rest)) if field.starts_with("images[0]") => rest,
+        Some(_) | None => message,
+    }
+}
+
+fn refused(error: &PredictError) -> Error {
+    let refusal = Refusal {
+        code: Code::from(error.code),
+        message: error.message.clone(),
+        reason: Some(error.reason.clone()).filter(|reason| !reason.is_empty()),
+        metadata: Vec::new(),
+        fields: Vec::new(),
+        resource: None,
+        retry_after: None,
+    };
+    client::Error::Refused(Box::new(refusal)).into()
 }
 
 /// A part of a data set of this machine, read on a thread where that may take its time.
@@ -119,12 +252,4 @@ pub async fn load(settings: Settings, spec: DatasetSpec, split: Split) -> Result
 /// One image of a set as a picture to send.
 pub fn pixels(set: &ImageSet, index: usize) -> Image {
     Image { form: Some(Form::Pixels(set.image(index).to_vec().into())) }
-}
-
-/// The 784 values in [0,1] of a picture that goes out as they are.
-pub fn seen(image: &Image) -> Option<Vec<f32>> {
-    match &image.form {
-        Some(Form::Pixels(pixels)) => Some(pixels.iter().map(|&pixel| f32::from(pixel) / 255.0).collect()),
-        Some(Form::Encoded(_) | Form::Floats(_)) | None => None,
-    }
 }

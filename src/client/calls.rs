@@ -1,7 +1,8 @@
 //! One method for each call of the contract that digitd's own command line makes.
 
 use bytes::Bytes;
-use tonic::transport::Channel;
+use futures::Stream;
+use tonic::{Streaming, transport::Channel};
 
 use super::{Client, Error, MAX_MESSAGE_BYTES};
 use crate::pb::digitd::v1::{
@@ -9,10 +10,10 @@ use crate::pb::digitd::v1::{
     ExportVersionRequest, GetRunRequest, GetVersionRequest, ImportMetadata, ImportVersionRequest,
     ImportVersionResponse, InspectRequest, InspectResponse, ListAliasHistoryRequest, ListModelsRequest,
     ListRunsRequest, ListRunsResponse, ListVersionsRequest, ListVersionsResponse, Model, ModelVersion,
-    PredictRequest, PredictResponse, RollbackRequest, Run, SetAliasRequest,
-    analysis_service_client::AnalysisServiceClient, export_version_response, import_version_request,
-    prediction_service_client::PredictionServiceClient, registry_service_client::RegistryServiceClient,
-    training_service_client::TrainingServiceClient,
+    PredictRequest, PredictResponse, PredictStreamRequest, PredictStreamResponse, RollbackRequest, Run,
+    SetAliasRequest, analysis_service_client::AnalysisServiceClient, export_version_response,
+    import_version_request, prediction_service_client::PredictionServiceClient,
+    registry_service_client::RegistryServiceClient, training_service_client::TrainingServiceClient,
 };
 
 /// Bytes of a file that go out in one message.
@@ -48,10 +49,16 @@ impl Client {
 
     /// Reads pictures; predictions come in their order.
     pub async fn predict(&self, request: PredictRequest) -> Result<PredictResponse, Error> {
-        let mut service = PredictionServiceClient::new(self.channel.clone())
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(service.predict(request).await?.into_inner())
+        Ok(self.prediction().predict(request).await?.into_inner())
+    }
+
+    /// Reads pictures request after request; answers come in the order of the requests, and an error
+    /// answers its own request alone.
+    pub async fn predict_stream(
+        &self,
+        requests: impl Stream<Item = PredictStreamRequest> + Send + 'static,
+    ) -> Result<Streaming<PredictStreamResponse>, Error> {
+        Ok(self.prediction().predict_stream(requests).await?.into_inner())
     }
 
     /// All models, by name.
@@ -135,6 +142,12 @@ impl Client {
 
     fn analysis(&self) -> AnalysisServiceClient<Channel> {
         AnalysisServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    fn prediction(&self) -> PredictionServiceClient<Channel> {
+        PredictionServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     fn registry(&self) -> RegistryServiceClient<Channel> {

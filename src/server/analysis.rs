@@ -46,7 +46,7 @@ impl Analysis {
             // Shapes do not depend on the picture.
             Depth::Shapes => Ok(InspectInput::Default),
             Depth::Contents { .. } => {
-                Ok(InspectInput::Picture(self.reader.read(picture).await?.into_values()))
+                Ok(InspectInput::Picture(self.reader.read(picture).await?.pictures.into_values()))
             }
         }
     }

@@ -8,7 +8,7 @@ use tonic_types::StatusExt;
 use super::{
     call::CallContext,
     convert::{
-        picture::{Reads, check},
+        picture::{Reads, Seen, check},
         prediction::{from_predicted, predict_request},
     },
     dialogue::{self, Answers},
@@ -43,9 +43,9 @@ impl Prediction {
         let question = predict_request(request)?;
         let version = self.engine.served(&question.model, deadline).await?;
         let pictures = check(question.pictures, Reads::of(version.manifest()))?;
-        let pictures = self.reader.read(pictures).await?;
+        let Seen { pictures, qualities, pngs } = self.reader.read(pictures).await?;
         let predicted = version.predict(pictures, deadline).await?;
-        Ok(from_predicted(&predicted, question.top_k))
+        Ok(from_predicted(&predicted, question.top_k, &qualities, pngs))
     }
 
     /// The answer to one question of a stream; an error is an answer too.

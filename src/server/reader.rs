@@ -8,8 +8,10 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::{convert::picture::Checked, status};
-use crate::engine::Pictures;
+use super::{
+    convert::picture::{Checked, Seen},
+    status,
+};
 
 /// Calls that may wait for each decoder: enough to keep it busy, few enough to be served soon.
 const WAITING_PER_DECODER: usize = 32;
@@ -46,9 +48,9 @@ impl Reader {
     }
 
     /// The pictures as the network takes them. Errors name the picture, or say that too many wait.
-    pub async fn read(&self, pictures: Checked) -> Result<Pictures, Status> {
+    pub async fn read(&self, pictures: Checked) -> Result<Seen, Status> {
         let unread = match pictures {
-            Checked::Ready(pictures) => return Ok(pictures),
+            Checked::Ready(seen) => return Ok(seen),
             Checked::Unread(unread) => unread,
         };
         let weight = if unread.is_light() { Weight::Light } else { Weight::Heavy };
@@ -97,7 +99,7 @@ mod tests {
 
     fn undecodable() -> Checked {
         let image = v1::Image { form: Some(Form::Encoded(Bytes::from_static(b"no picture"))) };
-        let reads = picture::Reads { frame: Frame::MNIST, encoded: Normalization::Auto };
+        let reads = picture::Reads { frame: Frame::MNIST, encoded: Normalization::Auto, knows_blank: true };
         let given = picture::Given { images: vec![image], ..picture::Given::default() };
         picture::check(given, reads).unwrap()
     }

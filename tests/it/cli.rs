@@ -3,6 +3,7 @@
 
 mod help;
 pub mod program;
+mod reading;
 mod seeing;
 mod serving;
 mod stores;
@@ -27,34 +28,6 @@ fn a_network_is_trained_measured_shown_and_used() {
     assert!(shown.contains("kernel ") && shown.contains("zeros over 10 images"), "{shown}");
     let read = server.call(&["predict", "--dataset", "synthetic", "--index", "0", "--index", "3"]).ok();
     assert!(read.contains("synthetic 3 (label ") && read.contains("by digits version 1"), "{read}");
-}
-
-#[test]
-fn pictures_come_from_files_and_from_standard_input() {
-    let server = Server::start();
-    server.call(SMALL_RUN).ok();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("one.png");
-    let one = image::GrayImage::from_fn(28, 28, |x, y| {
-        image::Luma([if (12..16).contains(&x) && (4..24).contains(&y) { 255 } else { 0 }])
-    });
-    one.save(&path).unwrap();
-    let read = server.call(&["predict", path.to_str().unwrap(), "--json"]).json();
-    assert_eq!(read["predictions"][0]["probabilities"].as_array().unwrap().len(), 10);
-    let piped = server.feed(&["predict", "-"], &one.into_raw()).ok();
-    assert!(piped.starts_with("-: ") && piped.contains("@@"), "{piped}");
-}
-
-#[test]
-fn a_picture_that_cannot_be_read_is_named() {
-    let server = Server::start();
-    server.call(SMALL_RUN).ok();
-    let folder = tempfile::tempdir().unwrap();
-    let (good, bad) = (folder.path().join("one"), folder.path().join("torn.png"));
-    std::fs::write(&good, [9; 784]).unwrap();
-    std::fs::write(&bad, "no picture").unwrap();
-    let said = server.call(&["predict", good.to_str().unwrap(), bad.to_str().unwrap()]).error();
-    assert!(said.contains("torn.png: ") && said.contains("no known format"), "{said}");
 }
 
 #[test]

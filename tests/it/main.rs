@@ -5,6 +5,7 @@
 mod cli;
 mod client;
 mod data;
+mod drawing;
 mod grpc;
 mod learning;
 mod minio;

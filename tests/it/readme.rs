@@ -26,7 +26,8 @@ fn every_command_of_the_readme_works() {
     if let Some(path) = grpcurl.iter().filter_map(|path| std::fs::canonicalize(path).ok()).next() {
         symlink(path, folder.path().join("grpcurl")).unwrap();
     }
-    draw_seven(&folder.path().join("seven.png"));
+    std::fs::create_dir(folder.path().join("scans")).unwrap();
+    ["seven.png", "scans/a.png"].iter().for_each(|name| draw_seven(&folder.path().join(name)));
     let mut ran = 0;
     for command in commands(README) {
         if let Some(target) = command.strip_prefix("make ") {

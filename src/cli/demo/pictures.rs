@@ -1,10 +1,7 @@
 //! Five test images through the server, shown with what it read in them.
 
 use crate::{
-    cli::{
-        Error, output,
-        predict::{pixels, seen},
-    },
+    cli::{Error, output, predict::pixels},
     client::Client,
     data::{Catalog, DatasetSpec, Split, ValidationSize},
     pb::digitd::v1::{ModelRef, PredictRequest},
@@ -26,14 +23,14 @@ pub async fn read_five(
     let set =
         tokio::task::spawn_blocking(load).await.map_err(|_| Error::Panicked("reading test images"))??;
     let images: Vec<_> = (0..set.len().min(IMAGES)).map(|index| pixels(&set, index)).collect();
-    let request = PredictRequest { model, images: images.clone(), ..Default::default() };
+    let request = PredictRequest { model, images, ..Default::default() };
     let answer = client.predict(request).await?;
-    let shown: Vec<_> = images
+    let shown: Vec<_> = answer
+        .predictions
         .iter()
-        .zip(&answer.predictions)
         .enumerate()
-        .map(|(index, (image, prediction))| {
-            let picture = output::digit(&seen(image).unwrap_or_default());
+        .map(|(index, prediction)| {
+            let picture = output::digit(set.image(index), set.width());
             (picture, format!("{} is {}", set.label(index), output::prediction(prediction)))
         })
         .collect();

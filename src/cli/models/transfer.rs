@@ -138,7 +138,8 @@ pub async fn import(args: ImportArgs) -> Result<(), Error> {
 }
 
 pub async fn export(args: ExportArgs) -> Result<(), Error> {
-    let which = args.model.which().map(|which| match which {
+    let (name, which) = args.model.spelt_out()?;
+    let which = which.map(|which| match which {
         get_version_request::Which::Version(version) => Which::Version(version),
         get_version_request::Which::Alias(alias) => Which::Alias(alias),
     });
@@ -146,7 +147,7 @@ pub async fn export(args: ExportArgs) -> Result<(), Error> {
         FormatArg::Safetensors => ExportFormat::Safetensors,
         FormatArg::Onnx => ExportFormat::Onnx,
     };
-    let request = ExportVersionRequest { name: args.model.name(), which, format: format.into() };
+    let request = ExportVersionRequest { name, which, format: format.into() };
     let (version, file) = args.session.with(async |client| Ok(client.export_version(request).await?)).await?;
     if args.format == FormatArg::Safetensors {
         check(&version, &file)?;

@@ -24,7 +24,7 @@ pub(super) use evaluation::evaluation;
 pub(super) use inspection::{Depth, contents, layer_table};
 pub(super) use number::{bytes, count};
 pub(super) use picture::{digit, side_by_side};
-pub(super) use prediction::{prediction, predictions};
+pub(super) use prediction::{prediction, predictions, reading};
 pub(super) use problem::problem;
 pub(super) use progress::{Progress, Style};
 pub(super) use registry::{assignments, models, version, versions};

@@ -1,31 +1,35 @@
-//! Pictures as text: digits in ASCII, kernels and channels in block characters.
+//! Pictures as text in block characters: digits, kernels and channels.
 
 use super::WIDTH;
 
-/// From background to ink, in ASCII.
-const ASCII: &[u8] = b" .:-=+*#%@";
+/// A pixel of a digit from here on is drawn; what is fainter is the edge of a stroke.
+const INK: u8 = 100;
 
 /// From small to large.
 const BLOCKS: [char; 5] = [' ', '░', '▒', '▓', '█'];
 
-/// Columns and rows of one digit.
+/// Columns and rows of MNIST's images.
 const SIDE: usize = 28;
 
-/// A digit of 28 × 28 values in [0,1] as 14 lines of ASCII: one character for two pixels, one above
-/// the other. Blank columns at both sides are left out. Empty where there are not 784 values.
-pub fn digit(pixels: &[f32]) -> Vec<String> {
-    if pixels.len() != SIDE * SIDE {
-        return Vec::new();
-    }
-    let darkness =
-        |row: usize, column: usize| (pixels[row * SIDE + column] + pixels[(row + 1) * SIDE + column]) / 2.0;
-    let inked = |column: &usize| (0..SIDE).step_by(2).any(|row| shade(darkness(row, *column)) != ' ');
-    let first = (0..SIDE).find(inked).unwrap_or(0);
-    let last = (0..SIDE).rev().find(inked).unwrap_or(0);
-    (0..SIDE)
-        .step_by(2)
-        .map(|row| (first..=last).map(|column| shade(darkness(row, column))).collect())
-        .collect()
+/// A digit, row by row from 0 background to 255 ink, in block characters: one for two pixels, one above
+/// the other, which makes them square. Blank margins are left out. Empty where there is no ink.
+pub fn digit(pixels: &[u8], width: usize) -> Vec<String> {
+    let rows: Vec<&[u8]> = pixels.chunks_exact(width.max(1)).collect();
+    let inked = |row: usize, column: usize| rows.get(row).is_some_and(|line| line[column] >= INK);
+    let columns: Vec<usize> = (0..width).filter(|&at| (0..rows.len()).any(|row| inked(row, at))).collect();
+    let (Some(&first), Some(&last)) = (columns.first(), columns.last()) else { return Vec::new() };
+    let block = |row: usize, column: usize| match (inked(row, column), inked(row + 1, column)) {
+        (true, true) => '█',
+        (true, false) => '▀',
+        (false, true) => '▄',
+        (false, false) => ' ',
+    };
+    let of_row = |row: usize| (first..=last).map(|column| block(row, column)).collect::<String>();
+    let lines: Vec<String> = (0..rows.len()).step_by(2).map(of_row).collect();
+    let is_blank = |line: &String| line.trim().is_empty();
+    let top = lines.iter().take_while(|line| is_blank(line)).count();
+    let bottom = lines.iter().rev().take_while(|line| is_blank(line)).count();
+    lines[top..lines.len() - bottom].to_vec()
 }
 
 /// Pictures beside each other, each with its caption below, as many to a line as fit.
@@ -80,11 +84,6 @@ pub fn blocks(values: &[f64], width: usize) -> Vec<String> {
 /// Blank columns between two pictures.
 const GAP: usize = 3;
 
-fn shade(darkness: f32) -> char {
-    let place = (darkness.clamp(0.0, 1.0) * ASCII.len() as f32) as usize;
-    char::from(ASCII[place.min(ASCII.len() - 1)])
-}
-
 fn width_of((lines, caption): &(Vec<String>, String)) -> usize {
     lines.iter().chain([caption]).map(|line| line.chars().count()).max().unwrap_or(0)
 }
@@ -112,23 +111,21 @@ fn row_of(pictures: &[&(Vec<String>, String)]) -> String {
 mod tests {
     use super::*;
 
-    /// A picture with ink in one column from top to bottom.
-    fn bar() -> Vec<f32> {
-        (0..SIDE * SIDE).map(|at| if at % SIDE == 9 { 1.0 } else { 0.0 }).collect()
+    /// A picture with ink in one column, from the third row to the last.
+    fn bar() -> Vec<u8> {
+        (0..784).map(|at| if at % 28 == 9 && at >= 56 { 255 } else { 0 }).collect()
     }
 
     #[test]
     fn a_digit_keeps_its_ink_and_loses_its_margins() {
-        assert_eq!(digit(&bar()), vec!["@"; 14]);
-        assert_eq!(digit(&[0.0; 784]), vec![" "; 14]);
-        assert!(digit(&[0.0; 9]).is_empty());
+        assert_eq!(digit(&bar(), 28), vec!["█"; 13]);
+        assert!(digit(&[0; 784], 28).is_empty() && digit(&[], 0).is_empty());
     }
 
     #[test]
-    fn a_pixel_above_a_blank_one_is_half_dark() {
-        let mut pixels = vec![0.0; SIDE * SIDE];
-        pixels[0] = 1.0;
-        assert_eq!(digit(&pixels)[0], "+");
+    fn a_character_holds_two_pixels_one_above_the_other() {
+        let pixels = [255, 0, 255, 0, 255, 255, 9, 9, 120];
+        assert_eq!(digit(&pixels, 3), ["▀▄█", "  ▀"]);
     }
 
     #[test]

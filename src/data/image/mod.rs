@@ -1,8 +1,12 @@
 //! Pictures from outside, made into what MNIST's images are: decoding within limits, and the three
 //! ways of normalising. Knows no network and no request.
 
+mod colour;
 mod ink;
 mod normalize;
+mod paper;
+mod shapes;
+mod stroke;
 
 use std::io::Cursor;
 
@@ -57,8 +61,6 @@ pub enum Problem {
         expected.height
     )]
     NotADigit { width: usize, height: usize, expected: Frame },
-    #[error("picture is blank: no ink was found in it")]
-    Blank,
 }
 
 /// A grey picture of any size, one byte a pixel from 0 (black) to 255 (white), row by row.
@@ -75,25 +77,39 @@ pub struct GreyPicture {
 pub struct DigitImage {
     /// A byte for each pixel of the frame, row by row, 0 background to 255 ink.
     pub pixels: Vec<u8>,
-    pub quality: Quality,
+    /// None where a picture is taken whole: what a good one is, its data set alone can say.
+    pub quality: Option<Quality>,
 }
 
-/// How far the picture can be trusted to show a digit.
+/// Whether a picture shows one digit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quality {
     Good,
-    /// Nothing but background; met without normalisation only, the other ways give an error.
+    /// Nothing but background, or its grain.
     Blank,
+    /// Shapes beside or above each other that cannot be the strokes of one digit.
+    SeveralShapes,
+    /// Ink of a few pixels.
+    TooSmall,
     /// Ink that hardly differs from the background.
-    Faint,
-    /// Ink over more than half of its box: a block or a photograph rather than strokes.
-    Crowded,
+    LowContrast,
+    /// Ink over most of its box: a block or a photograph rather than strokes.
+    NotStrokes,
+}
+
+/// How colours become grey.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shades {
+    /// As bright as they look, on white.
+    Luma,
+    /// So that ink differs most from its background, whatever the colours of both.
+    Contrast,
 }
 
 /// Decodes PNG, JPEG, BMP, GIF (its first frame), WebP or PNM to grey. What is transparent shows
 /// white; a photograph is turned as its camera was. Bytes and pixels are checked before anything
 /// is decoded.
-pub fn decode(bytes: &[u8]) -> Result<GreyPicture, Problem> {
+pub fn decode(bytes: &[u8], shades: Shades) -> Result<GreyPicture, Problem> {
     if bytes.len() > MAX_ENCODED_BYTES {
         return Err(Problem::TooManyBytes { bytes: bytes.len(), limit: MAX_ENCODED_BYTES });
     }
@@ -114,7 +130,7 @@ pub fn decode(bytes: &[u8]) -> Result<GreyPicture, Problem> {
     let orientation = decoder.orientation().map_err(broken)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
     image.apply_orientation(orientation);
-    Ok(to_grey(&image))
+    Ok(colour::to_grey(image, shades))
 }
 
 fn broken(error: ImageError) -> Problem {
@@ -122,20 +138,6 @@ fn broken(error: ImageError) -> Problem {
         // A format that is recognised but not built in.
         ImageError::Unsupported(_) => Problem::UnknownFormat,
         other => Problem::Broken(other.to_string()),
-    }
-}
-
-fn to_grey(image: &DynamicImage) -> GreyPicture {
-    let picture = image.to_luma_alpha16();
-    let over_white = |luma: u16, alpha: u16| {
-        let (luma, alpha, white) = (u64::from(luma), u64::from(alpha), u64::from(u16::MAX));
-        let mixed = (luma * alpha + white * (white - alpha) + white / 2) / white;
-        ((mixed + 128) / 257) as u8
-    };
-    GreyPicture {
-        width: picture.width() as usize,
-        height: picture.height() as usize,
-        pixels: picture.pixels().map(|pixel| over_white(pixel[0], pixel[1])).collect(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The ways from a grey picture to an image of the size that a network takes. What counts as ink is `ink`'s to say.
 
+use std::borrow::Cow;
+
 use super::{
     DigitImage, GreyPicture, Normalization, Problem, Quality,
     ink::{self, Ink},
@@ -8,19 +10,28 @@ use crate::data::fit::{self, Frame};
 
 /// Larger pictures are reduced to this side before ink is looked for: a digit of 20 pixels needs no
 /// more, and what a caller can make the server compute stays bounded.
-const WORKING_SIDE: usize = 512;
+const WORKING_SIDE: usize = 320;
+
+/// Ink that is smaller than this after the picture was reduced is looked at again, closely.
+const CLOSE_LOOK: usize = 80;
+
+/// Ink of fewer pixels than this on its longer side shows no digit.
+const SMALLEST: usize = 8;
 
 /// Ink that differs less than this from the background, of 255, is faint.
-const FAINT: u8 = 60;
+const FAINT: u8 = 30;
 
-/// Makes an image of the frame's size of a picture. Errors when it is blank, or without
-/// normalisation of another size.
+/// Makes an image of the frame's size of a picture. Errors without normalisation on one of another
+/// size. A blank picture becomes a blank image.
 pub fn normalize(picture: &GreyPicture, how: Normalization, frame: Frame) -> Result<DigitImage, Problem> {
     match how {
         Normalization::None => as_given(picture, frame),
-        Normalization::Scale => as_given(&scaled(picture, frame.width, frame.height), frame),
-        Normalization::Center => centred(ink::bright(&reduced(picture)), frame),
-        Normalization::Auto => centred(ink::found(&reduced(picture)), frame),
+        Normalization::Scale => {
+            let scaled = scaled(picture, frame.width, frame.height);
+            Ok(DigitImage { pixels: scaled.pixels, quality: None })
+        }
+        Normalization::Center => Ok(centred(bright(picture), frame)),
+        Normalization::Auto => Ok(centred(found(picture), frame)),
     }
 }
 
@@ -29,41 +40,105 @@ fn as_given(picture: &GreyPicture, frame: Frame) -> Result<DigitImage, Problem> 
     if (width, height) != (frame.width, frame.height) {
         return Err(Problem::NotADigit { width, height, expected: frame });
     }
-    let peak = picture.pixels.iter().copied().max().unwrap_or(0);
-    let ink = picture.pixels.iter().filter(|&&pixel| pixel > peak / 2).count();
-    let quality = match peak {
-        0 => Quality::Blank,
-        _ => judge(peak, ink, frame.area()),
-    };
-    Ok(DigitImage { pixels: picture.pixels.clone(), quality })
+    Ok(DigitImage { pixels: picture.pixels.clone(), quality: Some(Quality::of_given(&picture.pixels)) })
 }
 
-fn centred(ink: Option<Ink>, frame: Frame) -> Result<DigitImage, Problem> {
-    let ink = ink.ok_or(Problem::Blank)?;
+impl Quality {
+    /// Of an image that is taken as it is, only whether there is anything in it.
+    pub fn of_given<T: PartialEq>(pixels: &[T]) -> Self {
+        // All are alike where each is like the next: two slices compare faster than their elements.
+        let is_plain = pixels.len() < 2 || pixels[1..] == pixels[..pixels.len() - 1];
+        if is_plain { Self::Blank } else { Self::Good }
+    }
+}
+
+/// Ink, and how much larger it was in the picture.
+type Found = Option<(Ink, usize)>;
+
+fn bright(picture: &GreyPicture) -> Found {
+    let (reduced, factor) = reduced(picture);
+    ink::bright(&reduced).map(|ink| (ink, factor))
+}
+
+fn found(picture: &GreyPicture) -> Found {
+    let (small, factor) = reduced(picture);
+    let ink = ink::found(&small)?;
+    if factor == 1 || ink.width.max(ink.height) > CLOSE_LOOK {
+        return Some((ink, factor));
+    }
+    // As much paper around it as it is large itself, so that paper stays what there is more of.
+    let around = ink.width.max(ink.height);
+    let side = |start: usize, length: usize, whole: usize| {
+        let from = start.saturating_sub(around) * factor;
+        from..((start + length + around) * factor).min(whole)
+    };
+    let (rows, columns) =
+        (side(ink.top, ink.height, picture.height), side(ink.left, ink.width, picture.width));
+    let closer = cropped(picture, rows, columns);
+    let (closer, factor_there) = reduced(&closer);
+    match ink::found(&closer) {
+        Some(closer) => Some((Ink { several: closer.several || ink.several, ..closer }, factor_there)),
+        None => Some((ink, factor)),
+    }
+}
+
+fn centred(found: Found, frame: Frame) -> DigitImage {
+    let Some((ink, factor)) = found else {
+        return DigitImage { pixels: vec![0; frame.area()], quality: Some(Quality::Blank) };
+    };
+    let pixels = fit::centred(&fit::boxed(&ink.pixels, ink.width, ink.height, frame), frame);
+    DigitImage { pixels, quality: Some(judge(&ink, factor)) }
+}
+
+fn judge(ink: &Ink, factor: usize) -> Quality {
     let filled = ink.pixels.iter().filter(|&&pixel| pixel > 127).count();
-    let image = fit::centred(&fit::boxed(&ink.pixels, ink.width, ink.height, frame), frame);
     // A plain stroke fills the box around it, so that only a box of some width can be crowded.
     let slim = ink.width.min(ink.height) * 3 < ink.width.max(ink.height) * 2;
-    let area = if slim { usize::MAX } else { ink.width * ink.height };
-    Ok(DigitImage { pixels: image, quality: judge(ink.contrast, filled, area) })
-}
-
-fn judge(contrast: u8, ink: usize, area: usize) -> Quality {
-    match contrast {
-        _ if contrast < FAINT => Quality::Faint,
-        _ if ink > area / 3 * 2 => Quality::Crowded,
-        _ => Quality::Good,
+    if ink.width.max(ink.height) * factor < SMALLEST {
+        Quality::TooSmall
+    } else if ink.several {
+        Quality::SeveralShapes
+    } else if !ink.strokes || !slim && filled * 3 > ink.width * ink.height * 2 {
+        Quality::NotStrokes
+    } else if ink.contrast < FAINT {
+        Quality::LowContrast
+    } else {
+        Quality::Good
     }
 }
 
-/// The picture with at most `WORKING_SIDE` pixels on a side.
-fn reduced(picture: &GreyPicture) -> GreyPicture {
-    let longer = picture.width.max(picture.height);
-    if longer <= WORKING_SIDE {
-        return picture.clone();
+/// The picture with at most `WORKING_SIDE` pixels on a side, and how many of its own went into one.
+fn reduced(picture: &GreyPicture) -> (Cow<'_, GreyPicture>, usize) {
+    let factor = picture.width.max(picture.height).div_ceil(WORKING_SIDE);
+    if factor == 1 {
+        return (Cow::Borrowed(picture), 1);
     }
-    let shorter = |side: usize| (side * WORKING_SIDE / longer).max(1);
-    scaled(picture, shorter(picture.width), shorter(picture.height))
+    // What is left over at the right and lower edge is less than one pixel of the small picture.
+    let (width, height) = ((picture.width / factor).max(1), (picture.height / factor).max(1));
+    let (down, across) = (factor.min(picture.height), factor.min(picture.width));
+    let mut pixels = Vec::with_capacity(width * height);
+    let mut sums = vec![0u32; width];
+    for row in 0..height {
+        sums.fill(0);
+        for line in picture.pixels[row * factor * picture.width..].chunks_exact(picture.width).take(down) {
+            for (sum, part) in sums.iter_mut().zip(line.chunks_exact(across)) {
+                *sum += part.iter().map(|&pixel| u32::from(pixel)).sum::<u32>();
+            }
+        }
+        let area = (down * across) as u32;
+        pixels.extend(sums.iter().map(|sum| ((sum + area / 2) / area) as u8));
+    }
+    (Cow::Owned(GreyPicture { width, height, pixels }), factor)
+}
+
+fn cropped(
+    picture: &GreyPicture,
+    rows: std::ops::Range<usize>,
+    columns: std::ops::Range<usize>,
+) -> GreyPicture {
+    let (width, height) = (columns.len(), rows.len());
+    let line = |row: usize| &picture.pixels[row * picture.width..][columns.clone()];
+    GreyPicture { width, height, pixels: rows.flat_map(line).copied().collect() }
 }
 
 /// The whole picture in another size.

@@ -1,8 +1,17 @@
-//! Drawn pictures: what is found in them, and what is refused.
+//! Files of every format, and hostile ones: what they decode to, and what is refused.
 
-use image::{ImageBuffer, ImageFormat, LumaA, Rgb, Rgba};
+mod normalizing;
+mod quality;
+
+use std::io::Write as _;
+
+use image::{Delay, Frame as Picture, ImageBuffer, ImageFormat, LumaA, Rgb, Rgba, codecs::gif::GifEncoder};
 
 use super::*;
+
+fn decode(bytes: &[u8]) -> Result<GreyPicture, Problem> {
+    super::decode(bytes, Shades::Luma)
+}
 
 /// A picture of `paper` with a bar of `ink` at the given columns and rows.
 fn bar(size: (usize, usize), paper: u8, ink: u8, columns: [usize; 2], rows: [usize; 2]) -> GreyPicture {
@@ -14,96 +23,35 @@ fn bar(size: (usize, usize), paper: u8, ink: u8, columns: [usize; 2], rows: [usi
     GreyPicture { width, height, pixels }
 }
 
-/// A bar such as a 1 is, dark on light, in the corner of a larger picture.
-fn one_on_paper() -> GreyPicture {
-    bar((100, 80), 230, 40, [10, 20], [5, 65])
-}
-
-/// First and last row, first and last column that hold ink.
-fn extent(image: &DigitImage) -> [usize; 4] {
-    let inked: Vec<usize> = (0..784).filter(|&at| image.pixels[at] > 127).collect();
-    let columns = || inked.iter().map(|at| at % 28);
-    [inked[0] / 28, inked[inked.len() - 1] / 28, columns().min().unwrap(), columns().max().unwrap()]
-}
-
 fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     image.write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
 }
 
-#[test]
-fn ink_fills_the_box_and_sits_in_the_middle() {
-    let image = normalize(&one_on_paper(), Normalization::Auto, Frame::MNIST).unwrap();
-    let [top, bottom, left, right] = extent(&image);
-    assert_eq!((top, bottom), (5, 24));
-    assert!(left >= 11 && right <= 16 && right > left, "{left} {right}");
-    assert_eq!(image.quality, Quality::Good);
-    assert_eq!(image.pixels[14 * 28 + 14], 255);
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(bytes).unwrap();
+    packer.finish().unwrap()
 }
 
-#[test]
-fn dark_on_light_and_light_on_dark_come_out_alike() {
-    let dark = one_on_paper();
-    let light = GreyPicture { pixels: dark.pixels.iter().map(|pixel| 255 - pixel).collect(), ..dark.clone() };
-    let of = |picture| normalize(picture, Normalization::Auto, Frame::MNIST).unwrap().pixels;
-    assert_eq!(of(&dark), of(&light));
-}
-
-#[test]
-fn place_and_size_in_the_picture_do_not_matter() {
-    let small = bar((60, 60), 0, 255, [30, 35], [20, 40]);
-    let large = bar((1200, 1200), 0, 255, [100, 300], [200, 1000]);
-    let of = |picture| extent(&normalize(picture, Normalization::Center, Frame::MNIST).unwrap());
-    assert_eq!(of(&small), of(&large));
-}
-
-#[test]
-fn specks_and_grain_do_not_move_the_digit() {
-    let mut picture = one_on_paper();
-    for (at, pixel) in picture.pixels.iter_mut().enumerate() {
-        *pixel = pixel.wrapping_add((at * 7 % 11) as u8);
+/// A PNG file of these chunks, whatever they say.
+fn png(chunks: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
+    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+    for (name, data) in chunks {
+        let mut crc = flate2::Crc::new();
+        crc.update(*name);
+        crc.update(data);
+        file.extend((data.len() as u32).to_be_bytes());
+        file.extend([&name[..], data, &crc.sum().to_be_bytes()].concat());
     }
-    picture.pixels[75 * 100 + 95] = 0;
-    let noisy = normalize(&picture, Normalization::Auto, Frame::MNIST).unwrap();
-    assert_eq!(
-        extent(&noisy),
-        extent(&normalize(&one_on_paper(), Normalization::Auto, Frame::MNIST).unwrap())
-    );
+    file
 }
 
-#[test]
-fn a_blank_picture_is_an_error_unless_taken_as_given() {
-    let grain =
-        GreyPicture { width: 28, height: 28, pixels: (0..784).map(|at| 200 + (at % 7) as u8).collect() };
-    assert_eq!(normalize(&grain, Normalization::Auto, Frame::MNIST), Err(Problem::Blank));
-    let black = bar((28, 28), 0, 0, [0, 0], [0, 0]);
-    assert_eq!(normalize(&black, Normalization::Auto, Frame::MNIST), Err(Problem::Blank));
-    assert_eq!(normalize(&black, Normalization::Center, Frame::MNIST), Err(Problem::Blank));
-    assert_eq!(normalize(&black, Normalization::None, Frame::MNIST).unwrap().quality, Quality::Blank);
-}
-
-#[test]
-fn faint_and_crowded_pictures_are_told() {
-    let faint = bar((50, 50), 200, 160, [20, 25], [10, 40]);
-    assert_eq!(normalize(&faint, Normalization::Auto, Frame::MNIST).unwrap().quality, Quality::Faint);
-    let block = bar((50, 50), 0, 255, [10, 40], [10, 40]);
-    assert_eq!(normalize(&block, Normalization::Center, Frame::MNIST).unwrap().quality, Quality::Crowded);
-}
-
-#[test]
-fn without_normalisation_the_pixels_are_taken_as_they_are() {
-    let given = bar((28, 28), 0, 77, [3, 5], [1, 20]);
-    assert_eq!(normalize(&given, Normalization::None, Frame::MNIST).unwrap().pixels, given.pixels);
-    let other = normalize(&one_on_paper(), Normalization::None, Frame::MNIST);
-    assert_eq!(other, Err(Problem::NotADigit { width: 100, height: 80, expected: Frame::MNIST }));
-}
-
-#[test]
-fn a_picture_of_one_pixel_is_no_trouble() {
-    let dot = bar((1, 1), 255, 255, [0, 0], [0, 0]);
-    assert_eq!(normalize(&dot, Normalization::Auto, Frame::MNIST), Err(Problem::Blank));
-    assert!(normalize(&dot, Normalization::Center, Frame::MNIST).is_ok());
+/// The header chunk of a PNG file.
+fn header(width: u32, height: u32, depth: u8, colours: u8) -> (&'static [u8; 4], Vec<u8>) {
+    let (width, height) = (width.to_be_bytes(), height.to_be_bytes());
+    (b"IHDR", [&width[..], &height, &[depth, colours, 0, 0, 0]].concat())
 }
 
 #[test]
@@ -179,10 +127,66 @@ fn a_changed_byte_is_an_answer_or_an_error_and_never_a_panic() {
 }
 
 #[test]
-fn a_scaled_picture_keeps_its_ground_and_its_place() {
-    let frame = Frame { height: 2, width: 3 };
-    let pixels = vec![200, 200, 100, 100, 0, 0, 200, 200, 100, 100, 0, 0, 9, 9, 8, 8, 7, 7, 9, 9, 8, 8, 7, 7];
-    let picture = GreyPicture { width: 6, height: 4, pixels };
-    let image = normalize(&picture, Normalization::Scale, frame).unwrap();
-    assert_eq!(image.pixels, [200, 100, 0, 9, 8, 7]);
+fn a_palette_and_few_bits_a_pixel_are_no_trouble() {
+    let palette = vec![255, 255, 255, 0, 0, 0];
+    // Two rows of eight pixels, a bit each.
+    let rows = packed(&[0, 0b0101_0000, 0, 0b1111_1111]);
+    let file = png(&[header(8, 2, 1, 3), (b"PLTE", palette), (b"IDAT", rows), (b"IEND", Vec::new())]);
+    let expected = [255, 0, 255, 0, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(decode(&file).unwrap().pixels, expected);
+}
+
+#[test]
+fn ink_stands_out_whatever_its_colour() {
+    let view = |ink: Rgba<u8>, ground: Rgba<u8>| {
+        let image = ImageBuffer::from_fn(20, 20, |x, _| if (8..12).contains(&x) { ink } else { ground });
+        let bytes = encoded(&DynamicImage::ImageRgba8(image), ImageFormat::Png);
+        let grey = super::decode(&bytes, Shades::Contrast).unwrap();
+        grey.pixels[9].abs_diff(grey.pixels[0])
+    };
+    let white = Rgba([255, 255, 255, 255]);
+    let (yellow, clear) = (Rgba([255, 255, 0, 255]), Rgba([255, 255, 255, 0]));
+    assert!(view(yellow, white) > 240 && view(Rgba([0, 0, 200, 255]), white) > 200);
+    assert!(view(Rgba([200, 0, 0, 255]), Rgba([0, 60, 0, 255])) > 150, "red on as dark a green");
+    assert!(view(white, clear) > 240 && view(Rgba([0, 0, 0, 255]), clear) > 240);
+}
+
+#[test]
+fn of_an_animation_the_first_picture_is_read() {
+    let frame = |grey: u8| {
+        let picture = ImageBuffer::from_pixel(4, 3, Rgba([grey, grey, grey, 255]));
+        Picture::from_parts(picture, 0, 0, Delay::from_numer_denom_ms(10, 1))
+    };
+    let mut bytes = Vec::new();
+    GifEncoder::new(&mut bytes).encode_frames([frame(200), frame(10), frame(90)]).unwrap();
+    assert_eq!(decode(&bytes).unwrap().pixels, [200; 12]);
+}
+
+#[test]
+fn a_file_that_says_it_is_larger_than_it_may_be_is_refused_by_its_header() {
+    let file = png(&[header(16_384, 16_384, 8, 6), (b"IDAT", packed(&[0; 1000])), (b"IEND", Vec::new())]);
+    assert_eq!(decode(&file), Err(Problem::Size { width: 16_384, height: 16_384, limit: MAX_PICTURE_SIDE }));
+    let mut jpeg = encoded(&DynamicImage::new_luma8(16, 16), ImageFormat::Jpeg);
+    let frame = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+    let mut claim = |side: u16| {
+        jpeg[frame + 5..frame + 7].copy_from_slice(&side.to_be_bytes());
+        jpeg[frame + 7..frame + 9].copy_from_slice(&side.to_be_bytes());
+        decode(&jpeg)
+    };
+    assert_eq!(claim(60_000), Err(Problem::Size { width: 60_000, height: 60_000, limit: MAX_PICTURE_SIDE }));
+    // Within the limits, what is missing is an error or grey, of the size that was claimed.
+    assert!(claim(2048).map_or(true, |picture| picture.pixels.len() == 2048 * 2048));
+}
+
+#[test]
+fn what_unpacks_to_far_more_than_it_is_stays_within_limits() {
+    let bomb = [&b"Comment\0\0"[..], &packed(&vec![b'a'; 300 << 20])].concat();
+    let row = packed(&[0, 7]);
+    let file = png(&[header(1, 1, 8, 0), (b"zTXt", bomb), (b"IDAT", row), (b"IEND", Vec::new())]);
+    assert!(decode(&file).map_or(true, |picture| picture.pixels == [7]));
+    let sheet = packed(&vec![0; 4096 * 4097]);
+    assert!(sheet.len() < 100_000, "a small file of the largest picture");
+    let file = png(&[header(4096, 4096, 8, 0), (b"IDAT", sheet), (b"IEND", Vec::new())]);
+    let image = normalize(&decode(&file).unwrap(), Normalization::Auto, Frame::MNIST).unwrap();
+    assert_eq!(image.quality, Some(Quality::Blank));
 }

@@ -196,8 +196,8 @@ fn read_all(pictures: &[Picture], size: &mut Option<(usize, usize)>) -> Result<V
             let message = format!("is one of {} pictures: {MAX_PIXELS} pixels are the most", pictures.len());
             return Err(broken(path, &message));
         }
-        let picture =
-            image::decode(&bytes).map_err(|problem| broken(path, &format!("is broken: {problem}")))?;
+        let picture = image::decode(&bytes, image::Shades::Luma)
+            .map_err(|problem| broken(path, &format!("is broken: {problem}")))?;
         if (picture.height, picture.width) != expected {
             return Err(broken(path, "is turned by its own metadata: save it as it shall be seen"));
         }

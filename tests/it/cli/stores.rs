@@ -58,7 +58,7 @@ fn a_server_on_a_bucket_trains_and_serves_what_it_published_after_a_restart() {
     let server = Server::at(&place.url, &place.variables);
     assert_eq!(server.call(&["runs", "watch", run, "--json"]).json_lines(), events);
     let read = server.call(&["predict", "--dataset", "synthetic", "--index", "0", "--json"]).json();
-    assert_eq!(read["version"], 1);
+    assert_eq!(read["response"]["version"], 1);
     let more = server.call(&[SMALL_RUN, &["--initial", "1", "--json"]].concat()).json_lines();
     assert_eq!(more.last().unwrap()["finished"]["version"], 2);
     assert!(server.call(&["models", "list"]).ok().contains("latest=2 production=1"));

@@ -64,6 +64,23 @@ async fn grpcurl_shows_the_services_and_their_comments() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn grpcurl_shows_how_far_an_answer_can_be_trusted() {
+    let Some(grpcurl) = grpcurl() else { return };
+    let server = TestServer::start().await;
+    server.train().await;
+    // 28 x 28 zeros, and the first with ink, in base64.
+    let (blank, inked) = ("A".repeat(1044) + "AA==", format!("/////{}AA==", "A".repeat(1039)));
+    let request = format!(r#"{{"images": [{{"pixels": "{blank}"}}, {{"pixels": "{inked}"}}]}}"#);
+    let predict = ["digitd.v1.PredictionService/Predict"];
+    let answer: Value =
+        serde_json::from_str(&text(ask(&grpcurl, &server, &["-d", &request], &predict).await)).unwrap();
+    let [blank, inked] = [0, 1].map(|at| &answer["predictions"][at]);
+    assert_eq!((&blank["quality"], &blank["lowConfidence"]), (&"QUALITY_BLANK".into(), &true.into()));
+    assert!(blank["label"].is_null() && inked["label"].is_i64(), "{answer}");
+    assert!(inked["quality"] == "QUALITY_GOOD" && inked["lowConfidence"].is_boolean(), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn grpcurl_shows_which_field_is_wrong() {
     let Some(grpcurl) = grpcurl() else { return };
     let server = TestServer::start().await;

@@ -15,6 +15,7 @@ mod metrics;
 mod onnx;
 mod overload;
 mod parity;
+mod pictures;
 mod precision;
 mod prediction;
 mod queue;

@@ -205,6 +205,33 @@ async fn a_stream_answers_in_order_and_an_error_is_its_own_requests_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_models_answer_side_by_side_in_one_stream() {
+    let server = TestServer::start().await;
+    let named = |name: &str| v1::ModelRef { name: name.to_owned(), which: None };
+    for name in ["digits", "others"] {
+        let request = v1::TrainRequest { model: name.to_owned(), ..super::server::tiny() };
+        let events = server.training().train(request).await.unwrap().into_inner();
+        super::server::collect(events).await;
+    }
+    let names: Vec<&str> = ["digits", "others", "nobody"].into_iter().cycle().take(12).collect();
+    let question = |name: &&str| {
+        let request = v1::PredictRequest { model: Some(named(name)), ..of(first_images(2)) };
+        v1::PredictStreamRequest { request_id: (*name).to_owned(), request: Some(request) }
+    };
+    let questions: Vec<_> = names.iter().map(question).collect();
+    let answers = server.prediction().predict_stream(stream::iter(questions)).await.unwrap().into_inner();
+    let answers: Vec<v1::PredictStreamResponse> = futures::TryStreamExt::try_collect(answers).await.unwrap();
+    assert_eq!(answers.len(), 12);
+    for (answer, name) in answers.into_iter().zip(names) {
+        assert_eq!(answer.request_id, name);
+        match answer.result.unwrap() {
+            Outcome::Response(response) => assert_eq!((&*response.name, response.version), (name, 1)),
+            Outcome::Error(refused) => assert_eq!((name, &*refused.reason), ("nobody", "MODEL_NOT_FOUND")),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn predictions_go_on_while_a_run_trains() {
     let server = TestServer::start().await;
     server.train().await;

@@ -1,10 +1,11 @@
 //! Pictures of every form, and hostile ones.
 
 use super::*;
+use crate::data::image;
 
 const SIDE: usize = 28;
 const AREA: usize = SIDE * SIDE;
-const MNIST: Reads = Reads { frame: Frame::MNIST, encoded: Normalization::Auto };
+const MNIST: Reads = Reads { frame: Frame::MNIST, encoded: Normalization::Auto, knows_blank: true };
 
 const INK: [u8; AREA] = [7; AREA];
 
@@ -25,12 +26,16 @@ fn bar() -> Vec<u8> {
     (0..AREA).map(|at| if (12..16).contains(&(at % SIDE)) { 255 } else { 0 }).collect()
 }
 
-fn read(images: Vec<v1::Image>, batch: &[u8], how: v1::Normalization) -> Result<Pictures, Invalid> {
-    let given = Given { images, batch: Bytes::copy_from_slice(batch), normalization: how.into() };
+fn seen(given: Given) -> Result<Seen, Invalid> {
     match check(given, MNIST)? {
-        Checked::Ready(pictures) => Ok(pictures),
+        Checked::Ready(seen) => Ok(seen),
         Checked::Unread(unread) => Ok(unread.read(|| false)?.expect("nobody stops it")),
     }
+}
+
+fn read(images: Vec<v1::Image>, batch: &[u8], how: v1::Normalization) -> Result<Pictures, Invalid> {
+    let batch = Bytes::copy_from_slice(batch);
+    Ok(seen(Given { images, batch, normalization: how.into(), pngs: false })?.pictures)
 }
 
 fn bytes(pictures: Pictures) -> Bytes {
@@ -51,13 +56,13 @@ fn one_picture_of_pixels_and_a_batch_are_taken_without_a_copy() {
     let Checked::Ready(one) = check(Given { images: vec![image], ..Given::default() }, MNIST).unwrap() else {
         panic!("nothing to read")
     };
-    assert_eq!(bytes(one).as_ptr(), given.as_ptr());
+    assert_eq!(bytes(one.pictures).as_ptr(), given.as_ptr());
     let Checked::Ready(batch) =
         check(Given { batch: given.clone(), normalization: 1, ..Given::default() }, MNIST).unwrap()
     else {
         panic!("nothing to read")
     };
-    assert_eq!(bytes(batch).as_ptr(), given.as_ptr());
+    assert_eq!(bytes(batch.pictures).as_ptr(), given.as_ptr());
 }
 
 #[test]
@@ -154,7 +159,8 @@ fn reading_stops_when_nobody_waits() {
 
 #[test]
 fn a_version_of_another_size_names_its_own_and_scales_encoded_pictures_to_it() {
-    let reads = Reads { frame: Frame { height: 2, width: 3 }, encoded: Normalization::Scale };
+    let reads =
+        Reads { frame: Frame { height: 2, width: 3 }, encoded: Normalization::Scale, knows_blank: false };
     let of = |image| check(Given { images: vec![image], ..Given::default() }, reads);
     let error = of(pixels(&INK)).unwrap_err();
     assert_eq!(error.message, "has 784 bytes: a picture of 2 x 3 has 6");
@@ -162,5 +168,46 @@ fn a_version_of_another_size_names_its_own_and_scales_encoded_pictures_to_it() {
     assert_eq!((error.field.as_str(), error.message.contains("6 (2 x 3)")), ("pixel_batch", true));
     let png = image::to_png(&[9, 9, 8, 8, 7, 7, 9, 9, 8, 8, 7, 7], 6, 2);
     let Checked::Unread(unread) = of(encoded(&png)).unwrap() else { panic!("a file has to be read") };
-    assert_eq!(bytes(unread.read(|| false).unwrap().unwrap()), [9, 8, 7, 9, 8, 7][..]);
+    assert_eq!(bytes(unread.read(|| false).unwrap().unwrap().pictures), [9, 8, 7, 9, 8, 7][..]);
+}
+
+#[test]
+fn every_picture_is_judged_wherever_it_stands() {
+    let images = vec![pixels(&[0; AREA]), floats(vec![0.25; AREA]), pixels(&bar())];
+    let batch = Bytes::from([[0; AREA].to_vec(), bar()].concat());
+    let known = [Quality::Blank, Quality::Blank, Quality::Good, Quality::Blank, Quality::Good].map(Some);
+    for normalization in [v1::Normalization::None, v1::Normalization::Auto] {
+        let (images, batch, normalization) = (images.clone(), batch.clone(), normalization.into());
+        let seen = seen(Given { images, batch, normalization, pngs: false }).unwrap();
+        assert_eq!(seen.qualities, known);
+        assert!(seen.pngs.is_empty());
+    }
+    let alone = Given { images: vec![pixels(&[3; AREA])], ..Given::default() };
+    assert_eq!(seen(alone).unwrap().qualities, [Some(Quality::Blank)]);
+}
+
+#[test]
+fn what_the_network_sees_comes_as_png_where_asked() {
+    let images = vec![pixels(&bar()), encoded(&image::to_png(&bar(), SIDE, SIDE))];
+    let seen = seen(Given { images, batch: INK.to_vec().into(), normalization: 0, pngs: true }).unwrap();
+    assert_eq!(seen.pngs.len(), 3);
+    let shown: Vec<u8> =
+        seen.pngs.iter().flat_map(|png| image::decode(png, image::Shades::Luma).unwrap().pixels).collect();
+    assert_eq!(shown, bytes(seen.pictures));
+}
+
+#[test]
+fn a_version_of_ones_own_set_takes_blank_pictures_for_what_they_are() {
+    let reads = Reads { encoded: Normalization::Scale, knows_blank: false, ..MNIST };
+    let given = Given { batch: vec![0; AREA].into(), ..Given::default() };
+    let Checked::Ready(seen) = check(given, reads).unwrap() else { panic!("nothing to read") };
+    assert_eq!(seen.qualities, [None]);
+}
+
+#[test]
+fn a_blank_picture_is_not_looked_into() {
+    let image = encoded(&image::to_png(&[200; AREA], SIDE, SIDE));
+    let Checked::Unread(unread) = check_one(image, 0, MNIST).unwrap() else { panic!("a file is read") };
+    let error = unread.read(|| false).unwrap_err();
+    assert_eq!((&*error.field, error.message.starts_with("is blank")), ("image.encoded", true));
 }

@@ -1,0 +1,152 @@
+//! Pictures as people have them: what the recipe FAST, trained on MNIST, reads in all 10 000 test images
+//! drawn large on noisy paper, against the images themselves, over gRPC as a user would; and how long
+//! decoding and normalising take. Needs MNIST in DIGITD_DATA_DIR or data/. JSON lines.
+
+#![allow(clippy::print_stdout, reason = "figures are what a bench is for")]
+#![allow(clippy::unwrap_used, reason = "drawing is shared with tests, which may")]
+
+#[path = "../tests/it/drawing.rs"]
+mod drawing;
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Instant,
+};
+
+use digitd::{
+    data::{
+        Frame, ImageSet,
+        image::{self, Normalization, Quality, Shades},
+        mnist::{self, Part},
+    },
+    pb::digitd::v1::{
+        Image, PredictRequest, Prediction, image::Form, prediction_service_client::PredictionServiceClient,
+    },
+};
+use drawing::draw;
+use rayon::prelude::*;
+use tonic::transport::Channel;
+
+/// Pictures of a call.
+const CALL: usize = 100;
+
+/// How often one picture is decoded and normalised to time it.
+const TIMES: usize = 30;
+
+#[tokio::main]
+async fn main() {
+    let folder = std::env::var_os("DIGITD_DATA_DIR").map_or_else(|| PathBuf::from("data"), PathBuf::from);
+    let files = mnist::locate(Part::Test, std::slice::from_ref(&folder));
+    let files = files.expect("MNIST is in DIGITD_DATA_DIR or data/: `digitd data fetch` puts it there");
+    let images = mnist::read(Part::Test, &files).expect("MNIST's files are whole");
+    time_normalising(images.image(0));
+
+    let store = tempfile::tempdir().expect("a folder for the store");
+    let mut train = digitd(store.path(), &folder);
+    let train = train.args(["train", "--in-process", "--recipe", "fast", "--dataset", "mnist"]);
+    assert!(train.stdout(Stdio::null()).status().expect("digitd starts").success());
+    let (mut child, addr) = serve(store.path(), &folder);
+    let channel = Channel::from_shared(format!("http://{addr}")).expect("an address");
+    let client = PredictionServiceClient::new(channel.connect().await.expect("the server listens"))
+        .max_encoding_message_size(64 << 20);
+
+    let originals = read(&client, &images, None).await;
+    let right = report("originals", &images, &originals, None);
+    for (name, form) in [("png", drawing::Form::Png), ("jpeg", drawing::Form::Jpeg)] {
+        let drawn = read(&client, &images, Some(form)).await;
+        report(name, &images, &drawn, Some(&right));
+    }
+    child.kill().and_then(|()| child.wait()).expect("the server was alive");
+}
+
+/// Reads all images; as they are, or drawn.
+async fn read(
+    client: &PredictionServiceClient<Channel>,
+    images: &ImageSet,
+    form: Option<drawing::Form>,
+) -> Vec<Prediction> {
+    let mut client = client.clone();
+    let mut read = Vec::with_capacity(images.len());
+    for start in (0..images.len()).step_by(CALL) {
+        let picture = |at: usize| match form {
+            None => Form::Pixels(images.image(at).to_vec().into()),
+            Some(form) => Form::Encoded(draw(images.image(at), at as u64, form).into()),
+        };
+        let pictures = (start..start + CALL).into_par_iter().map(|at| Image { form: Some(picture(at)) });
+        let request = PredictRequest { images: pictures.collect(), ..PredictRequest::default() };
+        read.extend(client.predict(request).await.expect("a version is served").into_inner().predictions);
+    }
+    read
+}
+
+/// Prints a line; answers which were read right.
+fn report(name: &str, images: &ImageSet, read: &[Prediction], originals: Option<&[bool]>) -> Vec<bool> {
+    let right: Vec<bool> =
+        read.iter().enumerate().map(|(at, read)| read.label == Some(images.label(at).into())).collect();
+    let share = |of: &dyn Fn(usize) -> bool| {
+        (0..images.len()).filter(|&at| of(at)).count() as f64 * 100.0 / images.len() as f64
+    };
+    let fell = originals.map_or(0.0, |before| share(&|at| before[at]) - share(&|at| right[at]));
+    println!(
+        "{{\"what\": \"pictures\", \"variant\": \"{name}\", \"accuracy\": {:.2}, \"fell_by\": {fell:.2}, \
+         \"good\": {:.2}, \"low_confidence\": {:.2}, \"accuracy_of_the_confident\": {:.2}}}",
+        share(&|at| right[at]),
+        share(&|at| read[at].quality() == digitd::pb::digitd::v1::Quality::Good),
+        share(&|at| read[at].low_confidence()),
+        100.0 * share(&|at| right[at] && !read[at].low_confidence())
+            / share(&|at| !read[at].low_confidence()),
+    );
+    right
+}
+
+/// The median time of decoding and of normalising, by size.
+fn time_normalising(digit: &[u8]) {
+    let median = |work: &mut dyn FnMut()| {
+        let mut times: Vec<f64> = (0..TIMES)
+            .map(|_| {
+                let began = Instant::now();
+                work();
+                began.elapsed().as_secs_f64() * 1e3
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        times[TIMES / 2]
+    };
+    for side in [28, 112, 448, 1024, 4096] {
+        let small = ::image::GrayImage::from_raw(28, 28, digit.iter().map(|ink| 255 - ink).collect());
+        let large = ::image::imageops::resize(
+            &small.expect("28 x 28 pixels"),
+            side,
+            side,
+            ::image::imageops::FilterType::Triangle,
+        );
+        let png = image::to_png(&large, side as usize, side as usize);
+        let decoded = image::decode(&png, Shades::Contrast).expect("it was just made");
+        let decoding = median(&mut || drop(image::decode(&png, Shades::Contrast)));
+        let normalising = median(&mut || {
+            let image = image::normalize(&decoded, Normalization::Auto, Frame::MNIST).expect("any size");
+            assert_eq!(image.quality, Some(Quality::Good));
+        });
+        println!(
+            "{{\"what\": \"normalising\", \"side\": {side}, \"decode_ms\": {decoding:.2}, \"normalize_ms\": {normalising:.2}}}"
+        );
+    }
+}
+
+fn digitd(store: &Path, data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_digitd"));
+    command.env("DIGITD_STORE_URL", store).env("DIGITD_DATA_DIR", data);
+    command
+}
+
+fn serve(store: &Path, data: &Path) -> (Child, String) {
+    let mut command = digitd(store, data);
+    command.args(["serve", "--grpc-addr", "127.0.0.1:0", "--http-addr", "off", "--log-level", "warn"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("digitd starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a first line");
+    let addr = line.split_once("grpc=").and_then(|(_, rest)| rest.split(' ').next());
+    (child, addr.expect("the first line names the address").to_owned())
+}
