@@ -7,9 +7,10 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::Error;
 use crate::{
-    config::{Fetch, Settings},
+    config::{Fetch, ServingPrecision, Settings},
     data::{Catalog, FetchPolicy, fetch::FetchConfig},
     engine::{BatchConfig, Engine, EngineConfig, Observer},
+    nn::Precision,
     registry::Registry,
     server::{self, ServerConfig},
     telemetry::TensorBoard,
@@ -108,6 +109,10 @@ fn engine_config(settings: &Settings) -> EngineConfig {
             max_queue_delay: serving.max_queue_delay.0,
             queue_capacity: serving.queue_capacity,
             max_loaded_versions: serving.max_loaded_versions,
+            precision: match serving.precision {
+                ServingPrecision::Float32 => Precision::Float32,
+                ServingPrecision::Bfloat16 => Precision::Bfloat16,
+            },
         },
         keep_newest: NonZeroUsize::new(settings.store.keep_newest),
         observer: None,

@@ -6,7 +6,7 @@ use figment::value::{Dict, Map, Value};
 
 use super::{
     sets::NamedFolder,
-    settings::{Fetch, HttpAddr, Time},
+    settings::{Fetch, HttpAddr, ServingPrecision, Time},
 };
 use crate::{engine::DeviceChoice, telemetry::LogFormat};
 
@@ -63,6 +63,10 @@ pub struct Flags {
     /// Most versions that stay loaded; the least recently used one goes first [default: 8]
     #[arg(long, value_name = "N")]
     pub max_loaded_versions: Option<usize>,
+
+    /// What predictions multiply in [default: float32]
+    #[arg(long, value_enum, value_name = "PRECISION")]
+    pub serving_precision: Option<ServingPrecision>,
 
     /// Form of the log on standard error [default: text]
     #[arg(long, value_enum, value_name = "FORMAT")]
@@ -138,6 +142,7 @@ impl Flags {
             ("serving", "max_queue_delay", text(self.max_queue_delay.map(|delay| delay.to_string()))),
             ("serving", "queue_capacity", number(self.queue_capacity)),
             ("serving", "max_loaded_versions", number(self.max_loaded_versions)),
+            ("serving", "precision", text(self.serving_precision.map(word))),
             ("log", "format", text(self.log_format.map(word))),
             ("tensorboard", "dir", text(self.tensorboard_dir.clone())),
             ("log", "level", text(self.log_level.clone())),

@@ -12,5 +12,6 @@ pub use flags::{Flags, PlaceFlags};
 pub use load::{Error, load, variables};
 pub use sets::NamedFolder;
 pub use settings::{
-    Client, Compute, Data, Fetch, HttpAddr, Log, Server, Serving, Settings, Store, Tensorboard, Time,
+    Client, Compute, Data, Fetch, HttpAddr, Log, Server, Serving, ServingPrecision, Settings, Store,
+    Tensorboard, Time,
 };

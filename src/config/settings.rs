@@ -110,6 +110,18 @@ pub struct Serving {
     pub queue_capacity: usize,
     /// Most versions that stay loaded; the least recently used one goes first.
     pub max_loaded_versions: usize,
+    pub precision: ServingPrecision,
+}
+
+/// What predictions multiply in; sums are float32 always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServingPrecision {
+    #[default]
+    Float32,
+    /// On a processor with AVX-512 BF16 or on CUDA: quicker, and probabilities differ by about 0.001.
+    /// Elsewhere as float32.
+    Bfloat16,
 }
 
 /// The server's log, on standard error.
@@ -173,10 +185,11 @@ impl Default for Store {
 
 impl Default for Serving {
     fn default() -> Self {
-        let BatchConfig { workers, max_batch_size, max_queue_delay, queue_capacity, max_loaded_versions } =
-            BatchConfig::default();
-        let max_queue_delay = Time(max_queue_delay);
-        Self { workers, max_batch_size, max_queue_delay, queue_capacity, max_loaded_versions }
+        let BatchConfig {
+            workers, max_batch_size, max_queue_delay, queue_capacity, max_loaded_versions, ..
+        } = BatchConfig::default();
+        let (max_queue_delay, precision) = (Time(max_queue_delay), ServingPrecision::default());
+        Self { workers, max_batch_size, max_queue_delay, queue_capacity, max_loaded_versions, precision }
     }
 }
 

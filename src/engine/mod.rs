@@ -36,6 +36,7 @@ use tokio::sync::watch;
 use crate::{
     data::{Catalog, Facts},
     ids::{DatasetName, ModelName, RunId, Version},
+    nn::Precision,
     registry::{Manifest, ModelRef, Page, Registry},
     train::{Plan, TrainConfig},
 };
@@ -93,6 +94,9 @@ pub struct BatchConfig {
     pub queue_capacity: usize,
     /// Most versions that stay loaded; the least recently used one goes first.
     pub max_loaded_versions: usize,
+    /// Of the products in convolutions and linear layers; bfloat16 where the device has units for it,
+    /// float32 elsewhere.
+    pub precision: Precision,
 }
 
 impl Default for EngineConfig {
@@ -104,8 +108,14 @@ impl Default for EngineConfig {
 
 impl Default for BatchConfig {
     fn default() -> Self {
-        let max_queue_delay = Duration::ZERO;
-        Self { workers: 0, max_batch_size: 64, max_queue_delay, queue_capacity: 4096, max_loaded_versions: 8 }
+        Self {
+            workers: 0,
+            max_batch_size: 64,
+            max_queue_delay: Duration::ZERO,
+            queue_capacity: 4096,
+            max_loaded_versions: 8,
+            precision: Precision::Float32,
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub use config::{
     NetworkConfig, PoolConfig,
 };
 pub use dropout::StepSeed;
-pub use network::{Mode, Network};
+pub use network::{Mode, Network, Predictor};
 pub use parameters::ParameterSet;
 pub use precision::Precision;
 pub use shape::{LayerShape, ParameterShape, Shape};

@@ -3,7 +3,10 @@
 //! catches it at the border of its job.
 
 mod learn;
+mod predictor;
 mod weights;
+
+pub use predictor::Predictor;
 
 use tch::{Device, Kind, Tensor};
 
@@ -30,8 +33,10 @@ pub struct Network {
     running_statistics: ParameterSet,
     /// For each layer the place of its first parameter.
     first_parameter: Vec<usize>,
-    /// Of training; evaluation is in the parameters' own kind.
+    /// Of training.
     products: Products,
+    /// Of evaluation; the parameters' own kind, unless the network became a predictor.
+    answers: Products,
     /// For each layer the place of its first running statistic.
     first_statistic: Vec<usize>,
     /// The first layers, where this machine computes them in one go.
@@ -61,6 +66,7 @@ impl Network {
             first_parameter,
             first_statistic,
             products: Products::Own,
+            answers: Products::Own,
         })
     }
 
@@ -227,7 +233,7 @@ impl Network {
         let first = self.first_parameter[index];
         let operands = || [x, self.parameters.view(first), self.parameters.view(first + 1)];
         let products = match mode {
-            Mode::Evaluate => Products::Own,
+            Mode::Evaluate => self.answers,
             Mode::Train(_) => self.products,
         };
         match &self.config.layers[index].kind {

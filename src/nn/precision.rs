@@ -59,6 +59,14 @@ impl Products {
         }
     }
 
+    /// For answers: as `new`, but the parameters' own where the device has no units for bfloat16.
+    pub fn of_answers(precision: Precision, device: Device) -> Self {
+        match Self::new(precision, device) {
+            Self::Bfloat16 => Self::Bfloat16,
+            Self::Own | Self::Rounded => Self::Own,
+        }
+    }
+
     /// Whether they are those of the parameters' own kind.
     pub fn are_own(self) -> bool {
         self == Self::Own

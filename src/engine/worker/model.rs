@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 use tokio::sync::mpsc;
 
 use super::thread::{self, Priority, Setup, panic_message};
@@ -16,7 +16,7 @@ use crate::{
         BatchConfig, Error,
         serve::{Answer, Batcher, Chunk, Counts, Executed, Pixels},
     },
-    nn::{Network, Shape},
+    nn::{Network, Precision, Predictor, Shape},
     registry::Manifest,
 };
 
@@ -26,6 +26,7 @@ struct Plan {
     manifest: Arc<Manifest>,
     weights: Arc<Vec<u8>>,
     device: Device,
+    precision: Precision,
     batcher: Arc<Batcher>,
     counts: Arc<Counts>,
     /// Of a batch.
@@ -53,7 +54,8 @@ pub(in crate::engine) async fn start(
     let batcher = Arc::new(Batcher::new(config.clone()));
     let most = config.max_batch_size;
     let weights = Arc::new(weights);
-    let plan = Plan { manifest, weights, device, batcher: batcher.clone(), counts, most };
+    let precision = config.precision;
+    let plan = Plan { manifest, weights, device, precision, batcher: batcher.clone(), counts, most };
     let unfinished = Unfinished(Some(&batcher));
     let (ready, mut readiness) = mpsc::channel(workers);
     for index in 0..workers {
@@ -115,7 +117,7 @@ fn run(plan: Plan, ready: mpsc::Sender<Result<(), Error>>) {
 
 /// A network and the memory that its batches are made in.
 struct ModelWorker {
-    network: Network,
+    network: Predictor,
     manifest: Arc<Manifest>,
     counts: Arc<Counts>,
     pixels: Vec<f32>,
@@ -136,6 +138,7 @@ impl ModelWorker {
     fn new(plan: &Plan) -> Result<Self, Error> {
         // Pictures are bytes: more than float32 would answer no better, and later.
         let network = decode_as(Kind::Float, &plan.manifest, &plan.weights, plan.device)?;
+        let network = network.into_predictor(plan.precision);
         let ink = std::array::from_fn(|value| value as f32 / 255.0);
         let (manifest, counts) = (plan.manifest.clone(), plan.counts.clone());
         let mut worker = Self { network, manifest, counts, pixels: Vec::new(), ink };
@@ -197,13 +200,8 @@ impl ModelWorker {
     }
 
     /// The probabilities [images, classes] of the pictures in `pixels`.
-    fn forward(&self, images: usize) -> Vec<f32> {
-        let (n, h, w) = (images as i64, self.manifest.height as i64, self.manifest.width as i64);
-        // channels_last by hand: with one channel no conversion gives these strides.
-        let input = Tensor::from_slice(&self.pixels).as_strided([n, 1, h, w], [h * w, 1, w, 1], None);
-        let output = self.network.predict(&input.to_device(self.network.device()));
-        let output = output.to_device(Device::Cpu).contiguous().view(-1);
-        Vec::try_from(output).expect("probabilities are a row of float32")
+    fn forward(&mut self, images: usize) -> Vec<f32> {
+        self.network.probabilities(&self.pixels, images)
     }
 }
 

@@ -20,6 +20,7 @@ impl Network {
         let _guard = tch::no_grad_guard();
         let (mut first, mut x) = (0, images.shallow_clone());
         if let Some(stem) = &self.stem
+            && self.answers.are_own()
             && images.size()[0] > 0
         {
             for (block, output) in stem.answer(&self.parameters, images).into_iter().enumerate() {

@@ -20,6 +20,7 @@ impl Network {
             running_statistics: self.running_statistics.deep_copy(),
             first_parameter: self.first_parameter.clone(),
             products: self.products,
+            answers: self.answers,
             first_statistic: self.first_statistic.clone(),
             stem: self.stem.clone(),
         }

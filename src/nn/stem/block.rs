@@ -29,13 +29,37 @@ pub(super) struct Block {
     pub pooled_width: usize,
 }
 
-/// A block's weights, for forward.
+/// A block's weights, for forward: numbers, or pairs of them.
 #[derive(Debug)]
-pub(super) struct Packed {
+pub(super) struct Packed<W> {
     /// For each group of output channels, each input channel and each place of the kernel: the
     /// group's weights, zeros where there is no such output channel.
-    pub weights: Vec<[f32; GROUP]>,
-    pub biases: Vec<[f32; GROUP]>,
+    weights: Vec<[W; GROUP]>,
+    biases: Vec<[f32; GROUP]>,
+    /// Weights of a group.
+    places: usize,
+}
+
+impl<W: Copy + Default> Packed<W> {
+    /// Zeros, `places` for each group, and these biases.
+    pub fn new(block: &Block, places: usize, biases: &[f32]) -> Self {
+        let weights = vec![[W::default(); GROUP]; block.groups() * places];
+        let mut packed = Self { weights, biases: vec![[0.0; GROUP]; block.groups()], places };
+        for (output, bias) in biases.iter().enumerate() {
+            packed.biases[output / GROUP][output % GROUP] = *bias;
+        }
+        packed
+    }
+
+    /// The weight of an output channel at a place.
+    pub fn set(&mut self, output: usize, place: usize, weight: W) {
+        self.weights[output / GROUP * self.places + place][output % GROUP] = weight;
+    }
+
+    /// A group's weights and biases.
+    pub fn group(&self, group: usize) -> (&[[W; GROUP]], &[f32; GROUP]) {
+        (&self.weights[group * self.places..(group + 1) * self.places], &self.biases[group])
+    }
 }
 
 impl Block {
@@ -130,19 +154,16 @@ impl Block {
     }
 
     /// Weights [outputs, kernel, kernel, channels], as parameters lie, and biases.
-    pub fn pack(&self, weights: &[f32], biases: &[f32]) -> Packed {
-        let (places, row) = (self.kernel * self.kernel, self.kernel * self.row());
-        let mut packed = vec![[0.0; GROUP]; self.groups() * self.channels * places];
-        let mut packed_biases = vec![[0.0; GROUP]; self.groups()];
-        for (output, weights) in weights.chunks_exact(row).enumerate() {
-            let (group, lane) = (output / GROUP, output % GROUP);
-            packed_biases[group][lane] = biases[output];
+    pub fn pack(&self, weights: &[f32], biases: &[f32]) -> Packed<f32> {
+        let places = self.kernel * self.kernel;
+        let mut packed = Packed::new(self, self.channels * places, biases);
+        for (output, weights) in weights.chunks_exact(self.kernel * self.row()).enumerate() {
             for (place, weights) in weights.chunks_exact(self.channels).enumerate() {
                 for (channel, weight) in weights.iter().enumerate() {
-                    packed[(group * self.channels + channel) * places + place][lane] = *weight;
+                    packed.set(output, channel * places + place, *weight);
                 }
             }
         }
-        Packed { weights: packed, biases: packed_biases }
+        packed
     }
 }

@@ -16,6 +16,9 @@ use super::{
 /// of window j, bit 2j + 1 for the upper right one, the second mask for the lower pixels.
 pub(super) type Largest = [u16; 2];
 
+/// Sixteen pixels of two rows, for each output channel of a group.
+pub(super) type Sums = [[__m512; 2]; GROUP];
+
 /// Copies an image [channels, height, width] into the middle of planes whose borders are 0.
 pub(super) fn pad(block: &Block, image: &[f32], planes: &mut [f32]) {
     let planes = planes.chunks_exact_mut(block.padded_height() * block.stride());
@@ -32,18 +35,29 @@ pub(super) fn pad(block: &Block, image: &[f32], planes: &mut [f32]) {
 #[target_feature(enable = "avx512f")]
 pub(super) fn forward(
     block: &Block,
-    packed: &Packed,
+    packed: &Packed<f32>,
     planes: &[f32],
     output: &mut [f32],
     largest: &mut [Largest],
 ) {
-    let places = block.channels * block.kernel * block.kernel;
-    for (group, weights) in packed.weights.chunks_exact(places).enumerate() {
+    let convolved = |group: usize, at: usize| convolved(block, packed.group(group), &planes[at..]);
+    each_window(block, convolved, output, largest);
+}
+
+/// Pools what `convolved` makes of each group of output channels and each place of the padded planes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn each_window(
+    block: &Block,
+    convolved: impl Fn(usize, usize) -> Sums,
+    output: &mut [f32],
+    largest: &mut [Largest],
+) {
+    for group in 0..block.groups() {
         let outputs = group * GROUP..block.outputs.min((group + 1) * GROUP);
         for row in 0..block.pooled_height {
             for vector in 0..block.vectors() {
-                let at = 2 * row * block.stride() + vector * LANES;
-                let sums = convolved(block, weights, &packed.biases[group], &planes[at..]);
+                let sums = convolved(group, 2 * row * block.stride() + vector * LANES);
                 for (output_channel, pair) in outputs.clone().zip(sums) {
                     let line = output_channel * block.pooled_height + row;
                     let (pooled, places) = pooled(pair);
@@ -63,12 +77,7 @@ pub(super) fn forward(
 /// their window of the input does.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn convolved(
-    block: &Block,
-    weights: &[[f32; GROUP]],
-    biases: &[f32; GROUP],
-    planes: &[f32],
-) -> [[__m512; 2]; GROUP] {
+fn convolved(block: &Block, (weights, biases): (&[[f32; GROUP]], &[f32; GROUP]), planes: &[f32]) -> Sums {
     let mut sums = [[_mm512_setzero_ps(); 2]; GROUP];
     for (sums, bias) in sums.iter_mut().zip(biases) {
         *sums = [_mm512_set1_ps(*bias); 2];

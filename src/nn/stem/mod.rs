@@ -8,11 +8,13 @@
 mod backward;
 mod block;
 mod forward;
+mod half;
 mod lanes;
 mod memory;
 mod team;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use tch::{Device, Kind, Tensor};
 
@@ -23,6 +25,8 @@ use self::{
     memory::{values, values_mut},
 };
 use super::{LayerShape, NetworkConfig, ParameterSet};
+
+pub(super) use self::whole::Whole;
 
 /// Most parts of a batch, and fewest images of one.
 const MOST_PARTS: usize = 16;
@@ -102,7 +106,7 @@ impl Stem {
         let pack = |(index, block): (usize, &Block)| {
             block.pack(values(parameters.view(2 * index)), values(parameters.view(2 * index + 1)))
         };
-        let packed: Vec<Packed> = self.blocks.iter().enumerate().map(pack).collect();
+        let packed: Vec<Packed<f32>> = self.blocks.iter().enumerate().map(pack).collect();
         let mut outputs: Vec<Tensor> = self
             .blocks
             .iter()
@@ -126,7 +130,7 @@ impl Stem {
     }
 
     #[expect(unsafe_code, reason = "the kernels are for processors that have their instructions")]
-    fn forward_part(&self, packed: &[Packed], planes: &mut [Vec<f32>], mut part: Part<'_>) {
+    fn forward_part(&self, packed: &[Packed<f32>], planes: &mut [Vec<f32>], mut part: Part<'_>) {
         for (index, image) in part.images.chunks_exact(self.blocks[0].input()).enumerate() {
             let mut input = image;
             let blocks = self.blocks.iter().zip(packed).zip(planes.iter_mut());

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{LayerShape, NetworkConfig, ParameterSet};
+use super::{LayerConfig, LayerShape, NetworkConfig, ParameterSet};
 
 /// None of these is ever made.
 #[derive(Debug, Clone)]
@@ -30,6 +30,20 @@ impl Stem {
     }
 
     pub fn backward(&self, _: &ParameterSet, _: &Self, _: &Tensor, _: &mut ParameterSet) {
+        match *self {}
+    }
+}
+
+/// None of these is ever made either.
+#[derive(Debug)]
+pub(super) enum Whole {}
+
+impl Whole {
+    pub fn of(stem: &Stem, _: &[LayerConfig], _: &ParameterSet, _: bool) -> Option<Self> {
+        match *stem {}
+    }
+
+    pub fn logits<'a>(&'a mut self, _: &'a [f32]) -> &'a [f32] {
         match *self {}
     }
 }

@@ -3,9 +3,20 @@
 use tch::{Device, Kind, Tensor};
 
 use super::*;
-use crate::nn::{ConvConfig, LayerKind, LinearConfig, Mode, Network, PoolConfig, Shape, StepSeed};
+use crate::nn::{ConvConfig, LayerKind, LinearConfig, Mode, Network, PoolConfig, Precision, Shape, StepSeed};
 
 const MODE: Mode = Mode::Train(StepSeed { seed: 0, epoch: 1, step: 1 });
+
+/// The tutorial's own, then odd sides, channels beyond one group, other kernels and no padding.
+const SHAPES: [(&[(i64, i64, i64)], (usize, usize)); 7] = [
+    (&[(20, 5, 2), (20, 5, 2)], (28, 28)),
+    (&[(3, 5, 2), (11, 5, 2)], (17, 13)),
+    (&[(1, 1, 0)], (2, 2)),
+    (&[(10, 3, 0), (31, 3, 1)], (28, 28)),
+    (&[(32, 3, 1), (5, 3, 1), (4, 2, 0)], (40, 36)),
+    (&[(13, 7, 3), (2, 7, 3)], (64, 33)),
+    (&[(4, 4, 1), (21, 4, 2)], (9, 30)),
+];
 
 /// Blocks of (channels, kernel, padding), flatten and linear; random weights and biases.
 fn network(blocks: &[(i64, i64, i64)], side: (usize, usize)) -> Network {
@@ -72,14 +83,60 @@ fn skipped() {
 
 #[test]
 fn values_and_gradients_are_those_of_libtorch() {
-    // The tutorial's own, then odd sides, channels beyond one group, other kernels and no padding.
-    check(&[(20, 5, 2), (20, 5, 2)], (28, 28), 9);
-    check(&[(3, 5, 2), (11, 5, 2)], (17, 13), 5);
-    check(&[(1, 1, 0)], (2, 2), 1);
-    check(&[(10, 3, 0), (31, 3, 1)], (28, 28), 6);
-    check(&[(32, 3, 1), (5, 3, 1), (4, 2, 0)], (40, 36), 3);
-    check(&[(13, 7, 3), (2, 7, 3)], (64, 33), 2);
-    check(&[(4, 4, 1), (21, 4, 2)], (9, 30), 17);
+    for ((blocks, side), images) in SHAPES.into_iter().zip([9, 5, 1, 6, 3, 2, 17]) {
+        check(blocks, side, images);
+    }
+}
+
+fn pixels(images: &Tensor) -> Vec<f32> {
+    Vec::try_from(images.contiguous().view(-1)).unwrap()
+}
+
+#[test]
+fn a_predictor_answers_as_the_network_does_whatever_is_asked_with_it() {
+    for (blocks, side) in SHAPES {
+        let (network, x) = (network(blocks, side), images(5, side));
+        let expected = network.predict(&x);
+        let mut predictor = network.into_predictor(Precision::Float32);
+        let found = predictor.probabilities(&pixels(&x), 5);
+        let distance = far(&Tensor::from_slice(&found).view([5, 7]), &expected);
+        assert!(distance < 1e-5, "{blocks:?} over {side:?}: {distance}");
+        assert_eq!(predictor.probabilities(&pixels(&x.get(3)), 1), found[21..28]);
+    }
+}
+
+/// What convolutions of bfloat16 with sums of float32 give.
+fn rounded_answer(network: &Network, blocks: usize, x: &Tensor) -> Tensor {
+    let rounded = |x: &Tensor| x.to_kind(Kind::BFloat16).to_kind(Kind::Float);
+    let mut x = x.shallow_clone();
+    for (block, layer) in network.config().layers.chunks(3).take(blocks).enumerate() {
+        let LayerKind::Conv(conv) = &layer[0].kind else { panic!("a block begins with a convolution") };
+        let [weight, bias] = [0, 1].map(|part| network.parameters().view(2 * block + part));
+        let (stride, padding) = ([conv.stride; 2], [conv.padding; 2]);
+        let y = rounded(&x).conv2d(&rounded(weight), Some(bias), stride, padding, [1; 2], 1);
+        x = y.relu().max_pool2d([2; 2], [2; 2], [0; 2], [1; 2], false);
+    }
+    let [weight, bias] = [0, 1].map(|part| network.parameters().view(2 * blocks + part));
+    x.flatten(1, -1).linear(weight, Some(bias)).softmax(-1, None::<Kind>)
+}
+
+#[test]
+fn products_of_bfloat16_are_summed_in_float32() {
+    if !is_x86_feature_detected!("avx512bf16") {
+        return skipped();
+    }
+    for (blocks, side) in SHAPES {
+        let (network, x) = (network(blocks, side), images(5, side));
+        let _guard = tch::no_grad_guard();
+        let (exact, expected) = (network.predict(&x), rounded_answer(&network, blocks.len(), &x));
+        let mut predictor = network.into_predictor(Precision::Bfloat16);
+        let found = Tensor::from_slice(&predictor.probabilities(&pixels(&x), 5)).view([5, 7]);
+        // A sum that rounds to the other neighbour moves what is behind it by some thousandths.
+        let distance = far(&found, &expected);
+        assert!(distance < 3e-3, "{blocks:?} over {side:?}: {distance}");
+        assert!(far(&found, &exact) < 5e-2, "{blocks:?} over {side:?}");
+        assert_ne!(found, exact, "{blocks:?} over {side:?}: it was float32");
+    }
 }
 
 #[test]
@@ -110,6 +167,11 @@ fn a_weight_that_is_no_number_reaches_the_answer() {
     network.parameters_mut().assign(0, &weight);
     let answer = network.predict(&images(1, (28, 28)));
     assert!(answer.isnan().all().int64_value(&[]) == 1, "{answer:?}");
+    for precision in [Precision::Float32, Precision::Bfloat16] {
+        let mut predictor = network.deep_copy().into_predictor(precision);
+        let answer = predictor.probabilities(&pixels(&images(1, (28, 28))), 1);
+        assert!(answer.iter().all(|value| value.is_nan()), "{precision}: {answer:?}");
+    }
 }
 
 #[test]
