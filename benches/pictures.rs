@@ -7,11 +7,11 @@
 
 #[path = "../tests/it/drawing.rs"]
 mod drawing;
+mod program;
 
 use std::{
-    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Instant,
 };
 
@@ -26,6 +26,7 @@ use digitd::{
     },
 };
 use drawing::draw;
+use program::Server;
 use rayon::prelude::*;
 use tonic::transport::Channel;
 
@@ -47,18 +48,34 @@ async fn main() {
     let mut train = digitd(store.path(), &folder);
     let train = train.args(["train", "--in-process", "--recipe", "fast", "--dataset", "mnist"]);
     assert!(train.stdout(Stdio::null()).status().expect("digitd starts").success());
-    let (mut child, addr) = serve(store.path(), &folder);
-    let channel = Channel::from_shared(format!("http://{addr}")).expect("an address");
-    let client = PredictionServiceClient::new(channel.connect().await.expect("the server listens"))
-        .max_encoding_message_size(64 << 20);
-
+    let server = Server::start(digitd(store.path(), &folder), &[]);
+    let client = client(&server).await;
     let originals = read(&client, &images, None).await;
     let right = report("originals", &images, &originals, None);
     for (name, form) in [("png", drawing::Form::Png), ("jpeg", drawing::Form::Jpeg)] {
         let drawn = read(&client, &images, Some(form)).await;
         report(name, &images, &drawn, Some(&right));
     }
-    child.kill().and_then(|()| child.wait()).expect("the server was alive");
+    let flags = ["--serving-precision", "bfloat16"];
+    let server = Server::start(digitd(store.path(), &folder), &flags);
+    let rounded = read(&self::client(&server).await, &images, None).await;
+    report("originals in bfloat16", &images, &rounded, Some(&right));
+    let apart = |at: usize| {
+        let pairs = originals[at].probabilities.iter().zip(&rounded[at].probabilities);
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    let mut apart: Vec<f32> = (0..images.len()).map(apart).collect();
+    apart.sort_by(f32::total_cmp);
+    println!(
+        "{{\"what\": \"bfloat16\", \"probabilities_differ_by\": {{\"p50\": {:.6}, \"p99\": {:.4}, \"most\": {:.4}}}}}",
+        apart[apart.len() / 2],
+        apart[apart.len() * 99 / 100],
+        apart[apart.len() - 1],
+    );
+}
+
+async fn client(server: &Server) -> PredictionServiceClient<Channel> {
+    PredictionServiceClient::new(server.connect().await).max_encoding_message_size(64 << 20)
 }
 
 /// Reads all images; as they are, or drawn.
@@ -136,17 +153,7 @@ fn time_normalising(digit: &[u8]) {
 }
 
 fn digitd(store: &Path, data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_digitd"));
-    command.env("DIGITD_STORE_URL", store).env("DIGITD_DATA_DIR", data);
+    let mut command = program::digitd(store);
+    command.env("DIGITD_DATA_DIR", data);
     command
-}
-
-fn serve(store: &Path, data: &Path) -> (Child, String) {
-    let mut command = digitd(store, data);
-    command.args(["serve", "--grpc-addr", "127.0.0.1:0", "--http-addr", "off", "--log-level", "warn"]);
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("digitd starts");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a first line");
-    let addr = line.split_once("grpc=").and_then(|(_, rest)| rest.split(' ').next());
-    (child, addr.expect("the first line names the address").to_owned())
 }

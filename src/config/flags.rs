@@ -56,7 +56,8 @@ pub struct Flags {
     #[arg(long, value_name = "TIME")]
     pub max_queue_delay: Option<Time>,
 
-    /// Most images that wait; more are refused [default: 4096]
+    /// Most images that wait; more are refused. Of a call that is larger than a forward pass only as many as
+    /// one takes wait at a time [default: 512]
     #[arg(long, value_name = "N")]
     pub queue_capacity: Option<usize>,
 

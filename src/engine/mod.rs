@@ -4,6 +4,7 @@
 mod analysis;
 mod chunk;
 mod error;
+mod first;
 mod import;
 mod jobs;
 mod log;
@@ -112,7 +113,7 @@ impl Default for BatchConfig {
             workers: 0,
             max_batch_size: 64,
             max_queue_delay: Duration::ZERO,
-            queue_capacity: 4096,
+            queue_capacity: 512,
             max_loaded_versions: 8,
             precision: Precision::Float32,
         }
@@ -133,6 +134,8 @@ struct Inner {
     models: Arc<Models>,
     recovery: Recovery,
     ready: watch::Sender<bool>,
+    /// Whether a model was loaded.
+    predicts: watch::Sender<bool>,
     metrics: Arc<Metrics>,
 }
 
@@ -151,9 +154,9 @@ impl Engine {
         let training = Arc::new(training.observed(config.observer));
         let analysis = Analysis::new(store.clone(), data, device, threads)?;
         let models = Arc::new(Models::new(store, device, config.serving, metrics.clone()));
-        let ready = watch::Sender::new(false);
+        let (ready, predicts) = (watch::Sender::new(false), watch::Sender::new(false));
         let recovery = Recovery::default();
-        let inner = Inner { registry, training, analysis, models, recovery, ready, metrics };
+        let inner = Inner { registry, training, analysis, models, recovery, ready, predicts, metrics };
         let engine = Self { inner: Arc::new(inner) };
         engine.registry().sweep(Utc::now() - ABANDONED).await?;
         engine.inner.recovery.run(engine.registry(), &engine.inner.training).await?;
@@ -161,7 +164,7 @@ impl Engine {
         if let Some(keep) = config.keep_newest {
             retention::start(&engine, keep).await;
         }
-        engine.load_default().await;
+        first::start(&engine.inner).await;
         engine.inner.ready.send_replace(true);
         Ok(engine)
     }
@@ -289,21 +292,16 @@ impl Engine {
         self.inner.ready.subscribe()
     }
 
+    /// True from when the first model is loaded.
+    pub fn predicts(&self) -> watch::Receiver<bool> {
+        self.inner.predicts.subscribe()
+    }
+
     /// Refuses new runs, stops the one that trains after its current batch with a checkpoint,
     /// tells it as interrupted, and returns when that is kept. Predictions and analyses go on.
     pub async fn shutdown(&self) {
         self.inner.ready.send_replace(false);
         self.inner.training.drain().await;
-    }
-
-    /// So that the first prediction does not wait. A default model that cannot be loaded stops no
-    /// server: training goes on, and whoever predicts is told.
-    async fn load_default(&self) {
-        match self.inner.models.get(&ModelRef::default()).await {
-            Ok(_) | Err(Error::ModelNotFound(_)) => {}
-            Err(Error::Loading) => tracing::info!("the default model is still being loaded"),
-            Err(error) => tracing::warn!(%error, "the default model cannot be loaded"),
-        }
     }
 }
 

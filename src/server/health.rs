@@ -1,5 +1,6 @@
-//! Health: SERVING from when the engine takes work until the server drains, as gRPC's own service
-//! and on the plain port (`/livez`, `/readyz`).
+//! Health, as gRPC's own service and on the plain port (`/livez`, `/readyz`): ready from when the
+//! engine takes work until the server drains. gRPC's services of predictions and the server as a whole
+//! wait for the first model beside that.
 
 use std::pin::pin;
 
@@ -17,26 +18,26 @@ use crate::pb::{
     inference::grpc_inference_service_server::GrpcInferenceServiceServer,
 };
 
-/// The names that health is told of; the empty one is the server as a whole.
-const SERVICES: [&str; 6] = [
-    "",
-    TrainingServiceServer::<()>::NAME,
-    AnalysisServiceServer::<()>::NAME,
-    PredictionServiceServer::<()>::NAME,
-    RegistryServiceServer::<()>::NAME,
-    GrpcInferenceServiceServer::<()>::NAME,
-];
+/// The services with which a server gets its first model.
+const ALWAYS: [&str; 3] =
+    [TrainingServiceServer::<()>::NAME, AnalysisServiceServer::<()>::NAME, RegistryServiceServer::<()>::NAME];
+
+/// Those that have nothing to answer with before it; the empty one is the server as a whole.
+const WITH_A_MODEL: [&str; 3] =
+    ["", PredictionServiceServer::<()>::NAME, GrpcInferenceServiceServer::<()>::NAME];
 
 /// Whether the server takes work.
 #[derive(Debug, Clone)]
 pub struct Readiness {
     engine: watch::Receiver<bool>,
+    model: watch::Receiver<bool>,
     life: Life,
 }
 
 impl Readiness {
-    pub fn new(engine: watch::Receiver<bool>, life: Life) -> Self {
-        Self { engine, life }
+    /// Of an engine that takes work, and has a model, from when these are true.
+    pub fn new(engine: watch::Receiver<bool>, model: watch::Receiver<bool>, life: Life) -> Self {
+        Self { engine, model, life }
     }
 
     pub fn life(&self) -> &Life {
@@ -47,14 +48,18 @@ impl Readiness {
         *self.engine.borrow() && self.life.phase() == Phase::Serving
     }
 
+    /// The same, and a model was loaded.
+    pub fn predicts(&self) -> bool {
+        self.is_ready() && *self.model.borrow()
+    }
+
     /// Tells the reporter how things are, once.
     pub async fn report(&self, reporter: &HealthReporter) {
-        let status = match self.is_ready() {
-            true => ServingStatus::Serving,
-            false => ServingStatus::NotServing,
-        };
-        for service in SERVICES {
-            reporter.set_service_status(service, status).await;
+        for (services, ready) in [(ALWAYS, self.is_ready()), (WITH_A_MODEL, self.predicts())] {
+            let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+            for service in services {
+                reporter.set_service_status(service, status).await;
+            }
         }
     }
 
@@ -64,10 +69,17 @@ impl Readiness {
         let mut draining = pin!(life.reached(Phase::Draining));
         loop {
             self.engine.borrow_and_update();
+            self.model.borrow_and_update();
             self.report(&reporter).await;
+            let changed = async {
+                tokio::select! {
+                    changed = self.engine.changed() => changed,
+                    changed = self.model.changed() => changed,
+                }
+            };
             tokio::select! {
                 () = &mut draining => break,
-                changed = self.engine.changed() => if changed.is_err() {
+                changed = changed => if changed.is_err() {
                     // An engine that is gone is not ready, and will not be.
                     draining.await;
                     break;
@@ -96,12 +108,15 @@ mod tests {
     #[test]
     fn a_server_is_ready_from_when_its_engine_is_until_it_drains() {
         let (engine, ready) = watch::channel(false);
+        let (model, predicts) = watch::channel(false);
         let (phase, life) = Life::begin();
-        let readiness = Readiness::new(ready, life);
+        let readiness = Readiness::new(ready, predicts, life);
         assert!(!readiness.is_ready());
         engine.send(true).unwrap();
-        assert!(readiness.is_ready());
+        assert!(readiness.is_ready() && !readiness.predicts());
+        model.send(true).unwrap();
+        assert!(readiness.predicts());
         phase.send(Phase::Draining).unwrap();
-        assert!(!readiness.is_ready());
+        assert!(!readiness.is_ready() && !readiness.predicts());
     }
 }

@@ -130,7 +130,7 @@ impl GrpcInferenceService for Inference {
         &self,
         _: Request<oip::ServerReadyRequest>,
     ) -> Result<Response<oip::ServerReadyResponse>, Status> {
-        Ok(Response::new(oip::ServerReadyResponse { ready: self.readiness.is_ready() }))
+        Ok(Response::new(oip::ServerReadyResponse { ready: self.readiness.predicts() }))
     }
 
     async fn model_ready(

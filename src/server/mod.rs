@@ -150,7 +150,7 @@ impl Server {
     /// after `drain_timeout`.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let (phase, life) = Life::begin();
-        let readiness = Readiness::new(self.engine.ready(), life.clone());
+        let readiness = Readiness::new(self.engine.ready(), self.engine.predicts(), life.clone());
         let (reporter, health) = tonic_health::server::health_reporter();
         readiness.report(&reporter).await;
         let routes = routes(&self.config, &self.engine, &readiness)?.add_service(health.clone());

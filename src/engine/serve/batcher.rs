@@ -13,8 +13,16 @@ use tokio::sync::oneshot;
 
 use crate::engine::{BatchConfig, Error, Pictures};
 
-/// When to try again where the queue is full: about the time that a full queue takes.
+/// When to try again where the queue is full, and the longest time where many were refused.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+const LATEST_RETRY: Duration = Duration::from_secs(5);
+
+/// Refusals a second that leave the server nearly all of its time for answers; where there are more,
+/// callers are told to wait for longer.
+const FEW_REFUSALS: f64 = 2000.0;
+
+/// Over so long refusals are counted.
+const COUNTED: Duration = Duration::from_secs(1);
 
 /// What a worker answers: [images, classes], row by row.
 pub(in crate::engine) type Answer = Result<Vec<f32>, Error>;
@@ -32,6 +40,16 @@ struct Waiting {
     chunks: VecDeque<Chunk>,
     images: usize,
     closed: bool,
+    refusals: Refusals,
+}
+
+/// How many calls were refused lately.
+#[derive(Debug)]
+struct Refusals {
+    since: Instant,
+    count: u32,
+    /// Of the time before, a second.
+    before: f64,
 }
 
 /// Pictures of one call, as many as a batch takes at most.
@@ -57,14 +75,14 @@ pub(in crate::engine) enum Pixels {
 
 impl Batcher {
     pub fn new(config: BatchConfig) -> Self {
-        let waiting = Waiting { chunks: VecDeque::new(), images: 0, closed: false };
+        let refusals = Refusals { since: Instant::now(), count: 0, before: 0.0 };
+        let waiting = Waiting { chunks: VecDeque::new(), images: 0, closed: false, refusals };
         Self { config, waiting: Mutex::new(waiting), arrived: Condvar::new() }
     }
 
     /// Queues `images` pictures of `area` pixels in chunks; the answers come in their order. A
-    /// call that is larger than the queue stands in it with one chunk at a time, each behind what
-    /// came meanwhile: so it is answered at all, and holds nobody up. Its size is the message
-    /// limit's affair.
+    /// call that is larger than a batch stands in the queue with one chunk at a time, each behind what
+    /// came meanwhile: so it holds nobody up, and is answered however large it is.
     pub fn submit(
         &self,
         pictures: Pictures,
@@ -81,24 +99,20 @@ impl Batcher {
         let pictures = Splitter::new(pictures, area);
         let mut call =
             Call { pictures, left: 0..images, most, answers: answers.into_iter(), deadline, since };
-        let bulk = images > self.config.queue_capacity;
-        let entering = if bulk { most } else { images };
+        let bulk = images > most;
+        let entering = images.min(most);
         let mut waiting = self.lock();
         if waiting.images > 0 && waiting.images + entering > self.config.queue_capacity {
-            return Err(Error::QueueFull { queue: "predictions", retry_after: RETRY_AFTER });
+            let retry_after = waiting.refusals.add(since);
+            return Err(Error::QueueFull { queue: "predictions", retry_after });
         }
         if bulk {
             waiting.push_next(Box::new(call));
-        } else {
-            while let Some(chunk) = call.cut() {
-                waiting.push(chunk);
-            }
+        } else if let Some(chunk) = call.cut() {
+            waiting.push(chunk);
         }
         drop(waiting);
-        match receivers.len() {
-            1 => self.arrived.notify_one(),
-            _ => self.arrived.notify_all(),
-        }
+        self.arrived.notify_one();
         Ok(receivers)
     }
 
@@ -183,6 +197,23 @@ impl Waiting {
         if let Some(chunk) = call.cut() {
             self.push(Chunk { rest: Some(call), ..chunk });
         }
+    }
+}
+
+impl Refusals {
+    /// One more; when its caller shall come again. Those who are many come later, and not together:
+    /// so their coming takes no time from the answers.
+    fn add(&mut self, now: Instant) -> Duration {
+        let counted = now.saturating_duration_since(self.since);
+        if counted >= COUNTED {
+            self.before = f64::from(self.count) / counted.as_secs_f64();
+            (self.since, self.count) = (now, 0);
+        }
+        self.count += 1;
+        let rate = self.before.max(f64::from(self.count) / COUNTED.as_secs_f64());
+        // Multiples of the golden section lie evenly between 0 and 1.
+        let spread = 0.5 + (f64::from(self.count) * 0.618_033_988_75).fract();
+        RETRY_AFTER.mul_f64((rate / FEW_REFUSALS).max(1.0) * spread).min(LATEST_RETRY)
     }
 }
 
@@ -290,6 +321,26 @@ mod tests {
         assert!(matches!(submit(&batcher, 2), Err(Error::QueueFull { .. })));
         batcher.take().unwrap();
         let _second = submit(&batcher, 2).unwrap();
+    }
+
+    #[test]
+    fn the_more_are_refused_the_later_they_come_again_and_never_together() {
+        let start = Instant::now();
+        let mut refusals = Refusals { since: start, count: 0, before: 0.0 };
+        let mut refuse = |count: u32, at: Duration| -> Vec<Duration> {
+            (0..count).map(|_| refusals.add(start + at)).collect()
+        };
+        let mean = |waits: &[Duration]| waits.iter().sum::<Duration>().as_secs_f64() / waits.len() as f64;
+        let few = refuse(1000, Duration::ZERO);
+        assert!((mean(&few) - 0.2).abs() < 0.01, "{}", mean(&few));
+        let near = |wait: &&Duration| (0.19..0.21).contains(&wait.as_secs_f64());
+        assert!(few.iter().filter(near).count() < 150);
+        refuse(9000, Duration::ZERO);
+        let many = refuse(1000, COUNTED);
+        assert!((mean(&many) - 1.0).abs() < 0.05, "{}", mean(&many));
+        refuse(1_000_000, 2 * COUNTED);
+        assert!(refuse(1000, 3 * COUNTED).iter().all(|wait| *wait <= LATEST_RETRY));
+        assert!((mean(&refuse(1000, 5 * COUNTED)) - 0.2).abs() < 0.01, "calm is back");
     }
 
     #[test]

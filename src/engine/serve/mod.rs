@@ -258,6 +258,10 @@ impl Models {
     }
 
     /// Brings the figures of what is loaded and waits up to now.
+    pub fn are_any_loaded(&self) -> bool {
+        !self.loaded.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     pub fn show(&self) {
         let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
         let waiting = loaded.values().map(|loaded| (&*loaded.manifest, loaded.batcher.waiting_images()));

@@ -7,8 +7,11 @@ use crate::nn::{ConvConfig, LayerKind, LinearConfig, Mode, Network, PoolConfig, 
 
 const MODE: Mode = Mode::Train(StepSeed { seed: 0, epoch: 1, step: 1 });
 
+/// Blocks of (channels, kernel, padding).
+type Blocks = &'static [(i64, i64, i64)];
+
 /// The tutorial's own, then odd sides, channels beyond one group, other kernels and no padding.
-const SHAPES: [(&[(i64, i64, i64)], (usize, usize)); 7] = [
+const SHAPES: [(Blocks, (usize, usize)); 7] = [
     (&[(20, 5, 2), (20, 5, 2)], (28, 28)),
     (&[(3, 5, 2), (11, 5, 2)], (17, 13)),
     (&[(1, 1, 0)], (2, 2)),

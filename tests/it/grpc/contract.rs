@@ -7,7 +7,12 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::{server::TestServer, status::error};
+use digitd::pb::digitd::v1;
+
+use super::{
+    server::{TestServer, channel, collect, tiny},
+    status::error,
+};
 
 const SERVICES: [&str; 5] = [
     "digitd.v1.TrainingService",
@@ -18,17 +23,28 @@ const SERVICES: [&str; 5] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_service_is_serving() {
+async fn services_that_predict_wait_for_the_first_model_and_the_others_serve() {
     let server = TestServer::start().await;
-    let mut health = HealthClient::new(server.channel());
-    let mut check = async |service: &str| {
-        let request = HealthCheckRequest { service: service.to_owned() };
-        health.check(request).await.map(|response| response.into_inner().status())
-    };
-    for service in SERVICES.into_iter().chain([""]) {
-        assert_eq!(check(service).await.unwrap(), ServingStatus::Serving, "{service:?}");
+    for channel in [server.channel(), channel(server.http_addr)] {
+        let mut health = HealthClient::new(channel);
+        for service in SERVICES.into_iter().chain([""]) {
+            let waits =
+                ["digitd.v1.PredictionService", "inference.GRPCInferenceService", ""].contains(&service);
+            let expected = if waits { ServingStatus::NotServing } else { ServingStatus::Serving };
+            let request = HealthCheckRequest { service: service.to_owned() };
+            let status = health.check(request).await.unwrap().into_inner().status();
+            assert_eq!(status, expected, "{service:?}");
+        }
+        let request = HealthCheckRequest { service: "digitd.v1.NoService".to_owned() };
+        assert_eq!(health.check(request).await.unwrap_err().code(), Code::NotFound);
     }
-    assert_eq!(check("digitd.v1.NoService").await.unwrap_err().code(), Code::NotFound);
+    let mut health = HealthClient::new(server.channel());
+    let mut watched = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    // Of whatever name, and without a prediction that loads it.
+    let run = server.training().train(v1::TrainRequest { model: "other".to_owned(), ..tiny() }).await;
+    collect(run.unwrap().into_inner()).await;
+    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
 }
 
 #[tokio::test(flavor = "multi_thread")]

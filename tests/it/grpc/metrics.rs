@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use digitd::pb::digitd::v1;
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::server::{TestServer, channel, collect, endless, unseen_images};
+use super::server::{TestServer, collect, endless, unseen_images};
 
 async fn page(server: &TestServer) -> String {
     let url = format!("http://{}/metrics", server.http_addr);
@@ -88,14 +87,6 @@ async fn what_a_caller_makes_up_becomes_no_series() {
     assert!(!page.contains("Nothing"));
     let unknown = "grpc_method=\"unknown\",grpc_service=\"unknown\",grpc_type=\"unary\"";
     assert_eq!(value(&page, &format!("grpc_server_started_total{{{unknown}}}")), 1.0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn health_over_grpc_answers_on_the_plain_port_too() {
-    let server = TestServer::start().await;
-    let mut health = HealthClient::new(channel(server.http_addr));
-    let request = HealthCheckRequest { service: String::new() };
-    assert_eq!(health.check(request).await.unwrap().into_inner().status, 1);
 }
 
 /// The rules of `promtool check metrics`, and what the text format itself demands.

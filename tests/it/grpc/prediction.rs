@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use digitd::{
     data::image,
+    nn::Precision,
     pb::digitd::v1::{self, image::Form, predict_stream_response::Result as Outcome},
 };
 use futures::stream;
@@ -38,6 +39,24 @@ fn check_same(left: &[v1::Prediction], right: &[v1::Prediction]) {
             assert!((left - right).abs() < 1e-5, "{left} and {right}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_told_to_multiply_in_bfloat16_answers_nearly_the_same() {
+    let server = TestServer::start().await;
+    server.train().await;
+    let exact = predict(&server, of(first_images(64))).await.predictions;
+    let store = server.stop().await;
+    let server = TestServer::serving(store, |serving| serving.precision = Precision::Bfloat16).await;
+    let rounded = predict(&server, of(first_images(64))).await.predictions;
+    let probabilities = |predictions: &[v1::Prediction]| -> Vec<f32> {
+        predictions.iter().flat_map(|prediction| prediction.probabilities.clone()).collect()
+    };
+    let (exact, rounded) = (probabilities(&exact), probabilities(&rounded));
+    assert!(exact.iter().zip(&rounded).all(|(exact, rounded)| (exact - rounded).abs() < 0.02));
+    // Where the processor has no units for it the answers are those of float32.
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(exact != rounded, is_x86_feature_detected!("avx512bf16"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,7 +33,7 @@ async fn a_run_is_interrupted_with_a_checkpoint_and_told_so_after_the_restart() 
 async fn watchers_of_health_hear_of_the_end_and_do_not_hold_it_up() {
     let server = TestServer::start().await;
     let mut health = HealthClient::new(server.channel());
-    let request = HealthCheckRequest { service: "digitd.v1.PredictionService".to_owned() };
+    let request = HealthCheckRequest { service: "digitd.v1.TrainingService".to_owned() };
     let mut watched = health.watch(request).await.unwrap().into_inner();
     assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
     let served = server.begin_to_stop();
