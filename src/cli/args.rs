@@ -59,6 +59,25 @@ pub struct WorkArgs {
     pub session: SessionArgs,
 }
 
+/// What the history of an alias keeps of a move.
+#[derive(Debug, Clone, Default, Args)]
+pub struct NoteArgs {
+    /// Why; kept in the history
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub reason: String,
+
+    /// Who moves it; kept in the history [default: the variable USER, else this machine's address]
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+}
+
+impl NoteArgs {
+    /// Who says so, the person at this machine where nothing else is told.
+    pub fn by(&self) -> String {
+        self.by.clone().or_else(|| std::env::var("USER").ok()).unwrap_or_default()
+    }
+}
+
 /// Which part of a list, and where it is asked for.
 #[derive(Debug, Clone, Args)]
 pub struct PageArgs {

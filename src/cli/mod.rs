@@ -9,6 +9,7 @@ mod doctor;
 mod error;
 mod evaluate;
 mod host;
+mod html;
 mod inspect;
 mod json;
 mod models;

@@ -4,13 +4,13 @@ mod transfer;
 
 use super::{
     Error, Outcome,
-    args::{ModelArgs, PageArgs},
+    args::{ModelArgs, NoteArgs, PageArgs, SplitArg},
     output,
     session::SessionArgs,
 };
 use crate::pb::digitd::v1::{
-    AliasAssignment, GetVersionRequest, ListAliasHistoryResponse, ListModelsResponse, ListVersionsRequest,
-    RollbackRequest, SetAliasRequest,
+    Dataset, GetVersionRequest, ListAliasHistoryResponse, ListModelsResponse, ListVersionsRequest,
+    RollbackRequest, SetAliasRequest, Split,
 };
 
 /// List, show, import, export and delete versions of models, and move aliases
@@ -20,6 +20,7 @@ Examples:
   digitd models versions
   digitd models show 3
   digitd models set-alias production 3 --reason 'better on sevens'
+  digitd models set-alias production 3 --require 'accuracy>=0.99'
   digitd models rollback production
   digitd models history production
   digitd models export --output digits.safetensors
@@ -95,29 +96,24 @@ struct SetAliasArgs {
     #[arg(long, value_name = "N")]
     expected_version: Option<i32>,
 
+    /// Move it only if the version is measured to keep this, for instance accuracy>=0.99; may be given
+    /// several times. `digitd evaluate --help` names the figures
+    #[arg(long, value_name = "REQUIREMENT", help_heading = "Gate")]
+    require: Vec<String>,
+
+    /// The data set to measure it on [default: the one that it was trained on]
+    #[arg(long, value_name = "NAME", requires = "require", help_heading = "Gate")]
+    dataset: Option<String>,
+
+    /// The part of it [default: test]
+    #[arg(long, value_enum, value_name = "SPLIT", requires = "require", help_heading = "Gate")]
+    split: Option<SplitArg>,
+
     #[command(flatten)]
     note: NoteArgs,
 
     #[command(flatten)]
     session: SessionArgs,
-}
-
-/// What the history of an alias keeps of a move.
-#[derive(Debug, clap::Args)]
-struct NoteArgs {
-    /// Why; kept in the history
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    reason: String,
-
-    /// Who moves it; kept in the history [default: the variable USER, else this machine's address]
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
-}
-
-impl NoteArgs {
-    fn by(&self) -> String {
-        self.by.clone().or_else(|| std::env::var("USER").ok()).unwrap_or_default()
-    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -216,9 +212,12 @@ async fn set_alias(args: SetAliasArgs) -> Result<(), Error> {
         expected_version: args.expected_version,
         by: args.note.by(),
         reason: args.note.reason,
+        require: args.require,
+        dataset: args.dataset.map(|name| Dataset { name, ..Dataset::default() }),
+        split: args.split.map_or(0, |split| Split::from(split).into()),
     };
     let assignment = args.session.with(async |client| Ok(client.set_alias(request).await?)).await?;
-    args.session.show("AliasAssignment", &assignment, |_| moved(&args.alias, &assignment));
+    args.session.show("AliasAssignment", &assignment, |_| output::moved(&args.alias, &assignment));
     Ok(())
 }
 
@@ -240,7 +239,7 @@ async fn rollback(args: RollbackArgs) -> Result<(), Error> {
         reason: args.note.reason,
     };
     let assignment = args.session.with(async |client| Ok(client.rollback(request).await?)).await?;
-    args.session.show("AliasAssignment", &assignment, |_| moved(&args.alias, &assignment));
+    args.session.show("AliasAssignment", &assignment, |_| output::moved(&args.alias, &assignment));
     Ok(())
 }
 
@@ -251,12 +250,4 @@ async fn delete(args: DeleteArgs) -> Result<(), Error> {
         super::print(&format!("version {} is deleted\n", args.version));
     }
     Ok(())
-}
-
-fn moved(alias: &str, assignment: &AliasAssignment) -> String {
-    let before = match assignment.previous_version {
-        Some(version) => format!(", before that to version {version}"),
-        None => String::new(),
-    };
-    format!("{alias} points to version {}{before}\n", assignment.version)
 }

@@ -6,13 +6,13 @@ use tonic::{Streaming, transport::Channel};
 
 use super::{Client, Error, MAX_MESSAGE_BYTES};
 use crate::pb::digitd::v1::{
-    AliasAssignment, CancelRunRequest, DeleteVersionRequest, EvaluateRequest, EvaluateResponse,
-    ExportVersionRequest, GetRunRequest, GetVersionRequest, ImportMetadata, ImportVersionRequest,
-    ImportVersionResponse, InspectRequest, InspectResponse, ListAliasHistoryRequest, ListModelsRequest,
-    ListRunsRequest, ListRunsResponse, ListVersionsRequest, ListVersionsResponse, Model, ModelVersion,
-    PredictRequest, PredictResponse, PredictStreamRequest, PredictStreamResponse, RollbackRequest, Run,
-    SetAliasRequest, analysis_service_client::AnalysisServiceClient, export_version_response,
-    import_version_request, prediction_service_client::PredictionServiceClient,
+    AliasAssignment, CancelRunRequest, DeleteVersionRequest, EvaluateProgress, EvaluateRequest,
+    EvaluateResponse, ExportVersionRequest, GetRunRequest, GetVersionRequest, ImportMetadata,
+    ImportVersionRequest, ImportVersionResponse, InspectRequest, InspectResponse, ListAliasHistoryRequest,
+    ListModelsRequest, ListRunsRequest, ListRunsResponse, ListVersionsRequest, ListVersionsResponse, Model,
+    ModelVersion, PredictRequest, PredictResponse, PredictStreamRequest, PredictStreamResponse,
+    RollbackRequest, Run, SetAliasRequest, analysis_service_client::AnalysisServiceClient, evaluate_event,
+    export_version_response, import_version_request, prediction_service_client::PredictionServiceClient,
     registry_service_client::RegistryServiceClient, training_service_client::TrainingServiceClient,
 };
 
@@ -40,6 +40,24 @@ impl Client {
     /// Measures a version on a part of a data set.
     pub async fn evaluate(&self, request: EvaluateRequest) -> Result<EvaluateResponse, Error> {
         Ok(self.analysis().evaluate(request).await?.into_inner())
+    }
+
+    /// The same, while `look` hears how far it has come.
+    pub async fn evaluate_watched(
+        &self,
+        request: EvaluateRequest,
+        mut look: impl FnMut(EvaluateProgress),
+    ) -> Result<EvaluateResponse, Error> {
+        use evaluate_event::Event;
+        let mut events = self.analysis().evaluate_stream(request).await?.into_inner();
+        while let Some(event) = events.message().await? {
+            match event.event {
+                Some(Event::Progress(progress)) => look(progress),
+                Some(Event::Finished(answer)) => return Ok(answer),
+                None => {}
+            }
+        }
+        Err(Error::Incomplete("evaluation"))
     }
 
     /// Shows a version layer by layer.

@@ -1,17 +1,20 @@
-//! Evaluating and inspecting versions: jobs on a thread of their own, each with its own copy of
-//! the network.
+//! Studying versions: jobs on a thread of their own, each with its own copy of the network, and the
+//! inspection among them; the evaluation is in `evaluating`.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{
-    Depth, Error, EvaluateJob, Evaluated, InspectInput, InspectJob, Inspected,
+    Depth, Error, InspectInput, InspectJob, Inspected,
+    evaluating::fits,
     worker::{Device, JobThread, Priority, Setup, decode},
 };
 use crate::{
-    data::{Catalog, DatasetSpec, DeviceSet, ImageSet, Split, ValidationSize},
-    eval::{self, Loss},
+    data::{Catalog, DatasetSpec, ImageSet, Split, ValidationSize},
     inspect::{self, Contents, Options},
     nn::Network,
     registry::{Manifest, ModelRef, Registry},
@@ -24,7 +27,7 @@ const CAPACITY: usize = 16;
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Largest batch that a caller may ask for.
-const MAX_BATCH_SIZE: i64 = 65_536;
+pub(super) const MAX_BATCH_SIZE: i64 = 65_536;
 
 /// Everything that analyses need.
 #[derive(Debug)]
@@ -41,11 +44,22 @@ pub(super) struct Analysis {
 type Need = (Option<DatasetSpec>, Split);
 
 /// A version on the analysis thread.
-struct Subject {
-    manifest: Manifest,
-    network: Network,
-    device: Device,
+pub(super) struct Subject {
+    pub manifest: Manifest,
+    pub network: Network,
+    pub device: Device,
     catalog: Arc<Catalog>,
+    /// Set as soon as nobody waits for the answer any more.
+    pub abandoned: Arc<AtomicBool>,
+}
+
+/// Tells a job that its caller went away.
+struct Caller(Arc<AtomicBool>);
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Analysis {
@@ -58,33 +72,6 @@ impl Analysis {
         let setup = Setup { threads, priority: Priority::Low };
         let thread = JobThread::start("digitd-analysis", setup, CAPACITY)?;
         Ok(Self { registry, catalog, device, thread, preparing: Semaphore::new(CAPACITY) })
-    }
-
-    pub async fn evaluate(&self, job: EvaluateJob) -> Result<Evaluated, Error> {
-        let (model, needs) = (job.model.clone(), vec![(job.dataset.clone(), job.split)]);
-        self.study(&model, needs, move |subject| {
-            if job.batch_size == 0 {
-                return Err(Error::field("batch_size", format!("is 0: use 1 to {MAX_BATCH_SIZE}")));
-            }
-            let began = Instant::now();
-            let dataset = subject.dataset(job.dataset, "dataset")?;
-            let images = subject.images(&dataset, job.split, "dataset")?;
-            if images.is_empty() {
-                return Err(Error::field("split", format!("has no images in the {} part", job.split)));
-            }
-            let set = DeviceSet::new(&images, subject.device);
-            let evaluation = eval::evaluate(&subject.network, &set, job.batch_size, Loss::CrossEntropy);
-            Ok(Evaluated {
-                model: subject.manifest.model,
-                version: subject.manifest.version,
-                dataset: dataset.name,
-                split: job.split,
-                class_names: subject.manifest.class_names,
-                evaluation,
-                seconds: began.elapsed().as_secs_f64(),
-            })
-        })
-        .await
     }
 
     pub async fn inspect(&self, job: InspectJob) -> Result<Inspected, Error> {
@@ -115,7 +102,7 @@ impl Analysis {
     }
 
     /// Runs `job` on a version; not at all where its caller has gone by the time of its turn.
-    async fn study<T: Send + 'static>(
+    pub(super) async fn study<T: Send + 'static>(
         &self,
         model: &ModelRef,
         needs: Vec<Need>,
@@ -127,6 +114,8 @@ impl Analysis {
         let weights = self.registry.weights(&manifest).await?;
         let (catalog, device) = (self.catalog.clone(), self.device);
         let (answer, receiver) = oneshot::channel();
+        let abandoned = Arc::<AtomicBool>::default();
+        let _caller = Caller(abandoned.clone());
         let job = move || {
             if answer.is_closed() {
                 return;
@@ -136,6 +125,7 @@ impl Analysis {
                 network,
                 device,
                 catalog,
+                abandoned,
             });
             // A caller that went away meanwhile needs no answer.
             let _ = answer.send(subject.and_then(job));
@@ -143,6 +133,14 @@ impl Analysis {
         let submitted = self.thread.submit(job);
         submitted.map_err(|_| Error::QueueFull { queue: "analyses", retry_after: RETRY_AFTER })?;
         receiver.await.unwrap_or_else(|_| Err(Error::backend("an analysis", "its job panicked")))
+    }
+
+    /// A version as it lies in the store.
+    pub(super) async fn fetch(&self, model: &ModelRef) -> Result<(Manifest, Vec<u8>), Error> {
+        let (name, version) = self.registry.resolve(model).await?;
+        let manifest = self.registry.manifest(&name, version).await?;
+        let weights = self.registry.weights(&manifest).await?;
+        Ok((manifest, weights))
     }
 
     /// Has the files at hand before the job is queued: a download holds up none of the others.
@@ -209,7 +207,7 @@ impl Subject {
     }
 
     /// The data set that is asked for, or the one that the version was trained on.
-    fn dataset(&self, asked: Option<DatasetSpec>, field: &str) -> Result<DatasetSpec, Error> {
+    pub(super) fn dataset(&self, asked: Option<DatasetSpec>, field: &str) -> Result<DatasetSpec, Error> {
         let own = || self.manifest.dataset().cloned();
         asked.or_else(own).ok_or_else(|| {
             let message =
@@ -219,20 +217,11 @@ impl Subject {
     }
 
     /// A part of a data set, split as the version's run split it.
-    fn images(&self, dataset: &DatasetSpec, split: Split, field: &str) -> Result<ImageSet, Error> {
+    pub(super) fn images(&self, dataset: &DatasetSpec, split: Split, field: &str) -> Result<ImageSet, Error> {
         let config = self.manifest.config.as_ref();
         let size = config.map_or_else(ValidationSize::default, |config| config.validation.size);
         let images = self.catalog.load_split(dataset, size, split)?;
-        let (height, width, classes) = (self.manifest.height, self.manifest.width, self.manifest.classes);
-        if (images.height(), images.width()) != (height, width) || images.classes() > classes {
-            let message = format!(
-                "has {} x {} images of {} classes, and the version reads {height} x {width} of {classes}",
-                images.height(),
-                images.width(),
-                images.classes()
-            );
-            return Err(Error::field(field, message));
-        }
+        fits(&self.manifest, &images, field)?;
         Ok(images)
     }
 }

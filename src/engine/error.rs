@@ -3,7 +3,7 @@
 use crate::{
     data,
     ids::{Alias, DatasetName, ModelName, RunId, Version},
-    registry,
+    registry::{self, Finding},
 };
 
 /// The kinds a caller can act on.
@@ -46,6 +46,9 @@ pub enum Error {
     NothingToRollBack { model: ModelName, alias: Alias },
     #[error("{message}")]
     AliasMoved { model: ModelName, alias: Alias, found: Option<Version>, message: String },
+    /// A measured version is not as good as it must be.
+    #[error("{}", .0.message)]
+    RequirementNotMet(Box<Unmet>),
     /// Stored bytes are not what was stored.
     #[error("{message}")]
     Corrupt { message: String },
@@ -56,6 +59,19 @@ pub enum Error {
     /// than the part that failed; the details went to the log.
     #[error("{message}")]
     Backend { message: String },
+}
+
+/// What was required of a version and measured.
+#[derive(Debug, Clone)]
+pub struct Unmet {
+    pub model: ModelName,
+    pub version: Version,
+    pub findings: Vec<Finding>,
+    /// Places in `findings` of what does not hold.
+    pub failed: Vec<usize>,
+    /// Of the images that it was measured on.
+    pub digest: String,
+    pub message: String,
 }
 
 impl Error {

@@ -4,7 +4,9 @@
 mod analysis;
 mod chunk;
 mod error;
+mod evaluating;
 mod first;
+mod gate;
 mod import;
 mod jobs;
 mod log;
@@ -43,7 +45,9 @@ use crate::{
 };
 
 pub use crate::inspect::Channels;
-pub use error::Error;
+pub use error::{Error, Unmet};
+pub use evaluating::{Compared, EvaluateJob, Evaluated, Fitted, Mistake, Progress};
+pub use gate::{Gate, Promotion};
 pub use import::{ImportJob, Imported};
 pub use metrics::Metrics;
 pub use observer::{Array, Observer};
@@ -51,8 +55,7 @@ pub use serve::{BatchFigures, Figures, Phases, Span};
 pub use slot::WhenBusy;
 pub use summary::RunSummary;
 pub use types::{
-    Depth, EvaluateJob, Evaluated, InspectInput, InspectJob, Inspected, Pictures, Predicted, Record, RunPage,
-    Served, Statistics,
+    Depth, InspectInput, InspectJob, Inspected, Pictures, Predicted, Record, RunPage, Served, Statistics,
 };
 pub use watching::Watch;
 pub use worker::DeviceChoice;
@@ -234,9 +237,17 @@ impl Engine {
         import::import(self.inner.registry.clone(), job, file).await
     }
 
-    /// Measures a version on a part of a data set.
-    pub async fn evaluate(&self, job: EvaluateJob) -> Result<Evaluated, Error> {
-        self.inner.analysis.evaluate(job).await
+    /// Measures a version on a part of a data set, and moves an alias to it where that is asked for and
+    /// what is required holds. `told` hears how far it has come.
+    pub async fn evaluate(
+        &self,
+        job: EvaluateJob,
+        told: watch::Sender<Progress>,
+    ) -> Result<Evaluated, Error> {
+        let gate = job.gate.clone();
+        let mut evaluated = self.inner.analysis.evaluate(job, told).await?;
+        gate.pass(&self.inner.registry, &mut evaluated).await?;
+        Ok(evaluated)
     }
 
     /// Shows a version layer by layer.

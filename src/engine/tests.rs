@@ -61,6 +61,7 @@ async fn first_batch(engine: &Engine, run: RunId) {
     watch.next().await.unwrap().unwrap();
 }
 
+mod evaluating;
 mod faults;
 mod queue;
 
@@ -113,18 +114,17 @@ async fn a_trained_version_is_measured_and_shown() {
     let engine = engine(&memory().await).await;
     let run = engine.train(short()).await.unwrap();
     events(&engine, run).await;
-    let job =
-        EvaluateJob { model: ModelRef::default(), dataset: None, split: Split::Validation, batch_size: 7 };
-    let evaluated = engine.evaluate(job.clone()).await.unwrap();
-    assert_eq!(evaluated.evaluation.confusion.total(), 50);
+    let job = EvaluateJob { split: Split::Validation, batch_size: 7, ..EvaluateJob::of(ModelRef::default()) };
+    let evaluated = evaluating::evaluate(&engine, job.clone()).await.unwrap();
+    assert_eq!(evaluated.measures.confusion.total(), 50);
     // The validation that the run told is the same measurement.
     let told = engine.run(run).await.unwrap();
     let manifest = engine.registry().manifest(&evaluated.model, evaluated.version).await.unwrap();
     let best = manifest.validation.unwrap();
-    assert_eq!(evaluated.evaluation.accuracy(), best.accuracy);
-    assert!((evaluated.evaluation.loss - best.loss).abs() < 1e-5);
+    assert_eq!(evaluated.measures.accuracy(), best.accuracy);
+    assert!((evaluated.measures.loss - best.loss).abs() < 1e-5);
     assert_eq!(manifest.epoch, told.best_epoch);
-    let refused = engine.evaluate(EvaluateJob { batch_size: 0, ..job }).await;
+    let refused = evaluating::evaluate(&engine, EvaluateJob { batch_size: 0, ..job }).await;
     assert!(matches!(refused, Err(Error::InvalidField { field, .. }) if field == "batch_size"));
 
     let depth = Depth::Contents { layers: Vec::new(), channels: Channels::Random(0), sample_images: 20 };

@@ -11,8 +11,7 @@ use super::{
 };
 use crate::{
     data::{DatasetSpec, Split},
-    eval::Evaluation,
-    ids::{DatasetName, ModelName, RunId, Version},
+    ids::{ModelName, RunId, Version},
     inspect::{Channels, Report},
     registry::{Manifest, ModelRef},
     train::Event,
@@ -35,29 +34,6 @@ pub struct RunPage {
     pub before: Option<RunId>,
     /// Only runs of this model.
     pub model: Option<ModelName>,
-}
-
-/// What to measure, and on what.
-#[derive(Debug, Clone)]
-pub struct EvaluateJob {
-    pub model: ModelRef,
-    /// None: what the version was trained on.
-    pub dataset: Option<DatasetSpec>,
-    pub split: Split,
-    /// Images of a forward pass.
-    pub batch_size: usize,
-}
-
-/// How good a version is.
-#[derive(Debug, Clone)]
-pub struct Evaluated {
-    pub model: ModelName,
-    pub version: Version,
-    pub dataset: DatasetName,
-    pub split: Split,
-    pub class_names: Vec<String>,
-    pub evaluation: Evaluation,
-    pub seconds: f64,
 }
 
 /// What to show, and how deeply.

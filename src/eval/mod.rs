@@ -1,9 +1,15 @@
-//! A network measured over a set of images, and the losses it is measured with.
+//! A network's answers over a set of images, measured, and the losses it is measured with.
+
+use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::{data::DeviceSet, metric::ConfusionMatrix, nn::Network};
+use crate::{
+    data::DeviceSet,
+    metric::{Answers, ConfusionMatrix},
+    nn::Network,
+};
 
 /// What training makes small.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +104,33 @@ pub fn evaluate_with(
     Evaluation { loss: total / set.len() as f64, confusion }
 }
 
+/// Every logit of `network` over all of `set`, `batch_size` images at a time, or fewer where the network
+/// is so wide that they would not fit into memory. `look` gets the number of images answered so far
+/// after each batch; where it breaks, there is no answer.
+pub fn answers(
+    network: &Network,
+    set: &DeviceSet,
+    batch_size: usize,
+    look: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Option<Answers> {
+    assert!(batch_size > 0, "a batch holds an image at least");
+    let _guard = tch::no_grad_guard();
+    let batch_size = network.forward_batch(batch_size);
+    let mut logits = Vec::with_capacity(set.len() * network.classes());
+    let mut labels = Vec::with_capacity(set.len());
+    for start in (0..set.len()).step_by(batch_size) {
+        let batch = set.range(start, start + batch_size, network.kind());
+        let answered = network.answer(&batch.images, &mut |_, _| ()).to_kind(Kind::Double).reshape([-1]);
+        logits.extend(Vec::<f64>::try_from(answered).expect("logits are a row of numbers"));
+        let told = batch.labels.to_kind(Kind::Uint8);
+        labels.extend(Vec::<u8>::try_from(told).expect("labels are below 100"));
+        if look(labels.len()).is_break() {
+            return None;
+        }
+    }
+    Some(Answers::new(network.classes(), logits, labels))
+}
+
 #[cfg(test)]
 mod tests {
     use tch::Device;
@@ -142,6 +175,35 @@ mod tests {
         for batch_size in [1, 2, 3, 4, 100] {
             assert!((loss(batch_size) - loss(5)).abs() < 1e-12, "batches of {batch_size}");
         }
+    }
+
+    #[test]
+    fn answers_are_the_networks_logits_whatever_the_batch_size() {
+        let images = set(&[(0, 0), (1, 1), (1, 0), (0, 1), (0, 0)]);
+        for batch_size in [1, 2, 5, 9] {
+            let mut seen = Vec::new();
+            let mut look = |images| {
+                seen.push(images);
+                ControlFlow::Continue(())
+            };
+            let answers = answers(&reader(), &images, batch_size, &mut look).unwrap();
+            assert_eq!((answers.logits(1), answers.label(2), answers.len()), (&[0.0, 1.0][..], 0, 5));
+            let loss = evaluate(&reader(), &images, batch_size, Loss::CrossEntropy).loss;
+            assert!((answers.mean_loss() - loss).abs() < 1e-12);
+            assert_eq!((seen.len(), seen.last()), (5usize.div_ceil(batch_size), Some(&5)));
+        }
+    }
+
+    #[test]
+    fn answers_that_nobody_waits_for_are_not_computed() {
+        let images = set(&[(0, 0), (1, 1), (1, 0), (0, 1), (0, 0)]);
+        let mut batches = 0;
+        let mut look = |_| {
+            batches += 1;
+            if batches == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        assert!(answers(&reader(), &images, 1, &mut look).is_none());
+        assert_eq!(batches, 2);
     }
 
     #[test]

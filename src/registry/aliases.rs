@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Registry, TOGETHER, store::Created, versions::json};
+use super::{Error, Evidence, Registry, TOGETHER, store::Created, versions::json};
 use crate::ids::{Alias, ModelName, Version};
 
 /// Longest reason that is kept, in characters; a longer one is cut.
@@ -16,7 +16,7 @@ const MAX_BY_CHARS: usize = 200;
 const MAX_ASSIGNMENT_BYTES: usize = 64 << 10;
 
 /// One assignment of an alias.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Assignment {
     /// Counted from 1.
     pub number: u32,
@@ -28,18 +28,22 @@ pub struct Assignment {
     #[serde(default)]
     pub by: String,
     pub reason: String,
+    /// What the version was measured to reach, where that was required.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
 }
 
 /// Who moves an alias, and why: kept in its history, up to 200 and 1000 characters of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Note {
     pub by: String,
     pub reason: String,
+    pub evidence: Option<Evidence>,
 }
 
 impl Note {
     pub fn new(by: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { by: by.into(), reason: reason.into() }
+        Self { by: by.into(), reason: reason.into(), evidence: None }
     }
 }
 
@@ -52,7 +56,7 @@ pub enum Expected {
 }
 
 /// Where an alias shall point.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Move {
     pub version: Version,
     pub expected: Expected,
@@ -184,8 +188,8 @@ impl Registry {
             }
             let reason = to.note.reason.chars().take(MAX_REASON_CHARS).collect();
             let by = to.note.by.chars().take(MAX_BY_CHARS).collect();
-            let (version, time) = (to.version, Utc::now());
-            let assignment = Assignment { number, version, previous, time, by, reason };
+            let (version, time, evidence) = (to.version, Utc::now(), to.note.evidence.clone());
+            let assignment = Assignment { number, version, previous, time, by, reason, evidence };
             let path = assignment_path(model, alias, number);
             if self.store.create(&path, json(&assignment)).await? == Created::New {
                 self.changed();

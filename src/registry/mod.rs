@@ -14,6 +14,7 @@
 
 mod aliases;
 mod error;
+mod evidence;
 mod manifest;
 mod models;
 mod place;
@@ -30,6 +31,7 @@ use crate::ids::{Alias, ModelName, Version};
 
 pub use aliases::{Assignment, Expected, Move, Note};
 pub use error::Error;
+pub use evidence::{Evidence, Finding};
 pub use manifest::{Draft, FORMAT_VERSION, Import, Manifest};
 pub use models::ModelSummary;
 pub use runs::{Append, RunStore};

@@ -87,6 +87,7 @@ on_every_store! {
     aliases::a_rollback_points_to_the_version_before
     aliases::a_damaged_alias_hides_no_model_and_keeps_versions_from_deletion
     aliases::an_alias_remembers_who_moved_it_and_why
+    aliases::an_alias_remembers_what_its_version_was_measured_to_reach
     aliases::an_alias_never_ends_on_a_version_that_another_server_deletes
     retention::the_newest_versions_stay_with_those_that_an_alias_or_a_run_needs
     retention::servers_that_prune_and_move_aliases_at_once_lose_no_version_that_is_pointed_to

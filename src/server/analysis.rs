@@ -1,16 +1,19 @@
 //! `AnalysisService`: a version is measured, and shown layer by layer.
 
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use super::{
     convert::{
-        analysis::{Subject, evaluate_request, from_evaluated, from_inspected, inspect_request},
+        analysis::{Subject, from_inspected, inspect_request},
+        evaluation::{evaluate_request, from_evaluated},
         picture::{Reads, check_one},
     },
+    evaluation::{self, EvaluateStream},
     reader::Reader,
 };
 use crate::{
-    engine::{Depth, Engine, InspectInput, InspectJob},
+    engine::{Depth, Engine, InspectInput, InspectJob, Progress},
     pb::digitd::v1::{self, analysis_service_server::AnalysisService},
     registry::{ModelRef, Which},
 };
@@ -54,12 +57,26 @@ impl Analysis {
 
 #[tonic::async_trait]
 impl AnalysisService for Analysis {
+    type EvaluateStreamStream = EvaluateStream;
+
     async fn evaluate(
         &self,
         request: Request<v1::EvaluateRequest>,
     ) -> Result<Response<v1::EvaluateResponse>, Status> {
-        let evaluated = self.engine.evaluate(evaluate_request(request.into_inner())?).await?;
-        Ok(Response::new(from_evaluated(&evaluated)))
+        let from = request.remote_addr();
+        let job = evaluate_request(request.into_inner(), from)?;
+        // Nobody listens to its progress.
+        let (tell, _) = watch::channel(Progress::default());
+        Ok(Response::new(from_evaluated(self.engine.evaluate(job, tell).await?)))
+    }
+
+    async fn evaluate_stream(
+        &self,
+        request: Request<v1::EvaluateRequest>,
+    ) -> Result<Response<EvaluateStream>, Status> {
+        let from = request.remote_addr();
+        let job = evaluate_request(request.into_inner(), from)?;
+        Ok(Response::new(evaluation::evaluate(self.engine.clone(), job)))
     }
 
     async fn inspect(

@@ -6,6 +6,7 @@ mod analysis;
 mod call;
 mod convert;
 mod dialogue;
+mod evaluation;
 mod health;
 mod inference;
 mod metrics;

@@ -1,10 +1,12 @@
 //! `RegistryService`: models, versions and aliases are listed, shown, moved and deleted; weights go out
 //! and come in.
 
+use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     convert::{
+        evaluation::gated_alias,
         import::{from_imported, import_job},
         model::{
             alias, expected, export_format, export_version, from_assignment, from_manifest, from_summary,
@@ -16,7 +18,7 @@ use super::{
     transfer::{self, ExportStream, Transfers},
 };
 use crate::{
-    engine::{self, Engine},
+    engine::{self, Engine, Progress, Promotion},
     pb::digitd::v1::{self, ExportFormat, registry_service_server::RegistryService},
     registry::{self, Move},
 };
@@ -78,14 +80,21 @@ impl RegistryService for Models {
         request: Request<v1::SetAliasRequest>,
     ) -> Result<Response<v1::SetAliasResponse>, Status> {
         let (from, request) = (request.remote_addr(), request.into_inner());
-        let (model, alias) = (name("name", &request.name)?, alias("alias", &request.alias)?);
-        let to = Move {
-            version: version("version", request.version)?,
-            expected: expected(request.expected_version)?,
-            note: note(request.by, request.reason, from),
+        let (model, version) = (name("name", &request.name)?, version("version", request.version)?);
+        let promotion = Promotion {
+            alias: alias("alias", &request.alias)?,
+            expected: expected("expected_version", request.expected_version)?,
+            note: note(request.by.clone(), request.reason.clone(), from),
         };
-        let assignment = self.engine.registry().set_alias(&model, &alias, to).await.map_err(failed)?;
-        Ok(Response::new(v1::SetAliasResponse { assignment: Some(from_assignment(assignment)) }))
+        let assignment = match gated_alias(&request, (&model, version), &promotion)? {
+            Some(job) => self.engine.evaluate(job, watch::channel(Progress::default()).0).await?.promoted,
+            None => {
+                let Promotion { alias, expected, note } = promotion;
+                let to = Move { version, expected, note };
+                Some(self.engine.registry().set_alias(&model, &alias, to).await.map_err(failed)?)
+            }
+        };
+        Ok(Response::new(v1::SetAliasResponse { assignment: assignment.map(from_assignment) }))
     }
 
     async fn list_alias_history(

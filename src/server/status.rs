@@ -7,7 +7,11 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::convert::Invalid;
-use crate::{data::catalog::SYNTHETIC, engine::Error};
+use crate::{
+    data::catalog::SYNTHETIC,
+    engine::{Error, Unmet},
+    registry::Finding,
+};
 
 /// Whose reasons they are.
 const DOMAIN: &str = "digitd";
@@ -71,6 +75,7 @@ impl From<Error> for Status {
             Error::NothingToRollBack { .. } => {
                 status(Code::FailedPrecondition, "NOTHING_TO_ROLL_BACK", message, [])
             }
+            Error::RequirementNotMet(unmet) => requirement_not_met(*unmet),
             Error::Corrupt { message } => status(Code::DataLoss, "CHECKPOINT_CORRUPT", message, []),
             Error::UnknownFormat { .. } => {
                 status(Code::FailedPrecondition, "FORMAT_UNSUPPORTED", message, [])
@@ -154,6 +159,23 @@ fn not_found(reason: &str, kind: &str, name: &str, message: String) -> Status {
     let mut details = details(reason, []);
     details.set_resource_info(kind, name, "", message.clone());
     Status::with_error_details(Code::NotFound, message, details)
+}
+
+/// The figures for programs: of all that was required, and each that does not hold as a violation.
+fn requirement_not_met(unmet: Unmet) -> Status {
+    let Unmet { model, version, findings, failed, digest, message } = unmet;
+    let subject = format!("{model}/{version}");
+    let told = |finding: &Finding| match finding.measured {
+        Some(value) => format!("{}: {value}", finding.requirement),
+        None => format!("{}: none", finding.requirement),
+    };
+    let all: Vec<String> = findings.iter().map(told).collect();
+    let facts = [("version", subject.clone()), ("figures", all.join("; ")), ("dataset_digest", digest)];
+    let mut details = details("REQUIREMENT_NOT_MET", facts);
+    for at in failed {
+        details.add_precondition_failure_violation("REQUIREMENT", &subject, told(&findings[at]));
+    }
+    Status::with_error_details(Code::FailedPrecondition, message, details)
 }
 
 fn retry<const N: usize>(
@@ -267,6 +289,23 @@ mod tests {
         let message = "how to get it".to_owned();
         let missing = Error::DatasetUnavailable { name: None, message: message.clone() };
         assert_eq!(check(missing, Code::FailedPrecondition, "DATASET_UNAVAILABLE").message(), message);
+        let findings = ["accuracy>=0.99", "loss<=1"]
+            .map(|requirement| Finding { requirement: requirement.to_owned(), measured: Some(0.5) });
+        let (findings, message_of_gate) = (findings.to_vec(), "version 1 does not keep it".to_owned());
+        let unmet = Unmet {
+            model: model(),
+            version,
+            findings,
+            failed: vec![0],
+            digest: "d".to_owned(),
+            message: message_of_gate,
+        };
+        let gated = Error::RequirementNotMet(Box::new(unmet));
+        let gated = check(gated, Code::FailedPrecondition, "REQUIREMENT_NOT_MET");
+        let facts = gated.get_details_error_info().unwrap().metadata;
+        assert_eq!(facts["figures"], "accuracy>=0.99: 0.5; loss<=1: 0.5");
+        let violations = gated.get_details_precondition_failure().unwrap().violations;
+        assert_eq!((violations.len(), &*violations[0].description), (1, "accuracy>=0.99: 0.5"));
         let alias = Alias::latest();
         let moved = Error::AliasMoved { model: model(), alias, found: None, message: message.clone() };
         check(moved, Code::FailedPrecondition, "ALIAS_MOVED");

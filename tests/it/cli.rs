@@ -1,6 +1,7 @@
 //! The program as its users start it: `digitd` in a process of its own, on a store of its own, with
 //! the built-in digits.
 
+mod evaluating;
 mod help;
 pub mod program;
 mod reading;

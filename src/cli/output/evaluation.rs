@@ -1,56 +1,208 @@
-//! An evaluation: the sums, a row for every class, and the confusion matrix.
+//! An evaluation: the sums, a row for every class, the confusion matrix, another version beside it, and
+//! the worst mistakes.
 
 use comfy_table::Cell;
 
 use super::{
     figure::name_of,
     number::{count, loss, percent, seconds},
+    picture::{digit, side_by_side},
     table::{self, Ink, Tone, cell},
+    width,
 };
-use crate::pb::digitd::v1::{ConfusionMatrix, EvaluateResponse, Split};
+use crate::{
+    data::image,
+    pb::digitd::v1::{
+        AveragedReport, ClassReport, ConfusionMatrix, EvaluateResponse, Mistake, Split, Temperature,
+        VersionComparison,
+    },
+};
 
-/// All of an evaluation.
+/// Wider matrices are no tables any more; of them the most frequent mistakes are listed.
+const MOST_CLASSES: usize = 16;
+
+/// How many mistakes are listed then.
+const LISTED: usize = 20;
+
+/// All of an evaluation but its mistakes.
 pub fn evaluation(answer: &EvaluateResponse, ink: Ink) -> String {
-    let split = name_of(Split::try_from(answer.split).unwrap_or_default().as_str_name(), "SPLIT");
     let head = format!(
-        "{} version {} on {} {split}: accuracy {} ({} of {}), loss {}{}\n",
+        "{} version {} on {}: accuracy {} ({} of {}), loss {}{}\n",
         answer.name,
         answer.version,
-        answer.dataset,
+        images_of(answer),
         percent(answer.accuracy),
         count(answer.correct.unwrap_or_default()),
         count(answer.total),
         loss(answer.loss),
         answer.seconds.map(|s| format!(", in {}", seconds(s))).unwrap_or_default(),
     );
-    let matrix = answer.confusion_matrix.as_ref().map(|matrix| confusion(matrix, ink)).unwrap_or_default();
-    format!("{head}\n{}\n{matrix}", classes(answer, ink))
+    let matrix = answer.confusion_matrix.as_ref().map(|it| confusion(it, answer, ink)).unwrap_or_default();
+    let beside = answer.comparison.as_ref().map(|it| comparison(answer, it, ink)).unwrap_or_default();
+    // The head says accuracy and loss already.
+    let more: String = summary(answer).into_iter().skip(2).map(|(name, it)| line(name, &it)).collect();
+    format!("{head}{more}\n{}\n{matrix}{beside}", classes(answer, ink))
+}
+
+/// `mnist test`.
+pub fn images_of(answer: &EvaluateResponse) -> String {
+    let split = Split::try_from(answer.split).unwrap_or_default();
+    format!("{} {}", answer.dataset, name_of(split.as_str_name(), "SPLIT"))
+}
+
+/// The figures of the whole set by name, accuracy and loss first.
+pub fn summary(answer: &EvaluateResponse) -> Vec<(&'static str, String)> {
+    let (correct, total) = (count(answer.correct.unwrap_or_default()), count(answer.total));
+    let interval = format!("{} to {}", percent(answer.accuracy_low), percent(answer.accuracy_high));
+    let top = answer.top_accuracies.iter().skip(1);
+    let top: Vec<String> = top.map(|top| format!("{} {}", top.k, percent(top.accuracy))).collect();
+    let batches = format!(
+        "loss {}, accuracy {} over batches of {}",
+        loss(answer.batch_mean_loss),
+        percent(answer.batch_mean_accuracy),
+        count(answer.batch_size)
+    );
+    let error = answer.calibration.as_ref().and_then(|it| it.expected_calibration_error);
+    let mut figures = vec![
+        ("accuracy", format!("{} ({correct} of {total})", percent(answer.accuracy))),
+        ("loss", loss(answer.loss)),
+        ("95 % interval", interval),
+        ("top k", top.join(", ")),
+        ("batch means", batches),
+        ("calibration error", percent(error)),
+    ];
+    figures.extend(answer.temperature.as_ref().map(|it| ("temperature", temperature(it))));
+    figures
+}
+
+/// What a temperature would change.
+pub fn temperature(it: &Temperature) -> String {
+    let images = count(it.fitted_images);
+    match it.temperature {
+        None => format!("none: no temperature is best on the {images} validation images"),
+        Some(temperature) => format!(
+            "{temperature:.4}, fitted on {images} validation images: loss {}, calibration error {}",
+            loss(it.loss),
+            percent(it.expected_calibration_error)
+        ),
+    }
+}
+
+/// The averages of the classes, by name.
+pub fn means(answer: &EvaluateResponse) -> impl Iterator<Item = (&'static str, &AveragedReport)> {
+    let both = [("macro", &answer.macro_average), ("weighted", &answer.weighted_average)];
+    both.into_iter().filter_map(|(name, means)| Some((name, means.as_ref()?)))
+}
+
+/// A class's name, or its number.
+pub fn class_name(class: &ClassReport) -> String {
+    class.label_name.clone().unwrap_or_else(|| class.label().to_string())
+}
+
+/// Two versions on the same images, in a sentence.
+pub fn contest(it: &VersionComparison) -> String {
+    let of = |number: Option<i32>| count(number.unwrap_or_default());
+    let test = it.mcnemar.unwrap_or_default();
+    let verdict = match test.p_value {
+        Some(p) if p < 0.05 => "more than chance explains",
+        Some(_) => "no more than chance explains",
+        None => "not tested",
+    };
+    format!(
+        "They agree on {} of the images; both right {}, only the first {}, only the second {}, both wrong \
+         {}. McNemar's test: p {}, {verdict}.",
+        percent(it.agreement),
+        of(it.both_right),
+        of(it.only_first),
+        of(it.only_second),
+        of(it.both_wrong),
+        test.p_value.map_or_else(|| "-".to_owned(), p_value),
+    )
+}
+
+fn p_value(p: f64) -> String {
+    if p < 0.001 { "< 0.001".to_owned() } else { format!("= {p:.3}") }
+}
+
+/// The wrong answers of the largest loss, as a table or as pictures.
+pub fn mistakes(answer: &EvaluateResponse, pictures: bool, ink: Ink) -> String {
+    if answer.mistakes.is_empty() {
+        return String::new();
+    }
+    if pictures {
+        let shown: Vec<_> = answer.mistakes.iter().map(drawn).collect();
+        return format!("\nThe worst mistakes:\n{}\n", side_by_side(&shown));
+    }
+    let mut table =
+        table::table(ink, &["image", "label", "answer", "its probability", "the label's", "loss"]);
+    for it in &answer.mistakes {
+        let probability = |class: i32| percent(probability(it, class));
+        table.add_row([
+            count(it.index.unwrap_or_default()),
+            it.label_name.clone().unwrap_or_else(|| it.label().to_string()),
+            it.answer_name.clone().unwrap_or_else(|| it.answer().to_string()),
+            probability(it.answer()),
+            probability(it.label()),
+            loss(it.loss),
+        ]);
+    }
+    format!("\nThe worst mistakes:\n{}", table::text(&table))
+}
+
+fn probability(mistake: &Mistake, class: i32) -> Option<f64> {
+    mistake.probabilities.get(usize::try_from(class).ok()?).copied()
+}
+
+/// A mistake's picture and its caption.
+fn drawn(it: &Mistake) -> (Vec<String>, String) {
+    let picture = image::decode(&it.png, image::Shades::Luma);
+    let lines = picture.map(|picture| digit(&picture.pixels, picture.width)).unwrap_or_default();
+    let (label, answer) = (it.label(), it.answer());
+    let caption = format!("{}: {label} as {answer} {}", it.index(), percent(probability(it, answer)));
+    (lines, caption)
+}
+
+fn line(name: &str, figure: &str) -> String {
+    format!("  {name:<18} {figure}\n")
 }
 
 fn classes(answer: &EvaluateResponse, ink: Ink) -> String {
-    let mut table = table::table(ink, &["digit", "precision", "recall", "F1", "images"]);
+    let header = ["digit", "precision", "recall", "F1", "images", "ROC AUC", "avg precision"];
+    let mut table = table::table(ink, &header);
     for class in &answer.classes {
         let shares = [class.precision, class.recall, class.f1].map(|share| Cell::new(percent(share)));
-        let name = class.label_name.clone().unwrap_or_else(|| class.label().to_string());
-        let mut row = vec![Cell::new(name)];
+        let mut row = vec![Cell::new(class_name(class))];
         row.extend(shares);
         row.push(Cell::new(count(class.support.unwrap_or_default())));
+        row.extend([class.roc_auc, class.average_precision].map(|share| Cell::new(percent(share))));
         table.add_row(row);
     }
+    for (name, means) in means(answer) {
+        let mut row = vec![Cell::new(name)];
+        row.extend([means.precision, means.recall, means.f1].map(|share| Cell::new(percent(share))));
+        row.push(Cell::new(""));
+        row.extend([means.roc_auc, means.average_precision].map(|share| Cell::new(percent(share))));
+        table.add_row(row);
+    }
+    table::fit(&mut table, width(), &[6, 5]);
     table::text(&table)
 }
 
 /// Labels down, answers across; zeros are dots, so that the mistakes stand out.
-fn confusion(matrix: &ConfusionMatrix, ink: Ink) -> String {
+fn confusion(matrix: &ConfusionMatrix, answer: &EvaluateResponse, ink: Ink) -> String {
+    if matrix.rows.len() > MOST_CLASSES {
+        return frequent(matrix, answer, ink);
+    }
     let answers: Vec<String> = (0..matrix.rows.len()).map(|answer| answer.to_string()).collect();
     let header: Vec<&str> = ["label"].into_iter().chain(answers.iter().map(String::as_str)).collect();
     let mut table = table::table(ink, &header);
-    let worst = mistakes(matrix).max().unwrap_or(0);
+    let worst = confused(matrix).map(|(_, _, number)| number).max().unwrap_or(0);
     for (label, row) in matrix.rows.iter().enumerate() {
         let cells = row.counts.iter().enumerate().map(|(answer, &number)| match number {
             0 => cell("·", Tone::Faint),
             _ if answer == label => cell(number, Tone::Good),
             _ if number * 2 > worst => cell(number, Tone::Bad),
+            _ if number * 4 > worst => cell(number, Tone::Doubtful),
             _ => cell(number, Tone::Plain),
         });
         table.add_row([Cell::new(label)].into_iter().chain(cells));
@@ -58,64 +210,44 @@ fn confusion(matrix: &ConfusionMatrix, ink: Ink) -> String {
     format!("Labels (down) against answers (across):\n{}", table::text(&table))
 }
 
-fn mistakes(matrix: &ConfusionMatrix) -> impl Iterator<Item = i32> {
+/// The mistakes that were made most often.
+fn frequent(matrix: &ConfusionMatrix, answer: &EvaluateResponse, ink: Ink) -> String {
+    let mut mistakes: Vec<_> = confused(matrix).filter(|(_, _, number)| *number > 0).collect();
+    mistakes.sort_by_key(|&(_, _, number)| std::cmp::Reverse(number));
+    let name = |class: usize| answer.classes.get(class).map_or_else(|| class.to_string(), class_name);
+    let mut table = table::table(ink, &["label<", "answer<", "images"]);
+    for &(label, answer, number) in mistakes.iter().take(LISTED) {
+        table.add_row([Cell::new(name(label)), Cell::new(name(answer)), cell(number, Tone::Bad)]);
+    }
+    format!("The most frequent of {} kinds of mistakes:\n{}", mistakes.len(), table::text(&table))
+}
+
+/// Label, answer and number of images of everything off the diagonal.
+fn confused(matrix: &ConfusionMatrix) -> impl Iterator<Item = (usize, usize, i32)> {
     let rows = matrix.rows.iter().enumerate();
     rows.flat_map(|(label, row)| {
         let others = row.counts.iter().enumerate().filter(move |(answer, _)| *answer != label);
-        others.map(|(_, &number)| number)
+        others.map(move |(answer, &number)| (label, answer, number))
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pb::digitd::v1::{ClassReport, ConfusionMatrixRow};
-
-    fn two_classes() -> EvaluateResponse {
-        let class = |label, precision| ClassReport {
-            label: Some(label),
-            precision,
-            recall: Some(0.75),
-            f1: Some(0.5),
-            support: Some(1200),
-            label_name: None,
-        };
-        let rows = vec![ConfusionMatrixRow { counts: vec![8, 0] }, ConfusionMatrixRow { counts: vec![3, 9] }];
-        EvaluateResponse {
-            name: "digits".into(),
-            version: 3,
-            dataset: "mnist".into(),
-            split: Split::Test.into(),
-            loss: Some(0.0441),
-            accuracy: Some(0.9858),
-            correct: Some(9858),
-            total: 10_000,
-            classes: vec![class(0, Some(1.0)), class(1, None)],
-            confusion_matrix: Some(ConfusionMatrix { rows }),
-            seconds: Some(1.5),
-        }
+fn comparison(answer: &EvaluateResponse, it: &VersionComparison, ink: Ink) -> String {
+    let Some(other) = &it.other else { return String::new() };
+    let version = |it: &EvaluateResponse| format!("version {}<", it.version);
+    let mut table = table::table(ink, &["figure<", &version(answer), &version(other)]);
+    for ((name, first), (_, second)) in summary(answer).into_iter().zip(summary(other)) {
+        table.add_row([name.to_owned(), first, second]);
     }
-
-    #[test]
-    fn the_sums_stand_in_one_line() {
-        let text = evaluation(&two_classes(), Ink::Plain);
-        let head =
-            "digits version 3 on mnist test: accuracy 98.58 % (9 858 of 10 000), loss 0.0441, in 1.5 s";
-        assert_eq!(text.lines().next(), Some(head));
-    }
-
-    #[test]
-    fn a_class_that_was_never_answered_has_no_precision() {
-        let text = evaluation(&two_classes(), Ink::Plain);
-        assert!(text.contains("     0   100.00 %  75.00 %  50.00 %   1 200"), "{text}");
-        assert!(text.contains("     1          -  75.00 %  50.00 %   1 200"), "{text}");
-    }
-
-    #[test]
-    fn labels_go_down_and_answers_across() {
-        let text = evaluation(&two_classes(), Ink::Plain);
-        let rows: Vec<&str> = text.lines().rev().take(2).collect();
-        assert_eq!(rows[1].split_whitespace().collect::<Vec<_>>(), ["0", "8", "·"]);
-        assert_eq!(rows[0].split_whitespace().collect::<Vec<_>>(), ["1", "3", "9"]);
-    }
+    let told = textwrap::fill(&contest(it), width());
+    let classes = classes(other, ink);
+    let matrix = other.confusion_matrix.as_ref().map(|it| confusion(it, other, ink)).unwrap_or_default();
+    format!(
+        "\nBeside {} version {}:\n{}\n{told}\n\n{classes}\n{matrix}",
+        other.name,
+        other.version,
+        table::text(&table)
+    )
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,14 +20,16 @@ mod warning;
 use std::sync::LazyLock;
 
 pub(super) use comparison::comparison;
-pub(super) use evaluation::evaluation;
+pub(super) use evaluation::{
+    class_name, contest, evaluation, images_of, means, mistakes, summary, temperature,
+};
 pub(super) use inspection::{Depth, contents, layer_table};
-pub(super) use number::{bytes, count};
+pub(super) use number::{bytes, count, percent};
 pub(super) use picture::{digit, side_by_side};
 pub(super) use prediction::{prediction, predictions, reading};
 pub(super) use problem::problem;
 pub(super) use progress::{Progress, Style};
-pub(super) use registry::{assignments, models, version, versions};
+pub(super) use registry::{assignments, finding, models, moved, version, versions};
 pub(super) use runs::{run, run_list};
 pub(super) use table::Ink;
 

@@ -1,13 +1,15 @@
 //! Models, their versions and aliases.
 
 use super::{
-    figure::day_time,
+    figure::{day_time, name_of},
     number::{bytes, count, loss, percent},
     table::{self, Ink},
 };
 use crate::{
     cli::json,
-    pb::digitd::v1::{AliasAssignment, Model, ModelRef, ModelVersion, model_ref::Which},
+    pb::digitd::v1::{
+        AliasAssignment, AliasEvidence, Finding, Model, ModelRef, ModelVersion, model_ref::Which,
+    },
 };
 
 /// A row for every model.
@@ -80,18 +82,50 @@ fn parent(parent: &ModelRef) -> String {
 
 /// A row for every time that an alias was moved.
 pub fn assignments(assignments: &[AliasAssignment], ink: Ink) -> String {
-    let mut table = table::table(ink, &["number", "version", "before", "moved<", "by<", "reason<"]);
+    let measured = assignments.iter().any(|it| it.evidence.is_some());
+    let columns = ["number", "version", "before", "moved<", "by<", "reason<", "measured<"];
+    let mut table = table::table(ink, &columns[..columns.len() - usize::from(!measured)]);
     for it in assignments {
-        table.add_row([
+        let evidence = it.evidence.as_ref().map(evidence).unwrap_or_default();
+        let cells = [
             it.number.to_string(),
             it.version.to_string(),
             it.previous_version.map_or_else(|| "-".to_owned(), |version| version.to_string()),
             day_time(it.time.as_ref()),
             it.by.clone(),
             it.reason.clone(),
-        ]);
+        ];
+        table.add_row(cells.into_iter().chain(measured.then_some(evidence)));
     }
     table::text(&table)
+}
+
+/// Where an alias points since it was moved, and what was measured for that.
+pub fn moved(alias: &str, assignment: &AliasAssignment) -> String {
+    let before = match assignment.previous_version {
+        Some(version) => format!(", before that to version {version}"),
+        None => String::new(),
+    };
+    let measured = match &assignment.evidence {
+        Some(it) => format!("measured: {}\n", evidence(it)),
+        None => String::new(),
+    };
+    format!("{alias} points to version {}{before}\n{measured}", assignment.version)
+}
+
+/// `accuracy>=0.99 (0.9907) on mnist test`.
+fn evidence(evidence: &AliasEvidence) -> String {
+    let figures = evidence.findings.iter().map(finding).collect::<Vec<_>>().join(", ");
+    let dataset = evidence.dataset.as_ref().map_or("", |dataset| dataset.name.as_str());
+    format!("{figures} on {dataset} {}", name_of(evidence.split().as_str_name(), "SPLIT"))
+}
+
+/// `accuracy>=0.99 (0.9907)`.
+pub fn finding(finding: &Finding) -> String {
+    // Six decimals tell every count of a million images apart; JSON has them all.
+    let rounded = |value: f64| (value * 1e6).round() / 1e6;
+    let measured = finding.measured.map_or_else(|| "-".to_owned(), |value| rounded(value).to_string());
+    format!("{} ({measured})", finding.requirement)
 }
 
 #[cfg(test)]
@@ -114,6 +148,18 @@ mod tests {
             text.lines().last().unwrap().split_whitespace().collect::<Vec<_>>(),
             ["1", "1", "-", "-", "ana", "published"]
         );
+    }
+
+    #[test]
+    fn a_move_tells_what_was_measured_for_it() {
+        let finding = Finding { requirement: "accuracy>=0.99".to_owned(), measured: Some(0.990_700_000_1) };
+        let dataset = Some(crate::pb::digitd::v1::Dataset { name: "mnist".to_owned(), ..Default::default() });
+        let evidence = AliasEvidence { findings: vec![finding], dataset, split: 3, ..Default::default() };
+        let it = AliasAssignment { version: 3, evidence: Some(evidence), ..Default::default() };
+        let said = "accuracy>=0.99 (0.9907) on mnist test";
+        let expected = format!("production points to version 3\nmeasured: {said}\n");
+        assert_eq!(moved("production", &it), expected);
+        assert!(assignments(&[it, AliasAssignment::default()], Ink::Plain).contains(said));
     }
 
     #[test]

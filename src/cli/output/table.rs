@@ -34,6 +34,7 @@ impl Ink {
 pub enum Tone {
     Plain,
     Good,
+    Doubtful,
     Bad,
     Faint,
 }
@@ -44,6 +45,7 @@ pub fn cell(text: impl ToString, tone: Tone) -> Cell {
     match tone {
         Tone::Plain => cell,
         Tone::Good => cell.fg(Color::Green),
+        Tone::Doubtful => cell.fg(Color::Yellow),
         Tone::Bad => cell.fg(Color::Red),
         Tone::Faint => cell.add_attribute(Attribute::Dim),
     }

@@ -2,9 +2,10 @@
 
 use super::{default_version, numbers, overwrite, point, production, version};
 use crate::{
+    data::{DatasetSpec, Split},
     ids::{Alias, Version},
     registry::{
-        Error, Expected, ModelRef, Move, Note, Registry, Which,
+        Error, Evidence, Expected, Finding, ModelRef, Move, Note, Registry, Which,
         aliases::assignment_path,
         testing::{TestStore, digits, publish},
     },
@@ -98,7 +99,31 @@ pub async fn an_alias_remembers_who_moved_it_and_why(store: TestStore) {
     let path = assignment_path(&digits(), &production(), 4);
     let before = r#"{"number":4,"version":2,"previous":1,"time":"2026-01-01T00:00:00Z","reason":"older"}"#;
     overwrite(registry, &path, before.as_bytes()).await;
-    assert_eq!(registry.alias(&digits(), &production()).await.unwrap().by, "");
+    let older = registry.alias(&digits(), &production()).await.unwrap();
+    assert_eq!((older.by.as_str(), older.evidence), ("", None));
+}
+
+pub async fn an_alias_remembers_what_its_version_was_measured_to_reach(store: TestStore) {
+    let registry = &store.registry;
+    publish(registry, b"one").await;
+    publish(registry, b"two").await;
+    let finding = |requirement: &str, measured| Finding { requirement: requirement.to_owned(), measured };
+    let evidence = Evidence {
+        findings: vec![finding("accuracy>=0.99", Some(0.1 + 0.2)), finding("of a newer digitd", None)],
+        dataset: DatasetSpec::whole("mnist".parse().unwrap()),
+        split: Split::Test,
+        dataset_digest: "ab".repeat(32),
+        images: 10_000,
+    };
+    let note = Note { evidence: Some(evidence.clone()), ..Note::new("ana", "better") };
+    let to = Move { version: version(1), expected: Expected::Unset, note };
+    registry.set_alias(&digits(), &production(), to).await.unwrap();
+    point(registry, 2, Expected::Anything).await.unwrap();
+    let history = registry.alias_history(&digits(), &production()).await.unwrap();
+    assert_eq!((&history[0].evidence, &history[1].evidence), (&None, &Some(evidence)));
+    let bytes =
+        registry.store.get(&assignment_path(&digits(), &production(), 2), 9999).await.unwrap().unwrap();
+    assert!(!String::from_utf8(bytes.to_vec()).unwrap().contains("evidence"), "nothing is written of none");
 }
 
 pub async fn an_alias_never_ends_on_a_version_that_another_server_deletes(store: TestStore) {

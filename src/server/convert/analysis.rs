@@ -1,14 +1,13 @@
-//! Requests to measure and to show a version, and their answers.
+//! Requests to show a version, and their answers.
 
 use super::{
     dataset,
     field::{ANY, Invalid, count, int},
-    inspection::{from_report, ints},
+    inspection::from_report,
     model,
 };
 use crate::{
-    engine::{Channels, Depth, EvaluateJob, Evaluated, InspectInput, Inspected},
-    metric::{ClassReport, ConfusionMatrix},
+    engine::{Channels, Depth, InspectInput, Inspected},
     nn::NetworkConfig,
     pb::digitd::v1::{self, inspect_request::Input},
     registry::ModelRef,
@@ -34,15 +33,6 @@ pub struct Inspection {
 pub enum Subject {
     Stored(InspectInput),
     Own { image: v1::Image, normalization: i32 },
-}
-
-pub fn evaluate_request(request: v1::EvaluateRequest) -> Result<EvaluateJob, Invalid> {
-    Ok(EvaluateJob {
-        model: model::reference("model", request.model)?,
-        dataset: dataset::dataset("dataset", request.dataset)?,
-        split: dataset::split("split", request.split)?,
-        batch_size: count("batch_size", request.batch_size, 1..=MOST_BATCH, 1000)? as usize,
-    })
 }
 
 pub fn inspect_request(request: v1::InspectRequest) -> Result<Inspection, Invalid> {
@@ -108,27 +98,6 @@ fn chosen(channels: &[i32]) -> Result<Vec<i64>, Invalid> {
     channels.collect()
 }
 
-pub fn from_evaluated(evaluated: &Evaluated) -> v1::EvaluateResponse {
-    let confusion = &evaluated.evaluation.confusion;
-    v1::EvaluateResponse {
-        name: evaluated.model.to_string(),
-        version: int(evaluated.version.get()),
-        dataset: evaluated.dataset.to_string(),
-        split: dataset::from_split(evaluated.split).into(),
-        loss: Some(evaluated.evaluation.loss),
-        accuracy: Some(evaluated.evaluation.accuracy()),
-        correct: Some(int(confusion.correct())),
-        total: int(confusion.total()),
-        classes: confusion
-            .class_reports()
-            .into_iter()
-            .map(|class| from_class(class, &evaluated.class_names))
-            .collect(),
-        confusion_matrix: Some(from_confusion(confusion)),
-        seconds: Some(evaluated.seconds),
-    }
-}
-
 pub fn from_inspected(inspected: Inspected) -> v1::InspectResponse {
     v1::InspectResponse {
         name: inspected.model.to_string(),
@@ -140,51 +109,9 @@ pub fn from_inspected(inspected: Inspected) -> v1::InspectResponse {
     }
 }
 
-fn from_class(class: ClassReport, names: &[String]) -> v1::ClassReport {
-    v1::ClassReport {
-        label_name: names.get(class.label).cloned(),
-        label: Some(int(class.label)),
-        precision: class.precision,
-        recall: class.recall,
-        f1: class.f1,
-        support: Some(int(class.support)),
-    }
-}
-
-fn from_confusion(matrix: &ConfusionMatrix) -> v1::ConfusionMatrix {
-    let row = |label| v1::ConfusionMatrixRow { counts: ints(matrix.row(label)) };
-    v1::ConfusionMatrix { rows: (0..matrix.classes()).map(row).collect() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        data::Split,
-        eval::Evaluation,
-        ids::{ModelName, Version},
-    };
-
-    #[test]
-    fn an_evaluation_shows_rows_of_labels_and_leaves_out_what_is_undefined() {
-        let mut confusion = ConfusionMatrix::new(3);
-        [(0, 0), (0, 1), (1, 1)].iter().for_each(|&(label, answer)| confusion.add(label, answer));
-        let answer = from_evaluated(&Evaluated {
-            model: ModelName::default(),
-            version: Version::FIRST,
-            dataset: "mnist".parse().unwrap(),
-            split: Split::Test,
-            class_names: vec!["a".to_owned(), "b".to_owned(), "c".to_owned()],
-            evaluation: Evaluation { loss: 0.5, confusion },
-            seconds: 1.0,
-        });
-        assert_eq!((answer.name.as_str(), answer.split()), ("digits", v1::Split::Test));
-        assert_eq!((answer.loss, answer.correct, answer.total), (Some(0.5), Some(2), 3));
-        assert_eq!(answer.accuracy, Some(2.0 / 3.0));
-        assert_eq!((answer.classes[0].label, answer.classes[2].label_name()), (Some(0), "c"));
-        assert_eq!(answer.confusion_matrix.unwrap().rows[0].counts, [1, 1, 0]);
-        assert_eq!((answer.classes[2].precision, answer.classes[2].support), (None, Some(0)));
-    }
 
     #[test]
     fn fields_of_an_inspection_are_checked_by_name() {
@@ -216,13 +143,5 @@ mod tests {
         assert_eq!(field(|request| request.channels = vec![0]), "channels");
         assert_eq!(field(|request| request.channel_seed = Some(0)), "channel_seed");
         assert_eq!(field(|request| request.sample_images = Some(0)), "sample_images");
-    }
-
-    #[test]
-    fn an_evaluation_of_nothing_in_particular_is_of_the_test_split() {
-        let job = evaluate_request(v1::EvaluateRequest::default()).unwrap();
-        assert_eq!((job.split, job.batch_size, job.dataset), (Split::Test, 1000, None));
-        let request = v1::EvaluateRequest { batch_size: Some(0), ..Default::default() };
-        assert_eq!(evaluate_request(request).unwrap_err().field, "batch_size");
     }
 }

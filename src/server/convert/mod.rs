@@ -4,6 +4,7 @@
 pub mod analysis;
 pub mod augmentation;
 pub mod dataset;
+pub mod evaluation;
 pub mod event;
 pub mod field;
 pub mod import;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    dataset::from_dataset,
+    dataset::{from_dataset, from_split},
     event::from_time,
     field::{Invalid, choice, int},
     network::from_layers,
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     ids::{Alias, ModelName, RunId, Version, VersionRef},
     pb::digitd::v1::{self, export_version_request, get_version_request, model_ref},
-    registry::{Assignment, Expected, Manifest, ModelRef, ModelSummary, Note, Which},
+    registry::{Assignment, Evidence, Expected, Finding, Manifest, ModelRef, ModelSummary, Note, Which},
 };
 
 /// The model that a text names; empty means the default one.
@@ -82,11 +82,11 @@ pub fn export_format(format: i32) -> Result<v1::ExportFormat, Invalid> {
 }
 
 /// Where the caller expects an alias to point: 0 means that it was never set.
-pub fn expected(number: Option<i32>) -> Result<Expected, Invalid> {
+pub fn expected(field: &str, number: Option<i32>) -> Result<Expected, Invalid> {
     Ok(match number {
         None => Expected::Anything,
         Some(0) => Expected::Unset,
-        Some(number) => Expected::Version(version("expected_version", number)?),
+        Some(number) => Expected::Version(version(field, number)?),
     })
 }
 
@@ -142,7 +142,22 @@ pub fn from_assignment(assignment: Assignment) -> v1::AliasAssignment {
         time: Some(from_time(assignment.time)),
         reason: assignment.reason,
         by: assignment.by,
+        evidence: assignment.evidence.map(from_evidence),
     }
+}
+
+fn from_evidence(evidence: Evidence) -> v1::AliasEvidence {
+    v1::AliasEvidence {
+        findings: evidence.findings.into_iter().map(from_finding).collect(),
+        dataset: Some(from_dataset(&evidence.dataset)),
+        split: from_split(evidence.split).into(),
+        dataset_digest: evidence.dataset_digest,
+        images: int(evidence.images),
+    }
+}
+
+pub fn from_finding(finding: Finding) -> v1::Finding {
+    v1::Finding { requirement: finding.requirement, measured: finding.measured }
 }
 
 /// Who moves an alias, and why; `from` is where the request came from.
@@ -151,7 +166,7 @@ pub fn note(by: String, reason: String, from: Option<SocketAddr>) -> Note {
         "" => from.map(|addr| addr.ip().to_canonical().to_string()).unwrap_or_default(),
         by => by.to_owned(),
     };
-    Note { by, reason }
+    Note::new(by, reason)
 }
 
 #[cfg(test)]
@@ -187,9 +202,10 @@ mod tests {
 
     #[test]
     fn an_expected_version_of_zero_means_never_set() {
-        assert_eq!(expected(None), Ok(Expected::Anything));
-        assert_eq!(expected(Some(0)), Ok(Expected::Unset));
-        assert_eq!(expected(Some(3)), Ok(Expected::Version(3.try_into().unwrap())));
-        assert_eq!(expected(Some(-3)).unwrap_err().field, "expected_version");
+        let of = |number| expected("expected_version", number);
+        assert_eq!(of(None), Ok(Expected::Anything));
+        assert_eq!(of(Some(0)), Ok(Expected::Unset));
+        assert_eq!(of(Some(3)), Ok(Expected::Version(3.try_into().unwrap())));
+        assert_eq!(of(Some(-3)).unwrap_err().field, "expected_version");
     }
 }

@@ -1,0 +1,74 @@
+//! `digitd evaluate` and its gate, as people and scripts use them.
+
+use super::program::{SMALL_RUN, Server};
+
+#[test]
+fn two_versions_are_measured_side_by_side_and_the_report_stands_alone() {
+    let server = Server::start();
+    server.call(SMALL_RUN).ok();
+    server.call(&[SMALL_RUN, &["--seed=1"]].concat()).ok();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.html").to_str().unwrap().to_owned();
+    let asked = ["evaluate", "--compare", "1", "--temperature", "--worst", "4", "--output", &path];
+    let said = server.call(&asked).ok();
+    for part in [
+        "digits version 2 on synthetic test: accuracy ",
+        "  95 % interval",
+        "  temperature ",
+        "weighted",
+        "Labels (down) against answers (across):",
+        "Beside digits version 1:",
+        "McNemar's test: p ",
+        "The worst mistakes:",
+        ": the report\n",
+    ] {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+    assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
+    let page = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(page.matches("src=\"data:image/png;base64,").count(), 4);
+    for part in ["<h1>digits version 2 on synthetic test</h1>", "<svg", "Beside digits version 1", "Changed"]
+    {
+        assert!(page.contains(part), "{part} is not in the report");
+    }
+    let drawn = server.call(&["evaluate", "--pictures", "--worst", "2"]).ok();
+    assert!(drawn.contains("@@"), "{drawn}");
+    let json = server.call(&["evaluate", "--json", "--split", "validation"]).json();
+    assert!(json["accuracyLow"].as_f64() < json["accuracy"].as_f64(), "{json}");
+}
+
+#[test]
+fn the_gate_moves_an_alias_or_fails_with_the_figures() {
+    let server = Server::start();
+    server.call(SMALL_RUN).ok();
+    let gate = ["evaluate", "--split=validation", "--promote", "production", "--reason", "gated", "--by=ana"];
+    let refused = server.call(&[&gate[..], &["--require", "accuracy>=0.9999"]].concat()).error();
+    assert!(refused.contains("accuracy>=0.9999 (it is 0."), "{refused}");
+    assert!(refused.contains("  reason    REQUIREMENT_NOT_MET\n"), "{refused}");
+    assert!(server.call(&["models", "history", "production"]).error().contains("ALIAS_NOT_FOUND"));
+    let moved = server.call(&[&gate[..], &["--require", "accuracy>=0.05", "--require=loss<9"]].concat()).ok();
+    assert!(moved.contains("\naccuracy>=0.05 (0.") && moved.contains(") holds\n"), "{moved}");
+    assert!(moved.contains("\nproduction points to version 1\nmeasured: accuracy>=0.05 (0."), "{moved}");
+    let history = server.call(&["models", "history", "production", "--json"]).json();
+    let evidence = &history["assignments"][0]["evidence"];
+    assert_eq!(evidence["findings"][1]["requirement"], "loss<9");
+    assert_eq!(evidence["dataset"]["name"], "synthetic");
+    let wrong = server.call(&["evaluate", "--require", "accuracy>=99%"]).error();
+    assert!(wrong.contains("require[0]") && wrong.contains("INVALID_FIELD"), "{wrong}");
+    let noted = server.call(&["evaluate", "--reason", "better"]).error();
+    assert!(noted.contains("--promote"), "{noted}");
+    let alone = server.call(&["evaluate", "--promote", "production"]);
+    assert_eq!(alone.code, Some(2), "{}", alone.stderr);
+}
+
+#[test]
+fn an_alias_is_set_only_where_what_is_required_holds() {
+    let server = Server::start();
+    server.call(SMALL_RUN).ok();
+    let set = ["models", "set-alias", "production", "1", "--split", "validation", "--require"];
+    let refused = server.call(&[&set[..], &["loss<=0.00001"]].concat()).error();
+    assert!(refused.contains("loss<=0.00001 (it is "), "{refused}");
+    let moved = server.call(&[&set[..], &["loss<=9"]].concat()).ok();
+    assert!(moved.starts_with("production points to version 1\nmeasured: loss<=9 ("), "{moved}");
+    assert!(moved.ends_with(") on synthetic validation\n"), "{moved}");
+}

@@ -1,0 +1,212 @@
+//! What an evaluation shows beside its figures: mistakes, a second version, progress, and the answers to
+//! requests that cannot be.
+
+use std::time::Instant;
+
+use digitd::{
+    data::image,
+    pb::digitd::v1::{self, evaluate_event::Event, image::Form, model_ref::Which},
+};
+use prost::Message as _;
+use tonic::Code;
+
+use super::{
+    server::{TestServer, collect, tiny, unseen_images},
+    status::{check, check_field, check_not_found, error},
+};
+
+fn version(number: i32) -> Option<v1::ModelRef> {
+    Some(v1::ModelRef { name: String::new(), which: Some(Which::Version(number)) })
+}
+
+fn validation() -> v1::EvaluateRequest {
+    v1::EvaluateRequest { split: v1::Split::Validation.into(), ..v1::EvaluateRequest::default() }
+}
+
+async fn evaluate(server: &TestServer, request: v1::EvaluateRequest) -> v1::EvaluateResponse {
+    server.analysis().evaluate(request).await.unwrap().into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worst_mistakes_are_what_predict_says_of_those_images() {
+    let server = TestServer::start().await;
+    server.train().await;
+    let request = v1::EvaluateRequest { worst: Some(25), worst_png: true, ..Default::default() };
+    let answer = evaluate(&server, request).await;
+    assert_eq!(answer.mistakes.len(), 25);
+    assert!(answer.mistakes.is_sorted_by(|a, b| a.loss >= b.loss), "the worst first");
+    let set = unseen_images(10_000);
+    assert_eq!(answer.dataset_digest, set.digest());
+    for mistake in &answer.mistakes {
+        let index = usize::try_from(mistake.index()).unwrap();
+        assert_eq!(mistake.label(), i32::from(set.label(index)));
+        assert_eq!(image::decode(&mistake.png, image::Shades::Luma).unwrap().pixels, set.image(index));
+        let pixels = bytes::Bytes::copy_from_slice(set.image(index));
+        let image = v1::Image { form: Some(Form::Pixels(pixels)) };
+        let request = v1::PredictRequest { images: vec![image], ..v1::PredictRequest::default() };
+        let said = server.prediction().predict(request).await.unwrap().into_inner().predictions.remove(0);
+        assert_eq!(said.label, mistake.answer);
+        assert_ne!(mistake.answer, mistake.label);
+        for (ours, theirs) in mistake.probabilities.iter().zip(&said.probabilities) {
+            assert!((ours - f64::from(*theirs)).abs() < 1e-5);
+        }
+        let label = usize::try_from(mistake.label()).unwrap();
+        assert!((mistake.loss() + mistake.probabilities[label].ln()).abs() < 1e-9);
+    }
+    let none = evaluate(&server, v1::EvaluateRequest { worst: Some(0), ..validation() }).await;
+    assert!(none.mistakes.is_empty());
+    let plain = evaluate(&server, validation()).await;
+    assert!(plain.mistakes.len() <= 10 && plain.mistakes.iter().all(|it| it.png.is_empty()));
+    assert!(plain.temperature.is_none() && plain.comparison.is_none() && plain.findings.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_versions_on_the_same_images_are_told_apart() {
+    let server = TestServer::start().await;
+    server.train_seeded(0).await;
+    server.train_seeded(1).await;
+    let request =
+        v1::EvaluateRequest { model: version(2), compare_to: version(1), ..v1::EvaluateRequest::default() };
+    let answer = evaluate(&server, request).await;
+    let comparison = answer.comparison.as_ref().unwrap();
+    let other = comparison.other.as_ref().unwrap();
+    assert_eq!((answer.version, other.version, &other.dataset_digest), (2, 1, &answer.dataset_digest));
+    let alone = |number| v1::EvaluateRequest { model: version(number), ..v1::EvaluateRequest::default() };
+    let first = evaluate(&server, alone(2)).await;
+    let second = evaluate(&server, alone(1)).await;
+    assert_eq!((&first.confusion_matrix, first.loss), (&answer.confusion_matrix, answer.loss));
+    assert_eq!((&second.classes, second.loss), (&other.classes, other.loss));
+    assert!(other.mistakes.is_empty() && other.comparison.is_none());
+    let [both, one, two, none] =
+        [comparison.both_right, comparison.only_first, comparison.only_second, comparison.both_wrong]
+            .map(Option::unwrap);
+    assert_eq!(
+        (both + one, both + two, both + one + two + none),
+        (first.correct(), second.correct(), 10_000)
+    );
+    assert!(one > 0 && two > 0, "they differ");
+    let changed = comparison.changed_count();
+    assert_eq!(comparison.agreement, Some(f64::from(10_000 - changed) / 10_000.0));
+    assert_eq!(comparison.changed.len(), 100);
+    assert!(comparison.changed.iter().all(|it| it.first != it.second));
+    assert!(comparison.changed.is_sorted_by(|a, b| a.index < b.index));
+
+    let itself = v1::EvaluateRequest { compare_to: version(2), ..validation() };
+    let itself = *evaluate(&server, itself).await.comparison.unwrap();
+    let test = itself.mcnemar.unwrap();
+    assert_eq!((itself.agreement, itself.changed_count, test.p_value), (Some(1.0), Some(0), Some(1.0)));
+    assert_eq!((test.statistic, test.chi_squared_p_value), (None, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_temperature_is_fitted_on_validation_images_whatever_is_measured() {
+    let server = TestServer::start().await;
+    server.train().await;
+    let of = async |split: v1::Split| {
+        let request =
+            v1::EvaluateRequest { split: split.into(), fit_temperature: true, ..Default::default() };
+        evaluate(&server, request).await
+    };
+    let (test, own) = (of(v1::Split::Test).await, of(v1::Split::Validation).await);
+    let (fitted, on_itself) = (test.temperature.unwrap(), own.temperature.unwrap());
+    assert_eq!((fitted.fitted_on(), fitted.fitted_images), (v1::Split::Validation, 100));
+    assert_eq!(fitted.fitted_digest, own.dataset_digest);
+    assert_eq!(fitted.temperature, on_itself.temperature);
+    assert!(fitted.temperature.is_some() && fitted.loss.is_some());
+    assert!(on_itself.loss < own.loss, "best where it was fitted");
+    assert_ne!(fitted.loss, on_itself.loss);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_validation_images_there_is_nothing_to_fit_a_temperature_on() {
+    let server = TestServer::start().await;
+    let none = v1::Validation { size: Some(v1::validation::Size::Count(0)), every_epochs: None };
+    let request = v1::TrainRequest { validation: Some(none), ..tiny() };
+    collect(server.training().train(request).await.unwrap().into_inner()).await;
+    let request = v1::EvaluateRequest { fit_temperature: true, ..v1::EvaluateRequest::default() };
+    check_field(&error(server.analysis().evaluate(request).await), "fit_temperature");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_tells_progress_in_order_and_ends_with_the_answer() {
+    let server = TestServer::start().await;
+    server.train().await;
+    let request = v1::EvaluateRequest { batch_size: Some(100), worst: Some(3), ..Default::default() };
+    let mut events = server.analysis().evaluate_stream(request.clone()).await.unwrap().into_inner();
+    let mut seen = Vec::new();
+    let mut answer = None;
+    while let Some(event) = events.message().await.unwrap() {
+        assert!(answer.is_none(), "nothing follows the answer");
+        match event.event.unwrap() {
+            Event::Progress(progress) => {
+                assert_eq!(progress.total, 10_000);
+                seen.push(progress.images());
+            }
+            Event::Finished(finished) => answer = Some(finished),
+        }
+    }
+    assert!(seen.len() > 1 && seen.is_sorted_by(|a, b| a < b), "{seen:?}");
+    assert_eq!(seen.last(), Some(&10_000));
+    let mut answer = answer.unwrap();
+    let mut unary = evaluate(&server, request).await;
+    (answer.seconds, unary.seconds) = (None, None);
+    assert_eq!(answer, unary);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_error_of_what_cannot_be_measured() {
+    let server = TestServer::start().await;
+    let request = v1::EvaluateRequest::default();
+    let mut events = server.analysis().evaluate_stream(request).await.unwrap().into_inner();
+    check(&events.message().await.unwrap_err(), Code::NotFound, "MODEL_NOT_FOUND");
+    let request = v1::EvaluateRequest { worst: Some(101), ..v1::EvaluateRequest::default() };
+    check_field(&error(server.analysis().evaluate_stream(request).await), "worst");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_leaves_a_stream_frees_the_analysis_for_the_next() {
+    let server = TestServer::start().await;
+    server.train().await;
+    let request = v1::EvaluateRequest { batch_size: Some(1), ..v1::EvaluateRequest::default() };
+    let whole = evaluate(&server, request.clone()).await.seconds.unwrap();
+    let began = Instant::now();
+    for _ in 0..12 {
+        let mut events = server.analysis().evaluate_stream(request.clone()).await.unwrap().into_inner();
+        events.message().await.unwrap().unwrap();
+        drop(events);
+    }
+    // One after the other on one thread: to their ends they would take twelve times as long.
+    let all = began.elapsed().as_secs_f64();
+    assert!(all < 6.0 * whole, "{all} s for twelve that were left, {whole} s for one");
+    assert_eq!(evaluate(&server, validation()).await.total, 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_version_that_is_not_there_or_reads_other_images_is_refused() {
+    let server = TestServer::start().await;
+    server.train().await;
+    let missing = v1::EvaluateRequest { compare_to: version(9), ..v1::EvaluateRequest::default() };
+    check_not_found(&error(server.analysis().evaluate(missing).await), "VERSION_NOT_FOUND", "digits/9");
+    let other = Some(v1::ModelRef { name: "a/b".to_owned(), which: None });
+    let wrong = v1::EvaluateRequest { compare_to: other, ..v1::EvaluateRequest::default() };
+    check_field(&error(server.analysis().evaluate(wrong).await), "compare_to.name");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_can_be_asked_for_fits_into_a_message() {
+    let server = TestServer::start().await;
+    server.train_seeded(0).await;
+    server.train_seeded(1).await;
+    let request = v1::EvaluateRequest {
+        compare_to: version(1),
+        worst: Some(100),
+        worst_png: true,
+        calibration_bins: Some(100),
+        fit_temperature: true,
+        ..v1::EvaluateRequest::default()
+    };
+    let answer = evaluate(&server, request).await;
+    assert_eq!((answer.mistakes.len(), answer.calibration.as_ref().unwrap().bins.len()), (100, 100));
+    // gRPC's usual limit is 4 MiB; with 100 classes the tables are ten times as wide.
+    assert!(answer.encoded_len() < 200_000, "{} bytes", answer.encoded_len());
+}
