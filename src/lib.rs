@@ -2,8 +2,8 @@
 //!
 //! The crate is a row of rooms; a room may use only rooms to its left:
 //!
-//! `ids < data < nn < optim < metric < eval < inspect < checkpoint < train < registry < engine < pb <
-//! server, client < telemetry < config < cli < main`
+//! `ids < data < nn < optim < metric < eval < draw < inspect < checkpoint < train < registry < engine <
+//! pb < server, client < telemetry < config < cli < main`
 //!
 //! What always holds (`tests/it/tidy.rs` checks what a text can show):
 //!
@@ -27,6 +27,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod data;
+pub mod draw;
 pub mod engine;
 pub mod eval;
 pub mod ids;

@@ -6,13 +6,14 @@ use tonic::{Streaming, transport::Channel};
 
 use super::{Client, Error, MAX_MESSAGE_BYTES};
 use crate::pb::digitd::v1::{
-    AliasAssignment, CancelRunRequest, DeleteVersionRequest, EvaluateProgress, EvaluateRequest,
-    EvaluateResponse, ExportVersionRequest, GetRunRequest, GetVersionRequest, ImportMetadata,
-    ImportVersionRequest, ImportVersionResponse, InspectRequest, InspectResponse, ListAliasHistoryRequest,
-    ListModelsRequest, ListRunsRequest, ListRunsResponse, ListVersionsRequest, ListVersionsResponse, Model,
-    ModelVersion, PredictRequest, PredictResponse, PredictStreamRequest, PredictStreamResponse,
-    RollbackRequest, Run, SetAliasRequest, analysis_service_client::AnalysisServiceClient, evaluate_event,
-    export_version_response, import_version_request, prediction_service_client::PredictionServiceClient,
+    AliasAssignment, CancelRunRequest, CompareVersionsRequest, CompareVersionsResponse, DeleteVersionRequest,
+    EvaluateProgress, EvaluateRequest, EvaluateResponse, ExportVersionRequest, GetRunRequest,
+    GetVersionRequest, ImportMetadata, ImportVersionRequest, ImportVersionResponse, InspectParametersRequest,
+    InspectParametersResponse, InspectRequest, InspectResponse, ListAliasHistoryRequest, ListModelsRequest,
+    ListRunsRequest, ListRunsResponse, ListVersionsRequest, ListVersionsResponse, Model, ModelVersion,
+    PredictRequest, PredictResponse, PredictStreamRequest, PredictStreamResponse, RollbackRequest, Run,
+    SetAliasRequest, analysis_service_client::AnalysisServiceClient, evaluate_event, export_version_response,
+    import_version_request, prediction_service_client::PredictionServiceClient,
     registry_service_client::RegistryServiceClient, training_service_client::TrainingServiceClient,
 };
 
@@ -63,6 +64,27 @@ impl Client {
     /// Shows a version layer by layer.
     pub async fn inspect(&self, request: InspectRequest) -> Result<InspectResponse, Error> {
         Ok(self.analysis().inspect(request).await?.into_inner())
+    }
+
+    /// The values of parameters, part by part.
+    pub async fn inspect_parameters(
+        &self,
+        request: InspectParametersRequest,
+    ) -> Result<Vec<InspectParametersResponse>, Error> {
+        let mut messages = self.analysis().inspect_parameters(request).await?.into_inner();
+        let mut parts = Vec::new();
+        while let Some(message) = messages.message().await? {
+            parts.push(message);
+        }
+        Ok(parts)
+    }
+
+    /// Compares two versions.
+    pub async fn compare_versions(
+        &self,
+        request: CompareVersionsRequest,
+    ) -> Result<CompareVersionsResponse, Error> {
+        Ok(self.analysis().compare_versions(request).await?.into_inner())
     }
 
     /// Reads pictures; predictions come in their order.

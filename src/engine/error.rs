@@ -3,7 +3,7 @@
 use crate::{
     data,
     ids::{Alias, DatasetName, ModelName, RunId, Version},
-    registry::{self, Finding},
+    registry::{self, RequirementResult},
 };
 
 /// The kinds a caller can act on.
@@ -34,6 +34,9 @@ pub enum Error {
     /// A run that cannot go on; `reason` is for programs.
     #[error("run {run} cannot be resumed: {message}")]
     NotResumable { run: RunId, reason: &'static str, message: String },
+    /// A run whose weights are not to be seen; `reason` is for programs.
+    #[error("run {run} has no weights to show: {message}")]
+    RunWithoutWeights { run: RunId, reason: &'static str, message: String },
     #[error("the model is being loaded: try again in a second")]
     Loading,
     #[error("the server is going down: try again in a few seconds")]
@@ -66,8 +69,8 @@ pub enum Error {
 pub struct Unmet {
     pub model: ModelName,
     pub version: Version,
-    pub findings: Vec<Finding>,
-    /// Places in `findings` of what does not hold.
+    pub results: Vec<RequirementResult>,
+    /// Places in `results` of what does not hold.
     pub failed: Vec<usize>,
     /// Of the images that it was measured on.
     pub digest: String,

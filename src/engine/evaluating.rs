@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{
     Error,
-    analysis::{Analysis, MAX_BATCH_SIZE, Subject},
+    analysis::{About, Analysis, MAX_BATCH_SIZE, Subject, fits},
     gate::Gate,
     worker::decode,
 };
@@ -21,7 +21,7 @@ use crate::{
     ids::{ModelName, Version},
     metric::{Answers, Contest, Measures, calibration, temperature},
     nn::Network,
-    registry::{Assignment, Finding, Manifest, ModelRef},
+    registry::{Assignment, Manifest, ModelRef, RequirementResult},
 };
 
 /// Most changed answers that a comparison lists.
@@ -92,9 +92,9 @@ pub struct Evaluated {
     pub mistakes: Vec<Mistake>,
     /// Where it was asked for.
     pub temperature: Option<Fitted>,
-    pub comparison: Option<Compared>,
+    pub comparison: Option<SecondVersion>,
     /// What was required; all of it held.
-    pub findings: Vec<Finding>,
+    pub results: Vec<RequirementResult>,
     /// Where an alias was to be moved.
     pub promoted: Option<Assignment>,
     pub seconds: f64,
@@ -125,7 +125,7 @@ pub struct Fitted {
 
 /// A second version on the same images.
 #[derive(Debug, Clone)]
-pub struct Compared {
+pub struct SecondVersion {
     pub model: ModelName,
     pub version: Version,
     pub class_names: Vec<String>,
@@ -198,7 +198,7 @@ fn measure(
         return Err(Error::field("split", format!("has no images in the {} part", job.split)));
     }
     if let Some((_, manifest)) = &other {
-        fits(manifest, &images, "compare_to")?;
+        fits(About::of(manifest).dims, &images, "compare_to")?;
     }
     let validation = match job.fit_temperature {
         true => Some(validation(&subject, &dataset)?),
@@ -238,7 +238,7 @@ fn measure(
         split: job.split,
         temperature,
         comparison,
-        findings: Vec::new(),
+        results: Vec::new(),
         promoted: None,
         seconds: 0.0,
     })
@@ -266,25 +266,7 @@ fn validation(subject: &Subject, dataset: &DatasetSpec) -> Result<ImageSet, Erro
     Ok(images)
 }
 
-/// Whether a version reads such images; `field` names what asked for it.
-pub(super) fn fits(manifest: &Manifest, images: &ImageSet, field: &str) -> Result<(), Error> {
-    let (height, width, classes) = (manifest.height, manifest.width, manifest.classes);
-    if (images.height(), images.width()) == (height, width) && images.classes() <= classes {
-        return Ok(());
-    }
-    let (given, of) = (format!("{} x {}", images.height(), images.width()), images.classes());
-    let message = match field {
-        "compare_to" => format!(
-            "reads {height} x {width} images of {classes} classes, and those of the data set are {given} of {of}"
-        ),
-        _ => format!(
-            "has {given} images of {of} classes, and the version reads {height} x {width} of {classes}"
-        ),
-    };
-    Err(Error::field(field, message))
-}
-
-fn compared(first: &Answers, second: &Answers, manifest: Manifest, job: &EvaluateJob) -> Compared {
+fn compared(first: &Answers, second: &Answers, manifest: Manifest, job: &EvaluateJob) -> SecondVersion {
     let contest = Contest::of(first, second);
     let change = |&index: &usize| Change {
         index,
@@ -292,7 +274,7 @@ fn compared(first: &Answers, second: &Answers, manifest: Manifest, job: &Evaluat
         first: first.answer(index),
         second: second.answer(index),
     };
-    Compared {
+    SecondVersion {
         model: manifest.model,
         version: manifest.version,
         class_names: manifest.class_names,

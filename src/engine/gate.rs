@@ -5,7 +5,7 @@ use super::{Error, Evaluated, Unmet};
 use crate::{
     ids::Alias,
     metric::Requirement,
-    registry::{Assignment, Evidence, Expected, Finding, Move, Note, Registry},
+    registry::{Assignment, Evidence, Expected, Move, Note, Registry, RequirementResult},
 };
 
 /// What is required of a version that is measured.
@@ -43,11 +43,11 @@ impl Gate {
     /// with `RequirementNotMet` where something does not hold; the alias is left alone then.
     pub(super) async fn pass(self, registry: &Registry, evaluated: &mut Evaluated) -> Result<(), Error> {
         let judged: Vec<_> = self.requirements.iter().map(|it| (it, it.judge(&evaluated.measures))).collect();
-        let findings = judged.iter().map(|(requirement, (measured, _))| Finding {
+        let results = judged.iter().map(|(requirement, (measured, _))| RequirementResult {
             requirement: requirement.to_string(),
             measured: *measured,
         });
-        evaluated.findings = findings.collect();
+        evaluated.results = results.collect();
         if judged.iter().any(|(_, (_, holds))| !holds) {
             let failed: Vec<usize> = (0..judged.len()).filter(|&at| !judged[at].1.1).collect();
             return Err(refused(evaluated, &failed, self.promotion.as_ref()));
@@ -65,7 +65,7 @@ async fn promote(
     promotion: Promotion,
 ) -> Result<Assignment, Error> {
     let evidence = Evidence {
-        findings: evaluated.findings.clone(),
+        results: evaluated.results.clone(),
         dataset: evaluated.dataset.clone(),
         split: evaluated.split,
         dataset_digest: evaluated.digest.clone(),
@@ -79,7 +79,7 @@ async fn promote(
 
 fn refused(evaluated: &Evaluated, failed: &[usize], promotion: Option<&Promotion>) -> Error {
     let told = |&at: &usize| {
-        let Finding { requirement, measured } = &evaluated.findings[at];
+        let RequirementResult { requirement, measured } = &evaluated.results[at];
         match measured {
             Some(value) => format!("{requirement} (it is {value})"),
             None => format!("{requirement} (there is no such figure here)"),
@@ -98,7 +98,7 @@ fn refused(evaluated: &Evaluated, failed: &[usize], promotion: Option<&Promotion
     Error::RequirementNotMet(Box::new(Unmet {
         model: evaluated.model.clone(),
         version: evaluated.version,
-        findings: evaluated.findings.clone(),
+        results: evaluated.results.clone(),
         failed: failed.to_vec(),
         digest: evaluated.digest.clone(),
         message,

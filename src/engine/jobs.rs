@@ -16,6 +16,7 @@ use tokio::{runtime::Handle, sync::oneshot};
 use super::{
     Error, Observer,
     log::{EventSender, FIRST_RETRY, RETRIES},
+    looking::{Look, Looks},
     publish::{self, Candidate},
     worker::{self, Device, panic_message},
 };
@@ -25,7 +26,7 @@ use crate::{
     nn::Network,
     registry::{self, Manifest, Registry},
     train::{
-        self, CheckpointWritten, Ending, Event, FinishReason, Finished, Outcome, Position, RunHooks,
+        self, CheckpointWritten, Ending, Event, FinishReason, Finished, Moment, Outcome, Position, RunHooks,
         RunState, Started, Told, TrainConfig, Trainer,
     },
 };
@@ -91,6 +92,7 @@ pub(super) struct Go {
     pub run: RunId,
     pub events: EventSender,
     pub stop: Arc<Stop>,
+    pub looks: Arc<Looks>,
 }
 
 /// Prepares a run, says what it will be (or why it cannot be), waits for `go` and trains.
@@ -142,7 +144,8 @@ struct Closing {
 impl Closing {
     fn train(&self, trainer: &mut Trainer, go: &Go) -> Finished {
         let began = std::time::Instant::now();
-        let mut hooks = Hooks { job: &self.job, go };
+        let class_names = self.job.splits.train.class_names().to_vec();
+        let mut hooks = Hooks { job: &self.job, go, dims: self.dims, class_names, last: None };
         hooks.tell_resumed(trainer);
         let outcome =
             catch_unwind(AssertUnwindSafe(|| trainer.fit(&mut hooks).map(|outcome| self.ended(outcome, go))));
@@ -158,6 +161,7 @@ impl Closing {
                 failed(FinishReason::Failed, message.to_owned())
             }
         };
+        go.looks.close();
         finished.seconds = began.elapsed().as_secs_f64();
         finished
     }
@@ -216,6 +220,10 @@ impl Closing {
 struct Hooks<'a> {
     job: &'a Job,
     go: &'a Go,
+    dims: Dims,
+    class_names: Vec<String>,
+    /// The last step.
+    last: Option<Moment>,
 }
 
 impl RunHooks for Hooks<'_> {
@@ -230,7 +238,16 @@ impl RunHooks for Hooks<'_> {
         }
     }
 
+    fn stepped(&mut self, at: Moment, network: &Network) {
+        self.last = Some(at);
+        self.show(at, network);
+    }
+
     fn epoch_ended(&mut self, step: u32, network: &Network) {
+        // Who asked while the epoch was validated need not wait for the next one.
+        if let Some(at) = self.last {
+            self.show(at, network);
+        }
         if let Some(observer) = self.job.observer.as_ref().filter(|observer| observer.wants_weights()) {
             observer.weights(self.go.run, step, worker::arrays(network));
         }
@@ -261,6 +278,15 @@ impl RunHooks for Hooks<'_> {
 }
 
 impl Hooks<'_> {
+    fn show(&self, at: Moment, network: &Network) {
+        self.go.looks.show(|| Look {
+            network: network.deep_copy(),
+            at,
+            dims: self.dims,
+            class_names: self.class_names.clone(),
+        });
+    }
+
     /// Tells of the checkpoint that the run goes on from, where its server was killed between keeping
     /// and telling it.
     fn tell_resumed(&mut self, trainer: &Trainer) {

@@ -10,6 +10,7 @@ mod gate;
 mod import;
 mod jobs;
 mod log;
+mod looking;
 mod memory;
 mod metrics;
 mod observer;
@@ -46,7 +47,7 @@ use crate::{
 
 pub use crate::inspect::Channels;
 pub use error::{Error, Unmet};
-pub use evaluating::{Compared, EvaluateJob, Evaluated, Fitted, Mistake, Progress};
+pub use evaluating::{EvaluateJob, Evaluated, Fitted, Mistake, Progress, SecondVersion};
 pub use gate::{Gate, Promotion};
 pub use import::{ImportJob, Imported};
 pub use metrics::Metrics;
@@ -55,7 +56,9 @@ pub use serve::{BatchFigures, Figures, Phases, Span};
 pub use slot::WhenBusy;
 pub use summary::RunSummary;
 pub use types::{
-    Depth, InspectInput, InspectJob, Inspected, Pictures, Predicted, Record, RunPage, Served, Statistics,
+    Compared, ComparedVersion, ComparisonJob, Depth, DrawingJob, HealthJob, InspectInput, InspectJob,
+    Inspected, ParametersJob, Pictures, Predicted, Record, RunMoment, RunPage, Served, Shown, StartFrom,
+    Statistics, Studied, StudiedHealth, StudyJob, Target, Values, WeightsOrigin,
 };
 pub use watching::Watch;
 pub use worker::DeviceChoice;
@@ -250,9 +253,19 @@ impl Engine {
         Ok(evaluated)
     }
 
-    /// Shows a version layer by layer.
+    /// Shows a version, or a run with its newest weights, layer by layer.
     pub async fn inspect(&self, job: InspectJob) -> Result<Inspected, Error> {
-        self.inner.analysis.inspect(job).await
+        self.inner.analysis.inspect(job, &self.inner.training).await
+    }
+
+    /// The values of a version's or a run's parameters.
+    pub async fn parameters(&self, job: ParametersJob) -> Result<Values, Error> {
+        self.inner.analysis.parameters(job, &self.inner.training).await
+    }
+
+    /// Compares two versions.
+    pub async fn compare(&self, job: ComparisonJob) -> Result<Compared, Error> {
+        self.inner.analysis.compare(job).await
     }
 
     /// A version that reads pictures, loaded.

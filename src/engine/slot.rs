@@ -13,6 +13,7 @@ use super::{
     Error, RunSummary,
     jobs::{Stop, Wish},
     log::RunLog,
+    looking::Looks,
     resume,
 };
 use crate::{ids::RunId, train::RunState};
@@ -49,6 +50,7 @@ pub(super) struct Entry {
     /// As it was accepted, shown until it has a log.
     accepted: RunSummary,
     stop: Arc<Stop>,
+    pub looks: Arc<Looks>,
     pub log: Option<Arc<RunLog>>,
 }
 
@@ -76,11 +78,14 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 pub(super) struct Held {
     pub stop: Arc<Stop>,
+    pub looks: Arc<Looks>,
     slot: Arc<Slot>,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
+        // Where the run never came to a step.
+        self.looks.close();
         self.slot.hand_on();
     }
 }
@@ -99,15 +104,15 @@ impl Slot {
         if state.draining {
             return Err(Error::Draining);
         }
-        let (run, stop) = (accepted.run_id, Arc::new(Stop::default()));
+        let (run, stop, looks) = (accepted.run_id, Arc::new(Stop::default()), Arc::<Looks>::default());
         if state.entries().any(|entry| entry.run == run) {
             return Err(resume::not_ended(run));
         }
-        let mut entry = Entry { run, accepted, stop: stop.clone(), log: None };
+        let mut entry = Entry { run, accepted, stop: stop.clone(), looks: looks.clone(), log: None };
         // Nobody overtakes: a slot that is given up goes to the next one under the same lock.
         let Some(active) = &state.active else {
             state.active = Some(entry);
-            return Ok(Place::Slot(Held { stop, slot: self.clone() }));
+            return Ok(Place::Slot(Held { stop, looks, slot: self.clone() }));
         };
         let behind = active.run;
         if when_busy == WhenBusy::Refuse {
@@ -177,14 +182,14 @@ impl Slot {
             state.active = None;
             let next = state.waiting.iter().position(|(_, turn)| turn.is_some());
             next.and_then(|next| state.waiting.remove(next)).map(|(entry, turn)| {
-                let stop = entry.stop.clone();
+                let (stop, looks) = (entry.stop.clone(), entry.looks.clone());
                 state.active = Some(entry);
-                (turn, stop)
+                (turn, stop, looks)
             })
         };
-        if let Some((Some(turn), stop)) = next {
+        if let Some((Some(turn), stop, looks)) = next {
             // Where nobody takes it, it is dropped here, and with that handed on again.
-            let _ = turn.send(Held { stop, slot: self.clone() });
+            let _ = turn.send(Held { stop, looks, slot: self.clone() });
         }
     }
 

@@ -63,7 +63,10 @@ async fn first_batch(engine: &Engine, run: RunId) {
 
 mod evaluating;
 mod faults;
+mod looking;
 mod queue;
+
+use looking::{contents, inspection};
 
 async fn predict(engine: &Engine, model: &ModelRef) -> Result<Predicted, Error> {
     read(engine, model, Pictures::Bytes(vec![0; 784].into()), None).await
@@ -127,9 +130,9 @@ async fn a_trained_version_is_measured_and_shown() {
     let refused = evaluating::evaluate(&engine, EvaluateJob { batch_size: 0, ..job }).await;
     assert!(matches!(refused, Err(Error::InvalidField { field, .. }) if field == "batch_size"));
 
-    let depth = Depth::Contents { layers: Vec::new(), channels: Channels::Random(0), sample_images: 20 };
+    let depth = contents(&[], 20);
     let input = InspectInput::Index { dataset: None, split: Split::Train, index: 3 };
-    let job = InspectJob { model: ModelRef::default(), input, batch_size: 2, depth };
+    let job = InspectJob { input, batch_size: 2, ..inspection(depth) };
     let shown = engine.inspect(job.clone()).await.unwrap();
     assert_eq!(shown.report.total_parameters, 20_350);
     assert_eq!((shown.report.sample_images, shown.report.input_shape[0]), (Some(20), 2));
@@ -137,8 +140,7 @@ async fn a_trained_version_is_measured_and_shown() {
     let input = InspectInput::Index { dataset: None, split: Split::Train, index: 200 };
     let refused = engine.inspect(InspectJob { input, ..job.clone() }).await;
     assert!(matches!(refused, Err(Error::InvalidField { field, .. }) if field == "dataset_index.index"));
-    let depth =
-        Depth::Contents { layers: vec!["conv9".into()], channels: Channels::Random(0), sample_images: 0 };
+    let depth = contents(&["conv9"], 0);
     let refused = engine.inspect(InspectJob { depth, ..job }).await;
     assert!(matches!(refused, Err(Error::InvalidField { field, .. }) if field == "layers"));
 }

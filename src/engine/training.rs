@@ -1,7 +1,10 @@
 //! Runs from the caller's side: starting or queueing, stopping, watching and listing.
 
+mod looking;
 mod plan;
 mod waiting;
+
+pub(super) use looking::Found;
 
 use std::sync::Arc;
 
@@ -147,7 +150,7 @@ impl Training {
 
     /// A run that has the slot at once: what is in its way is told to its caller.
     async fn begin(&self, fold: Fold, resume: Option<Resume>, held: Held) -> Result<(), Error> {
-        let (run, stop) = (fold.summary().run_id, held.stop.clone());
+        let (run, stop, looks) = (fold.summary().run_id, held.stop.clone(), held.looks.clone());
         let (started, go) = self.prepare(&fold, resume).await?;
         let opening = Opening {
             run,
@@ -162,7 +165,7 @@ impl Training {
         if self.slot.is_closed() {
             stop.ask(Wish::Interrupt);
         }
-        let _ = go.send(Go { run, events, stop });
+        let _ = go.send(Go { run, events, stop, looks });
         Ok(())
     }
 

@@ -1,5 +1,13 @@
 //! What callers ask of the engine and get from it.
 
+mod inspect;
+
+pub use inspect::{
+    Compared, ComparedVersion, ComparisonJob, Depth, DrawingJob, HealthJob, InspectInput, InspectJob,
+    Inspected, ParametersJob, RunMoment, Shown, StartFrom, Studied, StudiedHealth, StudyJob, Target, Values,
+    WeightsOrigin,
+};
+
 use std::{sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
@@ -10,10 +18,8 @@ use super::{
     serve::{Figures, Loaded},
 };
 use crate::{
-    data::{DatasetSpec, Split},
     ids::{ModelName, RunId, Version},
-    inspect::{Channels, Report},
-    registry::{Manifest, ModelRef},
+    registry::Manifest,
     train::Event,
 };
 
@@ -34,51 +40,6 @@ pub struct RunPage {
     pub before: Option<RunId>,
     /// Only runs of this model.
     pub model: Option<ModelName>,
-}
-
-/// What to show, and how deeply.
-#[derive(Debug, Clone)]
-pub struct InspectJob {
-    pub model: ModelRef,
-    pub input: InspectInput,
-    /// N of the shapes and of the multiply-adds.
-    pub batch_size: usize,
-    pub depth: Depth,
-}
-
-/// The picture that goes through the network; of account with contents only.
-#[derive(Debug, Clone)]
-pub enum InspectInput {
-    /// Test image 0 of the data set that the version was trained on.
-    Default,
-    /// Values in [0, 1], row by row.
-    Picture(Vec<f32>),
-    /// `dataset` none: the one that the version was trained on. `index` counts from 0.
-    Index { dataset: Option<DatasetSpec>, split: Split, index: usize },
-}
-
-/// How deeply to inspect.
-#[derive(Debug, Clone)]
-pub enum Depth {
-    Shapes,
-    Contents {
-        /// By name; empty for all.
-        layers: Vec<String>,
-        channels: Channels,
-        /// Images that the share of zeros is counted over.
-        sample_images: usize,
-    },
-}
-
-/// A version, layer by layer.
-#[derive(Debug, Clone)]
-pub struct Inspected {
-    pub model: ModelName,
-    pub version: Version,
-    pub report: Report,
-    /// The label of the picture, where it comes from a data set; with contents only.
-    pub label: Option<u8>,
-    pub class_names: Vec<String>,
 }
 
 /// Pictures to read, one after another, row by row.

@@ -15,8 +15,8 @@ use crate::{
 /// Images of a pass over the sample.
 const SAMPLE_BATCH: usize = 250;
 
-/// Most numbers of channels, kernels and shares of zeros that one answer holds: 32 MiB.
-const MOST_NUMBERS: usize = 1 << 22;
+/// Numbers that are told of a channel beside its output and weights, without its histogram.
+const CHANNEL_NUMBERS: usize = 8;
 
 /// The outputs of every layer that is shown.
 pub(super) struct Showing {
@@ -28,20 +28,15 @@ pub(super) struct Showing {
 
 impl Showing {
     pub(super) fn new(network: &Network, contents: &Contents) -> Result<Self, Error> {
-        let shown = shown_layers(network, contents)?;
+        let shown = shown_layers(network, &contents.layers, &contents.channels)?;
         let channels = shown_channels(network, contents, &shown)?;
-        let Shape::Map { height, width, .. } = network.input() else {
-            unreachable!("images go into a network")
-        };
-        if contents.picture.len() as i64 != height * width {
-            return Err(Error::PictureSize { given: contents.picture.len(), expected: height * width });
-        }
+        let picture = picture(network, &contents.picture)?;
         let _guard = tch::no_grad_guard();
-        let picture = Tensor::from_slice(&contents.picture).view([1, 1, height, width]);
-        let picture = picture.to_device(network.device()).to_kind(network.kind());
         let mut outputs: Vec<Option<OutputReport>> = Vec::new();
+        let bins = Some(contents.histogram_bins);
         let logits = network.forward_with(&picture, &mut |layer, output| {
-            outputs.push(shown[layer].then(|| output_report(network, layer, output, &channels[layer])));
+            let report = || output_report(network, layer, output, (&channels[layer], bins));
+            outputs.push(shown[layer].then(report));
         });
         let sample = contents.sample.as_ref().filter(|set| !set.is_empty());
         if let Some(set) = sample {
@@ -62,7 +57,7 @@ impl Showing {
         let mut outputs = Vec::new();
         let logits = network.forward_in(mode, images, &mut |layer, output| {
             let shown = chosen(&channels, layer, output.size()[1]);
-            let mut report = output_report(network, layer, output, &shown);
+            let mut report = output_report(network, layer, output, (&shown, None));
             report.sample = Some(Sample::new(values(&zero_shares(output))));
             outputs.push(Some(report));
         });
@@ -90,21 +85,6 @@ impl Showing {
     }
 }
 
-impl Statistics {
-    /// Of all values of a tensor.
-    pub(super) fn of(tensor: &Tensor) -> Self {
-        let values = tensor.detach().to_kind(Kind::Double);
-        let number = |tensor: Tensor| tensor.double_value(&[]);
-        Self {
-            mean: number(values.mean(Kind::Double)),
-            std: number(values.std(false)),
-            min: number(values.min()),
-            max: number(values.max()),
-            zero_fraction: number(values.eq(0.0).to_kind(Kind::Double).mean(Kind::Double)),
-        }
-    }
-}
-
 impl Sample {
     fn new(zero_fractions: Vec<f64>) -> Self {
         let dead = zero_fractions.iter().enumerate().filter(|(_, share)| **share == 1.0);
@@ -113,18 +93,20 @@ impl Sample {
 }
 
 /// For each layer whether it is shown; checks the names and the channels asked for.
-fn shown_layers(network: &Network, contents: &Contents) -> Result<Vec<bool>, Error> {
+pub(super) fn shown_layers(
+    network: &Network,
+    layers: &[String],
+    channels: &Channels,
+) -> Result<Vec<bool>, Error> {
     let names: Vec<&str> = network.config().layers.iter().map(|layer| layer.name.as_str()).collect();
-    if let Some(name) = contents.layers.iter().find(|name| !names.contains(&name.as_str())) {
+    if let Some(name) = layers.iter().find(|name| !names.contains(&name.as_str())) {
         // A hostile name may be long: the message quotes its beginning only.
         let name = name.chars().take(64).collect();
         return Err(Error::UnknownLayer { name, known: names.join(", ") });
     }
-    let shown: Vec<bool> = names
-        .iter()
-        .map(|name| contents.layers.is_empty() || contents.layers.iter().any(|asked| asked == name))
-        .collect();
-    if let Channels::Chosen(channels) = &contents.channels {
+    let shown: Vec<bool> =
+        names.iter().map(|name| layers.is_empty() || layers.iter().any(|asked| asked == name)).collect();
+    if let Channels::Chosen(channels) = channels {
         let widths = network.shapes().iter().zip(&shown).filter(|(_, shown)| **shown);
         let widest = widths.map(|(shape, _)| shape.output.with_batch(1)[1]).max().unwrap_or(0);
         if let Some(&channel) = channels.iter().find(|channel| !(0..widest).contains(*channel)) {
@@ -145,12 +127,12 @@ fn shown_channels(network: &Network, contents: &Contents, shown: &[bool]) -> Res
         }
         let width = shape.output.with_batch(1)[1];
         let channels = chosen(&contents.channels, layer, width);
-        given += channels.len() * channel_numbers(shape);
+        given += channels.len() * (channel_numbers(shape) + CHANNEL_NUMBERS + contents.histogram_bins);
         given += contents.sample.as_ref().map_or(0, |_| width as usize);
         all.push(channels);
     }
-    if given > MOST_NUMBERS {
-        return Err(Error::TooMuch { given, most: MOST_NUMBERS });
+    if given > contents.most_numbers {
+        return Err(Error::TooMuch { given, most: contents.most_numbers });
     }
     Ok(all)
 }
@@ -168,7 +150,7 @@ fn channel_numbers(shape: &LayerShape) -> usize {
 }
 
 /// The channels of one layer that are shown, each once, in the order asked for.
-fn chosen(channels: &Channels, layer: usize, width: i64) -> Vec<i64> {
+pub(super) fn chosen(channels: &Channels, layer: usize, width: i64) -> Vec<i64> {
     match channels {
         Channels::Chosen(list) => {
             let mut seen = HashSet::new();
@@ -177,20 +159,47 @@ fn chosen(channels: &Channels, layer: usize, width: i64) -> Vec<i64> {
         Channels::Random(seed) => {
             vec![Random::new(*seed, Stream::Channels, layer as u64, 0).below(width as usize) as i64]
         }
+        Channels::All => (0..width).collect(),
     }
 }
 
-/// For the first image of the batch.
-fn output_report(network: &Network, layer: usize, output: &Tensor, channels: &[i64]) -> OutputReport {
+/// A picture of the network's size as a batch of one.
+pub(super) fn picture(network: &Network, values: &[f32]) -> Result<Tensor, Error> {
+    let Shape::Map { height, width, .. } = network.input() else { unreachable!("images go into a network") };
+    if values.len() as i64 != height * width {
+        return Err(Error::PictureSize { given: values.len(), expected: height * width });
+    }
+    let picture = Tensor::from_slice(values).view([1, 1, height, width]);
+    Ok(picture.to_device(network.device()).to_kind(network.kind()))
+}
+
+/// For the first image of the batch: its channels that are shown, and the bars of histograms, none for
+/// a report in short.
+fn output_report(
+    network: &Network,
+    layer: usize,
+    output: &Tensor,
+    (channels, bins): (&[i64], Option<usize>),
+) -> OutputReport {
+    let first = output.narrow(0, 0, 1);
+    let report =
+        |&channel: &i64| channel_report(network, layer, &output.get(0).get(channel), (channel, bins));
     OutputReport {
-        statistics: Statistics::of(&output.narrow(0, 0, 1)),
-        channels: channels.iter().map(|&channel| channel_report(network, layer, output, channel)).collect(),
+        statistics: match bins {
+            Some(bins) => Statistics::in_full(&first, bins),
+            None => Statistics::of(&first),
+        },
+        channels: channels.iter().map(report).collect(),
         sample: None,
     }
 }
 
-fn channel_report(network: &Network, layer: usize, output: &Tensor, channel: i64) -> ChannelReport {
-    let output = output.get(0).get(channel);
+fn channel_report(
+    network: &Network,
+    layer: usize,
+    output: &Tensor,
+    (channel, bins): (i64, Option<usize>),
+) -> ChannelReport {
     let parameters = &network.shapes()[layer].parameters;
     let part = |index: usize| {
         let set: &ParameterSet = network.parameters();
@@ -199,11 +208,12 @@ fn channel_report(network: &Network, layer: usize, output: &Tensor, channel: i64
     let (kernel, bias) = (part(0), part(1));
     ChannelReport {
         channel,
-        output_shape: shape(&output),
-        output: values(&output),
+        output_shape: shape(output),
+        output: values(output),
         kernel_shape: kernel.as_ref().map(shape).unwrap_or_default(),
         kernel: kernel.as_ref().map(values).unwrap_or_default(),
         bias: bias.map(|bias| bias.double_value(&[])),
+        statistics: bins.map(|bins| Statistics::in_full(output, bins)),
     }
 }
 
@@ -226,7 +236,7 @@ fn zero_fractions(network: &Network, set: &DeviceSet) -> Vec<Vec<f64>> {
 }
 
 /// float64 [channels]: of each channel over the batch.
-fn zero_shares(output: &Tensor) -> Tensor {
+pub(super) fn zero_shares(output: &Tensor) -> Tensor {
     let others: Vec<i64> = (0..output.dim() as i64).filter(|axis| *axis != 1).collect();
     output.eq(0.0).to_kind(Kind::Double).mean_dim(others, false, Kind::Double)
 }
@@ -237,7 +247,7 @@ fn shape(tensor: &Tensor) -> Vec<i64> {
 }
 
 /// All values as numbers, row by row.
-fn values(tensor: &Tensor) -> Vec<f64> {
+pub(super) fn values(tensor: &Tensor) -> Vec<f64> {
     let row = tensor.detach().to_kind(Kind::Double).contiguous().view(-1);
     Vec::try_from(row).expect("a row of numbers")
 }

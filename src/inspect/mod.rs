@@ -1,11 +1,27 @@
-//! A network shown layer by layer: shapes, parameters, outputs, channels that never answer.
-//! Draws no pictures and knows no request.
+//! A network shown layer by layer: shapes, parameters, outputs, channels that never answer; what an
+//! answer rests on (`attribution`), what is wrong (`health`), how two networks differ (`difference`), and
+//! drawings of all that (`drawing`). Knows no request.
 
+mod attribution;
 mod contents;
+mod difference;
+mod drawing;
+mod health;
 mod report;
+mod statistics;
+mod values;
 
+pub use attribution::{
+    Gradients, LayerGradient, Occlusion, OcclusionConfig, ParameterGradient, Saliency, gradients, occlusion,
+    saliency,
+};
 pub use contents::batch_numbers;
-pub use report::{ChannelReport, LayerReport, OutputReport, ParameterReport, Report, Sample, Statistics};
+pub use difference::{Changed, Difference, OutputDistance, ParameterDistance, compare};
+pub use drawing::{Drawing, DrawingKind, Scene, draw};
+pub use health::{Finding, FindingKind, Health, LayerHealth, Measurement, Start, examine};
+pub use report::{ChannelReport, LayerReport, OutputReport, ParameterReport, Report, Sample};
+pub use statistics::{Histogram, Spread, Statistics};
+pub use values::{Stored, stored};
 
 use contents::Showing;
 
@@ -35,6 +51,10 @@ pub struct Contents {
     pub channels: Channels,
     /// The images over which zeros are counted.
     pub sample: Option<ImageSet>,
+    /// Bars of each histogram; 0 for none.
+    pub histogram_bins: usize,
+    /// Most numbers of channels, kernels and shares of zeros that the answer may hold.
+    pub most_numbers: usize,
 }
 
 /// Which channels of each layer to show.
@@ -44,6 +64,7 @@ pub enum Channels {
     Chosen(Vec<i64>),
     /// One of each layer, a function of this seed.
     Random(u64),
+    All,
 }
 
 /// Why there is nothing to show.
@@ -56,9 +77,16 @@ pub enum Error {
     )]
     UnknownChannel { channel: i64, widest: i64 },
     #[error(
-        "the contents would be {given} numbers, and one answer holds {most}: name fewer layers or channels"
+        "the contents would be {given} numbers, and the answer holds {most}: name fewer layers or channels, \
+         or raise max_answer_bytes"
     )]
     TooMuch { given: usize, most: usize },
+    #[error("class {class} is none of the network's {classes}, counted from 0")]
+    UnknownClass { class: usize, classes: usize },
+    #[error("{field} {message}")]
+    Occlusion { field: &'static str, message: String },
+    #[error("the drawing could not be made: {0}")]
+    Drawing(String),
     #[error("the picture has {given} pixels; the network takes {expected}")]
     PictureSize { given: usize, expected: i64 },
 }
@@ -70,7 +98,8 @@ pub fn inspect(network: &Network, options: &Options) -> Result<Report, Error> {
         Some(contents) => Some(Showing::new(network, contents)?),
         None => None,
     };
-    Ok(report(network, options.batch_size, showing))
+    let bins = options.contents.as_ref().map(|contents| contents.histogram_bins);
+    Ok(report(network, options.batch_size, showing, bins))
 }
 
 /// Shows a batch (images [N,1,H,W] in [0,1]) on its way through a network; with a seed that draws a
@@ -78,10 +107,11 @@ pub fn inspect(network: &Network, options: &Options) -> Result<Report, Error> {
 /// the batch.
 pub fn inspect_batch(network: &Network, images: &Tensor, mode: Mode, channel_seed: Option<u64>) -> Report {
     let showing = channel_seed.map(|seed| Showing::of_batch(network, images, mode, seed));
-    report(network, images.size()[0], showing)
+    report(network, images.size()[0], showing, None)
 }
 
-fn report(network: &Network, batch: i64, mut showing: Option<Showing>) -> Report {
+/// `bins` none: statistics in short.
+fn report(network: &Network, batch: i64, mut showing: Option<Showing>, bins: Option<usize>) -> Report {
     let mut numbers = 0..;
     let mut layers = Vec::new();
     for (index, (config, shape)) in network.config().layers.iter().zip(network.shapes()).enumerate() {
@@ -91,8 +121,11 @@ fn report(network: &Network, batch: i64, mut showing: Option<Showing>) -> Report
         };
         let statistics = |parameter: &ParameterShape| {
             showing.is_some().then(|| {
-                let values = network.array(&parameter.name);
-                Statistics::of(values.expect("a layer's arrays are the network's"))
+                let values = network.array(&parameter.name).expect("a layer's arrays are the network's");
+                match bins {
+                    Some(bins) => Statistics::in_full(values, bins),
+                    None => Statistics::of(values),
+                }
             })
         };
         let reports = |shapes: &[ParameterShape]| {
@@ -124,6 +157,7 @@ fn report(network: &Network, batch: i64, mut showing: Option<Showing>) -> Report
         logits,
         probabilities,
         sample_images,
+        bytes_per_value: network.kind().elt_size_in_bytes(),
     }
 }
 
@@ -152,7 +186,15 @@ mod tests {
 
     fn contents(layers: &[&str], channels: Channels) -> Contents {
         let layers = layers.iter().map(|&name| name.to_owned()).collect();
-        Contents { picture: vec![0.5; 784], layers, channels, sample: Some(sample()) }
+        let picture = vec![0.5; 784];
+        Contents {
+            picture,
+            layers,
+            channels,
+            sample: Some(sample()),
+            histogram_bins: 4,
+            most_numbers: 1 << 22,
+        }
     }
 
     fn show(network: &Network, contents: Contents) -> Result<Report, Error> {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Statistics;
 use crate::nn::{LayerKind, ParameterShape};
 
 /// A network, layer by layer.
@@ -21,6 +22,14 @@ pub struct Report {
     pub probabilities: Vec<f64>,
     /// Images that the share of zeros was counted over; none without contents.
     pub sample_images: Option<usize>,
+    /// Bytes of one number of the network.
+    #[serde(default = "bytes_of_float32")]
+    pub bytes_per_value: usize,
+}
+
+/// What a report of a run's batch that was kept before it told its bytes is taken to have.
+fn bytes_of_float32() -> usize {
+    4
 }
 
 /// One layer.
@@ -48,22 +57,6 @@ pub struct ParameterReport {
     pub shape: ParameterShape,
     /// With contents only.
     pub statistics: Option<Statistics>,
-}
-
-/// Of a set of numbers; `std` is the population's.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Statistics {
-    #[serde(with = "crate::metric::finite")]
-    pub mean: f64,
-    #[serde(with = "crate::metric::finite")]
-    pub std: f64,
-    #[serde(with = "crate::metric::finite")]
-    pub min: f64,
-    #[serde(with = "crate::metric::finite")]
-    pub max: f64,
-    /// Share of values that are exactly 0.
-    #[serde(with = "crate::metric::finite")]
-    pub zero_fraction: f64,
 }
 
 /// What came out of a layer for the picture.
@@ -99,4 +92,7 @@ pub struct ChannelReport {
     pub kernel: Vec<f64>,
     #[serde(with = "crate::metric::finite::optional")]
     pub bias: Option<f64>,
+    /// Of `output`; none in a batch of a run.
+    #[serde(skip)]
+    pub statistics: Option<Statistics>,
 }

@@ -216,6 +216,8 @@ impl LayerKind {
                 ("kernel_size", conv.kernel_size.to_string()),
                 ("stride", conv.stride.to_string()),
                 ("padding", conv.padding.to_string()),
+                // Every output sees every input: what tables of other programs call so.
+                ("groups", "1".to_owned()),
             ],
             Self::MaxPool(pool) => {
                 vec![("kernel_size", pool.kernel_size.to_string()), ("stride", pool.stride.to_string())]

@@ -11,7 +11,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// Everything that was required; all of it held.
-    pub findings: Vec<Finding>,
+    pub results: Vec<RequirementResult>,
     pub dataset: DatasetSpec,
     pub split: Split,
     /// Of the images and labels, as `ImageSet::digest` has it.
@@ -21,7 +21,7 @@ pub struct Evidence {
 
 /// A requirement, and what was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Finding {
+pub struct RequirementResult {
     /// As people write it, `accuracy>=0.99`. A text, so that a digitd which does not know the figure
     /// still reads the history.
     pub requirement: String,

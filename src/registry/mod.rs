@@ -31,7 +31,7 @@ use crate::ids::{Alias, ModelName, Version};
 
 pub use aliases::{Assignment, Expected, Move, Note};
 pub use error::Error;
-pub use evidence::{Evidence, Finding};
+pub use evidence::{Evidence, RequirementResult};
 pub use manifest::{Draft, FORMAT_VERSION, Import, Manifest};
 pub use models::ModelSummary;
 pub use runs::{Append, RunStore};

@@ -1,19 +1,26 @@
-//! `AnalysisService`: a version is measured, and shown layer by layer.
+//! `AnalysisService`: a version is measured, and shown layer by layer, as is a run that trains; two
+//! versions are compared.
 
+use prost::Message as _;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use super::{
     convert::{
-        analysis::{Subject, from_inspected, inspect_request},
+        Invalid,
+        comparison::{compare_request, from_compared},
         evaluation::{evaluate_request, from_evaluated},
+        inspect::{Subject, from_inspected, inspect_request},
+        parameters::{messages, parameters_request},
         picture::{Reads, check_one},
     },
     evaluation::{self, EvaluateStream},
     reader::Reader,
+    transfer::{self, Pieces, Transfers},
 };
 use crate::{
-    engine::{Depth, Engine, InspectInput, InspectJob, Progress},
+    data::Frame,
+    engine::{Engine, InspectInput, InspectJob, Progress, Target},
     pb::digitd::v1::{self, analysis_service_server::AnalysisService},
     registry::{ModelRef, Which},
 };
@@ -23,41 +30,51 @@ use crate::{
 pub struct Analysis {
     engine: Engine,
     reader: Reader,
+    /// Of callers who take values of parameters.
+    transfers: Transfers,
 }
 
 impl Analysis {
     pub fn new(engine: Engine, reader: Reader) -> Self {
-        Self { engine, reader }
+        Self { engine, reader, transfers: Transfers::new() }
     }
 
-    /// The picture that is asked for, as the version reads it. From here on `model` is exact: an
+    /// The picture that is asked for, as the network reads it. From here on a version is exact: an
     /// alias that moves meanwhile leads to no version of another size.
-    async fn input(
-        &self,
-        subject: Subject,
-        model: &mut ModelRef,
-        depth: &Depth,
-    ) -> Result<InspectInput, Status> {
+    async fn input(&self, subject: Subject, job: &mut InspectJob) -> Result<(), Status> {
         let (image, normalization) = match subject {
-            Subject::Stored(input) => return Ok(input),
+            Subject::Stored(input) => {
+                job.input = input;
+                return Ok(());
+            }
             Subject::Own { image, normalization } => (image, normalization),
         };
-        let manifest = self.engine.version(model).await?;
-        let picture = check_one(image, normalization, Reads::of(&manifest))?;
-        *model = ModelRef { name: manifest.model, which: Which::Version(manifest.version) };
-        match depth {
-            // Shapes do not depend on the picture.
-            Depth::Shapes => Ok(InspectInput::Default),
-            Depth::Contents { .. } => {
-                Ok(InspectInput::Picture(self.reader.read(picture).await?.pictures.into_values()))
+        let reads = match &mut job.target {
+            Target::Model(model) => {
+                let manifest = self.engine.version(model).await?;
+                let reads = Reads::of(&manifest);
+                *model = ModelRef { name: manifest.model, which: Which::Version(manifest.version) };
+                reads
             }
+            Target::Run(run) => {
+                let dataset = self.engine.run(*run).await?.config.dataset;
+                let dims = self.engine.dataset_facts(&dataset.name).await?.dims;
+                let frame = Frame { height: dims.height, width: dims.width };
+                Reads::like(frame, dataset.is_built_in())
+            }
+        };
+        let picture = check_one(image, normalization, reads)?;
+        if job.needs_picture() {
+            job.input = InspectInput::Picture(self.reader.read(picture).await?.pictures.into_values());
         }
+        Ok(())
     }
 }
 
 #[tonic::async_trait]
 impl AnalysisService for Analysis {
     type EvaluateStreamStream = EvaluateStream;
+    type InspectParametersStream = Pieces<v1::InspectParametersResponse>;
 
     async fn evaluate(
         &self,
@@ -84,9 +101,47 @@ impl AnalysisService for Analysis {
         request: Request<v1::InspectRequest>,
     ) -> Result<Response<v1::InspectResponse>, Status> {
         let asked = inspect_request(request.into_inner())?;
-        let mut model = asked.model;
-        let input = self.input(asked.input, &mut model, &asked.depth).await?;
-        let job = InspectJob { model, input, batch_size: asked.batch_size, depth: asked.depth };
-        Ok(Response::new(from_inspected(self.engine.inspect(job).await?)))
+        let mut job = InspectJob {
+            target: asked.target,
+            input: InspectInput::Default,
+            batch_size: asked.batch_size,
+            depth: asked.depth,
+            study: asked.study,
+            health: asked.health,
+        };
+        self.input(asked.input, &mut job).await?;
+        let answer = from_inspected(self.engine.inspect(job).await?);
+        check_size(answer.encoded_len(), asked.max_answer_bytes)?;
+        Ok(Response::new(answer))
     }
+
+    async fn inspect_parameters(
+        &self,
+        request: Request<v1::InspectParametersRequest>,
+    ) -> Result<Response<Self::InspectParametersStream>, Status> {
+        let asked = parameters_request(request.into_inner())?;
+        let held = self.transfers.begin()?;
+        let messages = messages(self.engine.parameters(asked.job).await?, asked.part)?;
+        Ok(Response::new(transfer::in_pieces(messages, held)))
+    }
+
+    async fn compare_versions(
+        &self,
+        request: Request<v1::CompareVersionsRequest>,
+    ) -> Result<Response<v1::CompareVersionsResponse>, Status> {
+        let compared = self.engine.compare(compare_request(request.into_inner())?).await?;
+        Ok(Response::new(from_compared(compared)))
+    }
+}
+
+/// An answer that its caller could not take is none.
+fn check_size(bytes: usize, most: usize) -> Result<(), Invalid> {
+    if bytes <= most {
+        return Ok(());
+    }
+    let message = format!(
+        "is {most}, and the answer would be {bytes} bytes: name fewer layers, channels or drawings, or raise \
+         this, and the limit of your client with it"
+    );
+    Err(Invalid::new("max_answer_bytes", message))
 }

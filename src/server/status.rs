@@ -10,7 +10,7 @@ use super::convert::Invalid;
 use crate::{
     data::catalog::SYNTHETIC,
     engine::{Error, Unmet},
-    registry::Finding,
+    registry::RequirementResult,
 };
 
 /// Whose reasons they are.
@@ -56,7 +56,7 @@ impl From<Error> for Status {
                 let facts = [("run_id", run.to_string())];
                 retry(Code::ResourceExhausted, "TRAINING_BUSY", message, facts, AFTER_TRAINING)
             }
-            Error::NotResumable { run, reason, .. } => {
+            Error::NotResumable { run, reason, .. } | Error::RunWithoutWeights { run, reason, .. } => {
                 let facts = [("run_id", run.to_string())];
                 status(Code::FailedPrecondition, reason, message, facts)
             }
@@ -163,17 +163,17 @@ fn not_found(reason: &str, kind: &str, name: &str, message: String) -> Status {
 
 /// The figures for programs: of all that was required, and each that does not hold as a violation.
 fn requirement_not_met(unmet: Unmet) -> Status {
-    let Unmet { model, version, findings, failed, digest, message } = unmet;
+    let Unmet { model, version, results, failed, digest, message } = unmet;
     let subject = format!("{model}/{version}");
-    let told = |finding: &Finding| match finding.measured {
-        Some(value) => format!("{}: {value}", finding.requirement),
-        None => format!("{}: none", finding.requirement),
+    let told = |result: &RequirementResult| match result.measured {
+        Some(value) => format!("{}: {value}", result.requirement),
+        None => format!("{}: none", result.requirement),
     };
-    let all: Vec<String> = findings.iter().map(told).collect();
+    let all: Vec<String> = results.iter().map(told).collect();
     let facts = [("version", subject.clone()), ("figures", all.join("; ")), ("dataset_digest", digest)];
     let mut details = details("REQUIREMENT_NOT_MET", facts);
     for at in failed {
-        details.add_precondition_failure_violation("REQUIREMENT", &subject, told(&findings[at]));
+        details.add_precondition_failure_violation("REQUIREMENT", &subject, told(&results[at]));
     }
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
@@ -289,13 +289,15 @@ mod tests {
         let message = "how to get it".to_owned();
         let missing = Error::DatasetUnavailable { name: None, message: message.clone() };
         assert_eq!(check(missing, Code::FailedPrecondition, "DATASET_UNAVAILABLE").message(), message);
-        let findings = ["accuracy>=0.99", "loss<=1"]
-            .map(|requirement| Finding { requirement: requirement.to_owned(), measured: Some(0.5) });
-        let (findings, message_of_gate) = (findings.to_vec(), "version 1 does not keep it".to_owned());
+        let results = ["accuracy>=0.99", "loss<=1"].map(|requirement| RequirementResult {
+            requirement: requirement.to_owned(),
+            measured: Some(0.5),
+        });
+        let (results, message_of_gate) = (results.to_vec(), "version 1 does not keep it".to_owned());
         let unmet = Unmet {
             model: model(),
             version,
-            findings,
+            results,
             failed: vec![0],
             digest: "d".to_owned(),
             message: message_of_gate,

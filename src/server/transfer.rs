@@ -34,7 +34,10 @@ const SILENCE: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// The pieces of an exported file.
-pub type ExportStream = Pin<Box<dyn Stream<Item = Result<v1::ExportVersionResponse, Status>> + Send>>;
+pub type ExportStream = Pieces<v1::ExportVersionResponse>;
+
+/// Messages of a stream that may be cut short by an error.
+pub type Pieces<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// How many files are under way; clones share it.
 #[derive(Debug, Clone)]
@@ -77,14 +80,25 @@ pub async fn file(
 /// caller reads no more.
 pub fn export(version: v1::ModelVersion, weights: Vec<u8>, held: OwnedSemaphorePermit) -> ExportStream {
     use export_version_response::Part;
+    let chunks = (0..weights.len()).step_by(CHUNK).map(move |start| {
+        // Copies: a slice that nobody takes would keep the whole file.
+        Part::Chunk(Bytes::copy_from_slice(&weights[start..weights.len().min(start + CHUNK)]))
+    });
+    let parts = std::iter::once(Part::Version(version)).chain(chunks);
+    in_pieces(parts.map(|part| v1::ExportVersionResponse { part: Some(part) }), held)
+}
+
+/// Messages one after another, as fast as their caller takes them. `held` as for `export`.
+pub fn in_pieces<T: Send + 'static>(
+    messages: impl Iterator<Item = T> + Send + 'static,
+    held: OwnedSemaphorePermit,
+) -> Pieces<T> {
     let (pieces, ready) = mpsc::channel(AHEAD);
     let (cut, was_cut) = oneshot::channel();
     tokio::spawn(async move {
         let _held = held;
-        // Copies: a slice that nobody takes would keep the whole file.
-        let chunks = weights.chunks(CHUNK).map(|chunk| Part::Chunk(Bytes::copy_from_slice(chunk)));
-        for part in std::iter::once(Part::Version(version)).chain(chunks) {
-            let sent = pieces.send(Ok(v1::ExportVersionResponse { part: Some(part) }));
+        for message in messages {
+            let sent = pieces.send(Ok(message));
             match tokio::time::timeout(SILENCE, sent).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return,

@@ -15,6 +15,7 @@ mod stopping;
 mod told;
 mod totals;
 mod trainer;
+mod weights;
 
 pub use crate::eval::Loss;
 pub(crate) use crate::metric::finite;
@@ -28,7 +29,7 @@ pub use health::{Measurement, Rule, Subject, Warning};
 pub use inspection::{InspectAt, Inspection};
 pub use plan::Plan;
 pub use recipe::Recipe;
-pub use state::Position;
+pub use state::{Moment, Position};
 pub use stopping::{EarlyStopping, Metric};
 pub use told::Told;
 pub(crate) use trainer::device_name;

@@ -20,6 +20,24 @@ pub struct Position {
     pub step: u32,
 }
 
+/// A step that was taken: which one it was. All count from 1, `batch` in its epoch, `step` in its run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moment {
+    pub epoch: u32,
+    pub batch: u32,
+    pub step: u32,
+}
+
+impl From<Position> for Moment {
+    /// The last step before a position that is not the run's beginning.
+    fn from(at: Position) -> Self {
+        match at.batch {
+            0 => Self { epoch: at.epoch, batch: at.step / at.epoch.max(1), step: at.step },
+            batch => Self { epoch: at.epoch + 1, batch, step: at.step },
+        }
+    }
+}
+
 /// What of the state is no array. Order and dropout are functions of the seed and the position.
 #[derive(Debug, Serialize, Deserialize)]
 struct Counters {
@@ -119,6 +137,14 @@ impl Trainer {
         }
         Ok(())
     }
+}
+
+/// The arrays of the network that a checkpoint keeps, and when in its run it was.
+pub(super) fn kept(checkpoint: &[u8]) -> Result<(Moment, BTreeMap<String, Tensor>), Error> {
+    let file = Arrays::decode(checkpoint).map_err(broken)?;
+    let counters = file.metadata.get(COUNTERS).ok_or_else(|| broken("it holds no counters"))?;
+    let counters: Counters = serde_json::from_str(counters).map_err(broken)?;
+    Ok((counters.at.into(), Groups(file.arrays).get(PARAMETER)))
 }
 
 impl Groups {

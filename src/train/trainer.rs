@@ -6,7 +6,7 @@ use std::time::Instant;
 use tch::{Device, Tensor};
 
 use super::{
-    BatchReport, EpochReport, Event, InspectAt, Inspection, Invalid, Measured, Position, Started,
+    BatchReport, EpochReport, Event, InspectAt, Inspection, Invalid, Measured, Moment, Position, Started,
     TrainConfig,
     health::{Answers, Look, Memory},
     stopping::Stopping,
@@ -39,6 +39,9 @@ pub trait RunHooks {
     fn report(&mut self, event: Event);
     /// Keeps a checkpoint: the whole state of the run at that position.
     fn checkpoint(&mut self, at: Position, bytes: Vec<u8>) -> Result<(), String>;
+    /// A step was taken; the network as it is now. Called after every batch: what takes long goes on
+    /// elsewhere, and only where it is asked for.
+    fn stepped(&mut self, _at: Moment, _network: &Network) {}
     /// An epoch was reported; the network as it is after so many steps.
     fn epoch_ended(&mut self, _step: u32, _network: &Network) {}
     /// Asked after every batch.
@@ -124,8 +127,7 @@ impl Trainer {
         let classes = splits.train.classes();
         config.check_for(splits.train.dims())?;
         config.check_inspected_batches((splits.train.len() as u32).div_ceil(config.batch_size))?;
-        let mut network = Network::zeros(&config.network, images, classes, config.precision.kind(), device)
-            .expect("the layers were checked");
+        let mut network = config.zeros((images, classes), device).expect("the layers were checked");
         network.train_in(config.precision);
         match initial {
             None => network.initialize(config.seed),
@@ -249,6 +251,7 @@ impl Trainer {
             let (loss, correct) = self.train_batch(epoch, &order.narrow(0, start, images));
             totals.add(&loss, &correct, images);
             pace.add(images);
+            run.stepped(Moment { epoch, batch, step: self.step }, &self.network);
             if let Some(inspection) = self.inspection.take() {
                 run.report(Event::Inspection(Box::new(inspection)));
             }

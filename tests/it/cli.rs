@@ -3,6 +3,7 @@
 
 mod evaluating;
 mod help;
+mod inspecting;
 pub mod program;
 mod reading;
 mod seeing;

@@ -103,6 +103,26 @@ fn gradients_of_both_losses_are_paddles() {
     }
 }
 
+#[test]
+fn norms_of_an_inspections_gradients_are_paddles() {
+    let (Some(init), Some(golden), Some(splits)) =
+        (golden("init.safetensors"), golden("grads_batch0.safetensors"), splits())
+    else {
+        return;
+    };
+    let network = network(&init, "", Kind::Double);
+    let batch = DeviceSet::new(&splits.train, Device::Cpu).range(0, 100, Kind::Double);
+    let found = digitd::inspect::Gradients::of(&network, &batch.images, &batch.labels);
+    let loss = golden["ce.f64.loss"].double_value(&[0]);
+    assert!((found.loss - loss).abs() < 1e-9);
+    let parameters: Vec<_> = found.layers.iter().flat_map(|layer| &layer.parameters).collect();
+    assert_eq!(parameters.len(), 6);
+    for parameter in parameters {
+        let expected = golden[&format!("ce.f64.grad.{}", parameter.name)].norm().double_value(&[]);
+        assert!((parameter.norm - expected).abs() < 1e-9, "{}: {}", parameter.name, parameter.norm);
+    }
+}
+
 /// Paddle's float32 constants, which it keeps in a float64 run too.
 const MOMENTUM: OptimizerConfig =
     OptimizerConfig::Momentum { learning_rate: 0.01, momentum: 0.9f32 as f64, nesterov: false };

@@ -1,5 +1,5 @@
-//! The commands of README and of the page on evaluation, run as a reader would paste them: against a real server, with the data of a
-//! request made small.
+//! The commands of README and of the pages in docs/, run as a reader would paste them: against a real
+//! server, with the data of a request made small.
 
 use std::{os::unix::fs::symlink, path::Path, process::Command};
 
@@ -10,29 +10,38 @@ use digitd::data::{
 use serde_json::{Value, json};
 
 use crate::{
-    cli::program::{Server, finish},
+    cli::program::{SMALL_RUN, Server, finish},
     grpc::grpcurl::grpcurl,
 };
 
 const README: &str = include_str!("../../README.md");
 const EVALUATE: &str = include_str!("../../docs/evaluate.md");
+const INSPECT: &str = include_str!("../../docs/inspect.md");
 const MAKEFILE: &str = include_str!("../../Makefile");
 
 #[test]
 fn every_command_of_the_readme_works() {
-    assert!(run_all(README) >= 7);
+    assert!(run_all(README, &Server::start()) >= 7);
 }
 
 #[test]
 fn every_command_of_the_page_on_evaluation_works() {
-    let train = "```sh\ndigitd train --epochs 1 --set-alias production\n```\n";
-    assert!(run_all(&format!("{train}{EVALUATE}")) >= 16);
+    let server = Server::start();
+    server.call(&[SMALL_RUN, &["--set-alias=production"]].concat()).ok();
+    assert!(run_all(EVALUATE, &server) >= 15);
 }
 
-/// Runs the commands of a page; returns how many there were.
-fn run_all(page: &str) -> usize {
-    let grpcurl = grpcurl();
+#[test]
+fn every_command_of_the_page_on_inspection_works() {
     let server = Server::start();
+    server.call(SMALL_RUN).ok();
+    server.call(&[SMALL_RUN, &["--seed=1"]].concat()).ok();
+    assert!(run_all(INSPECT, &server) >= 7);
+}
+
+/// Runs every command of a text; returns how many there were.
+fn run_all(text: &str, server: &Server) -> usize {
+    let grpcurl = grpcurl();
     let folder = tempfile::tempdir().unwrap();
     symlink(env!("CARGO_BIN_EXE_digitd"), folder.path().join("digitd")).unwrap();
     if let Some(path) = grpcurl.iter().filter_map(|path| std::fs::canonicalize(path).ok()).next() {
@@ -41,18 +50,18 @@ fn run_all(page: &str) -> usize {
     std::fs::create_dir(folder.path().join("scans")).unwrap();
     ["seven.png", "scans/a.png"].iter().for_each(|name| draw_seven(&folder.path().join(name)));
     let mut ran = 0;
-    for command in commands(page) {
+    for command in commands(text) {
         if let Some(target) = command.strip_prefix("make ") {
             let target = target.split(' ').next().unwrap();
             assert!(MAKEFILE.contains(&format!("\n{target}:")), "make {target}");
         } else if !command.contains("digitd serve") && (grpcurl.is_some() || !command.contains("grpcurl")) {
-            let said = finish(&mut shell(&small(&command), &server, folder.path()));
+            let said = finish(&mut shell(&small(&command), server, folder.path()));
             assert_eq!(said.code, Some(0), "{command}\n{}\n{}", said.stdout, said.stderr);
             ran += 1;
         }
     }
     // Without grpcurl its commands are not run, and that was told.
-    ran + commands(page).iter().filter(|it| grpcurl.is_none() && it.contains("grpcurl")).count()
+    ran + commands(text).iter().filter(|it| grpcurl.is_none() && it.contains("grpcurl")).count()
 }
 
 /// The lines of all shell blocks, continued lines joined and comments left out.

@@ -154,8 +154,8 @@ impl Args {
     /// What follows the figures: mistakes, what was required, and where things went.
     fn rest(&self, answer: &EvaluateResponse, ink: output::Ink) -> String {
         let mut text = output::mistakes(answer, self.pictures, ink);
-        for finding in &answer.findings {
-            text += &format!("{} holds\n", output::finding(finding));
+        for result in &answer.results {
+            text += &format!("{} holds\n", output::requirement_result(result));
         }
         if let (Some(alias), Some(assignment)) = (&self.gate.promote, &answer.promoted) {
             text += &output::moved(alias, assignment);

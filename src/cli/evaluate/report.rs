@@ -49,9 +49,9 @@ fn facts(page: &mut Page, answer: &EvaluateResponse) {
         page.fact(name, value);
     }
     page.fact("digest of the images", &*answer.dataset_digest);
-    let findings: Vec<String> = answer.findings.iter().map(output::finding).collect();
-    if !findings.is_empty() {
-        page.fact("required, and it holds", findings.join(", "));
+    let results: Vec<String> = answer.results.iter().map(output::requirement_result).collect();
+    if !results.is_empty() {
+        page.fact("required, and it holds", results.join(", "));
     }
     page.fact("made by", concat!("digitd ", env!("CARGO_PKG_VERSION")));
 }
@@ -167,7 +167,7 @@ fn compared(page: &mut Page, answer: &EvaluateResponse, comparison: &VersionComp
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::digitd::v1::{CalibrationBin, ChangedAnswer, ClassReport, ConfusionMatrixRow, Split};
+    use crate::pb::digitd::v1::{CalibrationBin, ClassReport, ConfusionMatrixRow, Disagreement, Split};
 
     fn answer() -> EvaluateResponse {
         let rows = [[8, 0], [3, 9]].map(|counts| ConfusionMatrixRow { counts: counts.to_vec() }).to_vec();
@@ -213,8 +213,7 @@ mod tests {
     #[test]
     fn a_report_sets_two_versions_side_by_side() {
         let other = Some(Box::new(EvaluateResponse { version: 2, ..answer() }));
-        let changed =
-            vec![ChangedAnswer { index: Some(77), label: Some(1), first: Some(1), second: Some(0) }];
+        let changed = vec![Disagreement { index: Some(77), label: Some(1), first: Some(1), second: Some(0) }];
         let comparison =
             VersionComparison { other, changed, changed_count: Some(1), ..VersionComparison::default() };
         let page = page(&EvaluateResponse { comparison: Some(Box::new(comparison)), ..answer() });

@@ -3,9 +3,11 @@
 use super::{
     WIDTH,
     chart::bar,
-    number::{count, large, percent},
+    figure::name_of,
+    number::{bytes, count, large, percent},
     picture::{blocks, side_by_side},
     table::{self, Ink, Tone, cell},
+    width,
 };
 use crate::pb::digitd::v1::{BatchInspection, ChannelReport, InspectResponse, LayerReport};
 
@@ -22,7 +24,22 @@ pub enum Depth {
 
 /// A row for every layer, and the sums.
 pub fn layer_table(answer: &InspectResponse, ink: Ink) -> String {
-    format!("{} version {}\n\n{}", answer.name, answer.version, layers(answer, ink))
+    format!("{}\n\n{}", subject(answer), layers(answer, ink))
+}
+
+/// Whose network it is: a version's, or a run's at some moment.
+pub fn subject(answer: &InspectResponse) -> String {
+    let version = match answer.version {
+        0 => format!("{}, no version yet", answer.name),
+        version => format!("{} version {version}", answer.name),
+    };
+    let Some(run) = &answer.run else { return version };
+    let state = name_of(run.state().as_str_name(), "RUN_STATE");
+    let when = match (run.batch, run.step) {
+        (Some(batch), Some(step)) => format!("epoch {}, batch {batch}, step {step}", run.epoch),
+        _ => format!("epoch {}", run.epoch),
+    };
+    format!("{version}: run {} ({state}) after {when}", run.run_id)
 }
 
 /// A batch of a run: its layers where shapes were asked for, and what the convolutions and the last
@@ -48,26 +65,56 @@ pub fn batch(it: &BatchInspection, ink: Ink) -> String {
 }
 
 fn layers(answer: &InspectResponse, ink: Ink) -> String {
-    let header = ["layer<", "kind<", "hyper-parameters<", "output shape<", "parameters", "multiply-adds"];
-    let mut table = table::table(ink, &header);
-    table.add_row(["input", "", "", &shape(&answer.input_shape), "", ""]);
+    let mut table = table::table(ink, &LAYER_COLUMNS);
     for layer in &answer.layers {
-        let parameters: i32 = layer.parameters.iter().map(|parameter| parameter.count).sum();
-        table.add_row([
-            layer.name.clone(),
-            layer.kind.clone(),
-            hyperparameters(layer),
-            shape(&layer.output_shape),
-            if parameters == 0 { String::new() } else { count(parameters) },
-            layer.multiply_adds.filter(|&number| number > 0.0).map(large).unwrap_or_default(),
-        ]);
+        table.add_row(layer_row(layer));
     }
-    format!(
-        "{}\nTotal: {} parameters, {} multiply-adds\n",
-        table::text(&table),
+    table::fit(&mut table, width(), &[7, 3]);
+    let mut text = format!("{}\n", table::text(&table));
+    for line in totals(answer) {
+        text += &line;
+        text.push('\n');
+    }
+    text
+}
+
+/// What a row of the table of layers tells.
+pub const LAYER_COLUMNS: [&str; 8] =
+    ["layer<", "kind<", "settings<", "input shape<", "output shape<", "params", "mult-adds", "bytes"];
+
+pub fn layer_row(layer: &LayerReport) -> [String; 8] {
+    let parameters: i32 = layer.parameters.iter().map(|parameter| parameter.count).sum();
+    [
+        layer.name.clone(),
+        layer.kind.clone(),
+        hyperparameters(layer),
+        if layer.input_shape.is_empty() { String::new() } else { shape(&layer.input_shape) },
+        shape(&layer.output_shape),
+        if parameters == 0 { String::new() } else { count(parameters) },
+        layer.multiply_adds.filter(|&number| number > 0.0).map(large).unwrap_or_default(),
+        layer.output_bytes.map(|size| bytes(size as u64)).unwrap_or_default(),
+    ]
+}
+
+/// The sums below that table.
+pub fn totals(answer: &InspectResponse) -> Vec<String> {
+    let mut lines = vec![format!(
+        "Total: {} parameters, {} multiply-adds",
         count(answer.total_parameters),
         large(answer.total_multiply_adds),
-    )
+    )];
+    let size = |bytes: Option<f64>| bytes.unwrap_or_default();
+    let parts =
+        [size(answer.input_bytes), size(answer.output_bytes), size(answer.parameter_bytes.map(f64::from))];
+    if answer.parameter_bytes.is_some() {
+        let [input, outputs, parameters] = parts.map(|size| bytes(size as u64));
+        let all = bytes(parts.iter().sum::<f64>() as u64);
+        let shape = shape(&answer.input_shape);
+        lines.push(format!(
+            "Bytes: {input} input {shape}, {outputs} outputs, {parameters} parameters; {all} in all"
+        ));
+    }
+    lines
 }
 
 /// What the layers hold: parameters and outputs in numbers, chosen channels as pictures, channels
@@ -91,23 +138,31 @@ pub fn contents(answer: &InspectResponse, depth: Depth, ink: Ink) -> String {
 }
 
 fn hyperparameters(layer: &LayerReport) -> String {
-    let parts: Vec<String> =
-        layer.hyperparameters.iter().map(|(name, value)| format!("{}={value}", short(name))).collect();
+    // As people say them: the kernel first.
+    let place = |name: &str| SETTINGS.iter().position(|known| *known == name).unwrap_or(SETTINGS.len());
+    let mut settings: Vec<(&String, &String)> = layer.hyperparameters.iter().collect();
+    settings.sort_by_key(|(name, _)| place(name));
+    let told = |(name, value): (&String, &String)| Some(format!("{}={value}", short(name)?));
+    let parts: Vec<String> = settings.into_iter().filter_map(told).collect();
     parts.join(" ")
 }
 
-/// Long names would push the table beyond its width.
-fn short(name: &str) -> &str {
-    match name {
-        "kernel_size" => "kernel",
-        "padding" => "pad",
-        "in_channels" | "in_features" => "in",
-        "out_channels" | "out_features" => "out",
+const SETTINGS: [&str; 4] = ["kernel_size", "stride", "padding", "groups"];
+
+/// Long names would push the table beyond its width; none for what the output's shape tells.
+fn short(name: &str) -> Option<&str> {
+    Some(match name {
+        "kernel_size" => "k",
+        "stride" => "s",
+        "padding" => "p",
+        "groups" => "g",
+        "probability" => "drop",
+        "out_channels" | "out_features" => return None,
         _ => name,
-    }
+    })
 }
 
-fn shape(sizes: &[i32]) -> String {
+pub fn shape(sizes: &[i32]) -> String {
     let sizes: Vec<String> = sizes.iter().map(i32::to_string).collect();
     format!("[{}]", sizes.join(","))
 }
@@ -181,6 +236,7 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}").trim_end().to_owned() + "\n").collect()
 }
 
+/// The last output and its softmax.
 fn probabilities(answer: &InspectResponse) -> String {
     let label = answer.label.map(|label| format!(" (label {label})")).unwrap_or_default();
     let mut text = format!("last output and probabilities for the picture{label}\n");
@@ -207,6 +263,7 @@ mod tests {
             kernel_shape: vec![1, 2, 2],
             kernel: vec![1.0, 0.0, 0.0, 1.0],
             bias: Some(0.0),
+            ..Default::default()
         };
         let output = OutputReport {
             mean: Some(0.5),
@@ -241,6 +298,7 @@ mod tests {
             label_name: None,
             class_names: Vec::new(),
             sample_images: Some(1000),
+            ..Default::default()
         }
     }
 
@@ -249,7 +307,7 @@ mod tests {
         let text = layer_table(&one_layer(), Ink::Plain);
         let row = text.lines().find(|line| line.contains("conv1")).unwrap();
         let words: Vec<&str> = row.split_whitespace().collect();
-        assert_eq!(words, ["conv1", "conv", "kernel=2", "[1,2,2,2]", "8", "2.36", "M"]);
+        assert_eq!(words, ["conv1", "conv", "k=2", "[1,2,2,2]", "8", "2.36", "M"]);
         assert!(text.ends_with("Total: 20 350 parameters, 2.36 M multiply-adds\n"), "{text}");
     }
 

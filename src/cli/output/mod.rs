@@ -1,10 +1,13 @@
 //! What commands show: numbers, tables, pictures, progress and problems as text of at most
 //! `WIDTH` columns. Functions here return text; `progress` alone prints, through `cli`.
 
+mod attribution;
 mod chart;
 mod comparison;
+mod difference;
 mod evaluation;
 mod figure;
+mod findings;
 mod inspection;
 mod number;
 mod picture;
@@ -19,19 +22,28 @@ mod warning;
 
 use std::sync::LazyLock;
 
+pub(super) use attribution::{
+    GRADIENT_COLUMNS, gradient_rows, gradient_title, gradients, occlusion, saliency,
+};
 pub(super) use comparison::comparison;
+pub(super) use difference::{
+    CHANGED_COLUMNS, OUTPUT_COLUMNS, PARAMETER_COLUMNS, changed_row, changed_title, difference,
+    difference_title, output_row, parameter_row,
+};
 pub(super) use evaluation::{
     class_name, contest, evaluation, images_of, means, mistakes, summary, temperature,
 };
-pub(super) use inspection::{Depth, contents, layer_table};
+pub(super) use findings::{HEALTH_COLUMNS, finding_name, health, health_row, health_title};
+pub(super) use inspection::{Depth, LAYER_COLUMNS, contents, layer_row, layer_table, shape, subject, totals};
 pub(super) use number::{bytes, count, percent};
 pub(super) use picture::{digit, side_by_side};
 pub(super) use prediction::{prediction, predictions, reading};
 pub(super) use problem::problem;
 pub(super) use progress::{Progress, Style};
-pub(super) use registry::{assignments, finding, models, moved, version, versions};
+pub(super) use registry::{assignments, models, moved, requirement_result, version, versions};
 pub(super) use runs::{run, run_list};
 pub(super) use table::Ink;
+pub(super) use warning::figure;
 
 /// Columns that everything fits into where there is no terminal.
 pub(super) const WIDTH: usize = 100;

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     cli::json,
     pb::digitd::v1::{
-        AliasAssignment, AliasEvidence, Finding, Model, ModelRef, ModelVersion, model_ref::Which,
+        AliasAssignment, AliasEvidence, Model, ModelRef, ModelVersion, RequirementResult, model_ref::Which,
     },
 };
 
@@ -115,17 +115,17 @@ pub fn moved(alias: &str, assignment: &AliasAssignment) -> String {
 
 /// `accuracy>=0.99 (0.9907) on mnist test`.
 fn evidence(evidence: &AliasEvidence) -> String {
-    let figures = evidence.findings.iter().map(finding).collect::<Vec<_>>().join(", ");
+    let figures = evidence.results.iter().map(requirement_result).collect::<Vec<_>>().join(", ");
     let dataset = evidence.dataset.as_ref().map_or("", |dataset| dataset.name.as_str());
     format!("{figures} on {dataset} {}", name_of(evidence.split().as_str_name(), "SPLIT"))
 }
 
 /// `accuracy>=0.99 (0.9907)`.
-pub fn finding(finding: &Finding) -> String {
+pub fn requirement_result(result: &RequirementResult) -> String {
     // Six decimals tell every count of a million images apart; JSON has them all.
     let rounded = |value: f64| (value * 1e6).round() / 1e6;
-    let measured = finding.measured.map_or_else(|| "-".to_owned(), |value| rounded(value).to_string());
-    format!("{} ({measured})", finding.requirement)
+    let measured = result.measured.map_or_else(|| "-".to_owned(), |value| rounded(value).to_string());
+    format!("{} ({measured})", result.requirement)
 }
 
 #[cfg(test)]
@@ -152,9 +152,10 @@ mod tests {
 
     #[test]
     fn a_move_tells_what_was_measured_for_it() {
-        let finding = Finding { requirement: "accuracy>=0.99".to_owned(), measured: Some(0.990_700_000_1) };
+        let result =
+            RequirementResult { requirement: "accuracy>=0.99".to_owned(), measured: Some(0.990_700_000_1) };
         let dataset = Some(crate::pb::digitd::v1::Dataset { name: "mnist".to_owned(), ..Default::default() });
-        let evidence = AliasEvidence { findings: vec![finding], dataset, split: 3, ..Default::default() };
+        let evidence = AliasEvidence { results: vec![result], dataset, split: 3, ..Default::default() };
         let it = AliasAssignment { version: 3, evidence: Some(evidence), ..Default::default() };
         let said = "accuracy>=0.99 (0.9907) on mnist test";
         let expected = format!("production points to version 3\nmeasured: {said}\n");

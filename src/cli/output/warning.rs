@@ -51,7 +51,7 @@ fn number(it: &Measurement) -> String {
 }
 
 /// Four digits, as powers of ten where the number is far from 1.
-fn figure(value: f64) -> String {
+pub fn figure(value: f64) -> String {
     match value.abs() {
         size if size == 0.0 || (1e-3..1e5).contains(&size) => {
             let text = format!("{value:.4}");

@@ -2,23 +2,16 @@
 
 use std::ops::Range;
 
-use image::{
-    ImageEncoder as _,
-    codecs::png::{CompressionType, PngEncoder},
-    imageops::FilterType,
-};
 use plotters::{
     drawing::IntoDrawingArea as _,
-    prelude::{BitMapBackend, DrawingBackend, SVGBackend},
+    prelude::{DrawingBackend, SVGBackend},
     style::{RGBColor, text_anchor::HPos},
 };
 
-use super::{
-    Curve, Kind, Panel, Picture,
-    axis::Axis,
-    curve::visible,
-    pen::{Canvas, Error, FINE, GREY, GRID, INK, Medium, Words, bring_font, failed},
-    thin::thin,
+use super::{Curve, Kind, Panel, Picture, axis::Axis, curve::visible, thin::thin};
+use crate::draw::{
+    self, Error,
+    pen::{Canvas, FINE, GREY, GRID, INK, Medium, Stroke, Words, bring_font, failed},
 };
 
 /// The colours of runs, which people of every colour vision tell apart on white: Okabe and Ito's
@@ -66,19 +59,7 @@ pub fn svg(picture: &Picture) -> Result<String, Error> {
 
 /// The picture as a PNG file.
 pub fn png(picture: &Picture) -> Result<Vec<u8>, Error> {
-    let (width, height) = (WIDTH as u32, height(picture) as u32);
-    let size = (width * FINE as u32, height * FINE as u32);
-    let mut pixels = vec![0; 3 * (size.0 * size.1) as usize];
-    let area = BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area();
-    draw(picture, &Canvas { area, medium: Medium::Pixels })?;
-    let canvas = image::RgbImage::from_raw(size.0, size.1, pixels).expect("three bytes for each point");
-    let finished = image::imageops::resize(&canvas, width, height, FilterType::Triangle);
-    let mut png = Vec::new();
-    let filter = image::codecs::png::FilterType::Adaptive;
-    PngEncoder::new_with_quality(&mut png, CompressionType::Default, filter)
-        .write_image(&finished, width, height, image::ExtendedColorType::Rgb8)
-        .map_err(|error| Error(error.to_string()))?;
-    Ok(png)
+    draw::png((WIDTH as u32, height(picture) as u32), &[], |canvas| draw(picture, canvas))
 }
 
 fn height(picture: &Picture) -> i32 {
@@ -149,7 +130,7 @@ fn draw_sample<B: DrawingBackend>(
             canvas.dashes(&ends, colour)?;
             canvas.dot(fine(x + SAMPLE / 2, y), colour)
         }
-        Kind::Train | Kind::Raw => canvas.line(&ends, kind, colour),
+        Kind::Train | Kind::Raw => canvas.line(&ends, stroke(kind), colour),
     }
 }
 
@@ -223,7 +204,7 @@ fn draw_curve<B: DrawingBackend>(curve: &Curve, frame: &Frame<'_, B>) -> Result<
         match curve.kind {
             Kind::Validation => canvas.dashes(&spots, colour)?,
             Kind::Train if spots.len() == 1 => canvas.dot(spots[0], colour)?,
-            Kind::Train | Kind::Raw => canvas.line(&spots, curve.kind, colour)?,
+            Kind::Train | Kind::Raw => canvas.line(&spots, stroke(curve.kind), colour)?,
         }
     }
     for (point, &(_, value)) in placed.iter().zip(&points) {
@@ -237,6 +218,13 @@ fn draw_curve<B: DrawingBackend>(curve: &Curve, frame: &Frame<'_, B>) -> Result<
         }
     }
     Ok(())
+}
+
+fn stroke(kind: Kind) -> Stroke {
+    match kind {
+        Kind::Raw => Stroke::Faint,
+        Kind::Train | Kind::Validation => Stroke::Firm,
+    }
 }
 
 fn fine(x: i32, y: i32) -> (i32, i32) {

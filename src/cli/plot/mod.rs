@@ -5,12 +5,11 @@
 mod axis;
 mod curve;
 mod draw;
-mod pen;
 mod thin;
 
+pub use crate::draw::Error;
 pub use curve::{Curve, Kind, smooth};
 pub use draw::{png, svg};
-pub use pen::Error;
 
 /// Most runs of one picture: so many colours are told apart by everyone.
 pub const MOST_RUNS: usize = draw::COLOURS.len();

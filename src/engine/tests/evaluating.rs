@@ -84,7 +84,7 @@ async fn the_alias_moves_to_the_very_version_that_was_measured() {
     assert_eq!((standing.version, Some(&standing)), (Version::FIRST, evaluated.promoted.as_ref()));
     let evidence = standing.evidence.unwrap();
     assert_eq!((evidence.images, evidence.split), (50, Split::Validation));
-    assert_eq!(evidence.findings[0].measured, Some(evaluated.measures.accuracy()));
+    assert_eq!(evidence.results[0].measured, Some(evaluated.measures.accuracy()));
     let catalog = Catalog::new(Vec::new(), FetchPolicy::Never);
     let images = catalog.load_split(&short().dataset, ValidationSize::Count(50), Split::Validation).unwrap();
     assert_eq!(evidence.dataset_digest, images.digest());
@@ -95,8 +95,8 @@ async fn what_does_not_hold_leaves_the_alias_where_it_is() {
     let engine = trained().await;
     let refused = evaluate(&engine, gated("loss<=0", Expected::Anything)).await.unwrap_err();
     let Error::RequirementNotMet(unmet) = refused else { panic!("{refused}") };
-    let Unmet { failed, findings, message, .. } = *unmet;
-    assert_eq!((failed, findings.len()), (vec![0], 1));
+    let Unmet { failed, results, message, .. } = *unmet;
+    assert_eq!((failed, results.len()), (vec![0], 1));
     assert!(message.contains("does not keep loss<=0 (it is ") && message.contains("production"), "{message}");
     let standing = engine.registry().alias(&ModelName::default(), &Alias::production()).await;
     assert!(matches!(standing, Err(crate::registry::Error::AliasNotFound { .. })), "{standing:?}");

@@ -84,9 +84,8 @@ async fn an_own_picture_is_shown_where_the_data_set_is_not() {
     registry.publish(&testing::digits(), draft, weights()).await.unwrap();
     let engine = engine(&registry).await;
     let show = async |sample_images| {
-        let depth = Depth::Contents { layers: Vec::new(), channels: Channels::Random(0), sample_images };
         let input = InspectInput::Picture(vec![0.5; 784]);
-        engine.inspect(InspectJob { model: ModelRef::default(), input, batch_size: 1, depth }).await
+        engine.inspect(InspectJob { input, ..inspection(contents(&[], sample_images)) }).await
     };
     assert_eq!(show(0).await.unwrap().report.sample_images, Some(0));
     assert!(matches!(show(1).await, Err(Error::DatasetUnavailable { .. })));

@@ -11,6 +11,7 @@ use crate::{
         Error,
         jobs::{self, Go, Resume, Stop, Wish},
         log::{EventSender, Opening, RunLog},
+        looking::Looks,
         slot::{Held, Waiting},
         summary::Fold,
     },
@@ -71,7 +72,7 @@ impl Waiter {
     /// Begins the run when its turn comes, or tells why it does not begin.
     async fn wait(mut self) {
         let finished = match self.prepared().await {
-            Some(Ok((started, go))) => return self.begin(started, go).await,
+            Some(Ok((started, go, looks))) => return self.begin(started, (go, looks)).await,
             Some(Err(error)) => {
                 let run = self.fold.summary().run_id;
                 tracing::error!(%run, %error, "a run that waited cannot begin");
@@ -85,22 +86,24 @@ impl Waiter {
 
     /// The run's first event and what lets it go, or what was in its way; none where it was asked to
     /// stop by then.
-    async fn prepared(&mut self) -> Option<Result<(Event, oneshot::Sender<Go>), Error>> {
+    async fn prepared(&mut self) -> Option<Result<(Event, oneshot::Sender<Go>, Arc<Looks>), Error>> {
         let slot = (&mut self.turn).await.ok()?;
+        let looks = slot.looks.clone();
         *lock(&self.held) = Some(slot);
         let Some(training) = self.training.upgrade() else {
             self.stop.ask(Wish::Interrupt);
             return None;
         };
         let prepared = training.prepare(&self.fold, self.resume.take()).await;
+        let prepared = prepared.map(|(started, go)| (started, go, looks));
         self.stop.asked().is_none().then_some(prepared)
     }
 
     /// Tells that the run begins, and lets it go once that is kept. A log that failed frees the slot.
-    async fn begin(self, started: Event, go: oneshot::Sender<Go>) {
+    async fn begin(self, started: Event, (go, looks): (oneshot::Sender<Go>, Arc<Looks>)) {
         if self.events.send(started).await.is_ok() && self.events.persisted().await.is_ok() {
             let run = self.fold.summary().run_id;
-            let _ = go.send(Go { run, events: self.events, stop: self.stop });
+            let _ = go.send(Go { run, events: self.events, stop: self.stop, looks });
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     data::{DatasetSpec, Split},
     ids::{Alias, Version},
     registry::{
-        Error, Evidence, Expected, Finding, ModelRef, Move, Note, Registry, Which,
+        Error, Evidence, Expected, ModelRef, Move, Note, Registry, RequirementResult, Which,
         aliases::assignment_path,
         testing::{TestStore, digits, publish},
     },
@@ -107,9 +107,10 @@ pub async fn an_alias_remembers_what_its_version_was_measured_to_reach(store: Te
     let registry = &store.registry;
     publish(registry, b"one").await;
     publish(registry, b"two").await;
-    let finding = |requirement: &str, measured| Finding { requirement: requirement.to_owned(), measured };
+    let result =
+        |requirement: &str, measured| RequirementResult { requirement: requirement.to_owned(), measured };
     let evidence = Evidence {
-        findings: vec![finding("accuracy>=0.99", Some(0.1 + 0.2)), finding("of a newer digitd", None)],
+        results: vec![result("accuracy>=0.99", Some(0.1 + 0.2)), result("of a newer digitd", None)],
         dataset: DatasetSpec::whole("mnist".parse().unwrap()),
         split: Split::Test,
         dataset_digest: "ab".repeat(32),

@@ -7,10 +7,10 @@ use super::{
     dataset::from_split,
     field::{Invalid, count, int},
     inspection::ints,
-    model::{self, from_assignment, from_finding},
+    model::{self, from_assignment, from_result},
 };
 use crate::{
-    engine::{Compared, EvaluateJob, Evaluated, Fitted, Gate, Mistake, Progress, Promotion},
+    engine::{EvaluateJob, Evaluated, Fitted, Gate, Mistake, Progress, Promotion, SecondVersion},
     ids::{ModelName, Version},
     metric::{
         Bin, Calibration, ClassReport, ConfusionMatrix, Contest, Means, Measures, Ranking, Requirement,
@@ -136,7 +136,7 @@ pub fn from_evaluated(evaluated: Evaluated) -> v1::EvaluateResponse {
         mistakes: evaluated.mistakes.into_iter().map(|mistake| from_mistake(mistake, names)).collect(),
         dataset_digest: evaluated.digest,
         comparison,
-        findings: evaluated.findings.into_iter().map(from_finding).collect(),
+        results: evaluated.results.into_iter().map(from_result).collect(),
         promoted: evaluated.promoted.map(from_assignment),
         ..from_measures(&evaluated.measures, names)
     }
@@ -167,11 +167,11 @@ fn from_measures(measures: &Measures, names: &[String]) -> v1::EvaluateResponse 
 }
 
 fn from_compared(
-    compared: Compared,
+    compared: SecondVersion,
     (dataset, split, dataset_digest): (String, i32, String),
 ) -> v1::VersionComparison {
-    let Compared { model, version, class_names, measures, contest, changed } = compared;
-    let changed = changed.into_iter().map(|change| v1::ChangedAnswer {
+    let SecondVersion { model, version, class_names, measures, contest, changed } = compared;
+    let changed = changed.into_iter().map(|change| v1::Disagreement {
         index: Some(int(change.index)),
         label: Some(int(change.label)),
         first: Some(int(change.first)),

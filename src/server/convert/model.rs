@@ -13,7 +13,9 @@ use super::{
 use crate::{
     ids::{Alias, ModelName, RunId, Version, VersionRef},
     pb::digitd::v1::{self, export_version_request, get_version_request, model_ref},
-    registry::{Assignment, Evidence, Expected, Finding, Manifest, ModelRef, ModelSummary, Note, Which},
+    registry::{
+        Assignment, Evidence, Expected, Manifest, ModelRef, ModelSummary, Note, RequirementResult, Which,
+    },
 };
 
 /// The model that a text names; empty means the default one.
@@ -148,7 +150,7 @@ pub fn from_assignment(assignment: Assignment) -> v1::AliasAssignment {
 
 fn from_evidence(evidence: Evidence) -> v1::AliasEvidence {
     v1::AliasEvidence {
-        findings: evidence.findings.into_iter().map(from_finding).collect(),
+        results: evidence.results.into_iter().map(from_result).collect(),
         dataset: Some(from_dataset(&evidence.dataset)),
         split: from_split(evidence.split).into(),
         dataset_digest: evidence.dataset_digest,
@@ -156,8 +158,8 @@ fn from_evidence(evidence: Evidence) -> v1::AliasEvidence {
     }
 }
 
-pub fn from_finding(finding: Finding) -> v1::Finding {
-    v1::Finding { requirement: finding.requirement, measured: finding.measured }
+pub fn from_result(result: RequirementResult) -> v1::RequirementResult {
+    v1::RequirementResult { requirement: result.requirement, measured: result.measured }
 }
 
 /// Who moves an alias, and why; `from` is where the request came from.

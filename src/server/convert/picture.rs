@@ -40,10 +40,14 @@ pub struct Reads {
 impl Reads {
     pub fn of(manifest: &Manifest) -> Self {
         let frame = Frame { height: manifest.height, width: manifest.width };
-        // Pictures of a data set of one's own were trained on as they are.
-        let own = manifest.config.as_ref().is_some_and(|config| !config.dataset.is_built_in());
-        let encoded = if own { Normalization::Scale } else { Normalization::Auto };
-        Self { frame, encoded, knows_blank: !own }
+        Self::like(frame, manifest.config.as_ref().is_none_or(|config| config.dataset.is_built_in()))
+    }
+
+    /// What is read where the training images were those of a built-in data set, or of one's own, which
+    /// were trained on as they are.
+    pub fn like(frame: Frame, built_in: bool) -> Self {
+        let encoded = if built_in { Normalization::Auto } else { Normalization::Scale };
+        Self { frame, encoded, knows_blank: built_in }
     }
 }
 

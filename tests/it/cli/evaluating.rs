@@ -51,7 +51,7 @@ fn the_gate_moves_an_alias_or_fails_with_the_figures() {
     assert!(moved.contains("\nproduction points to version 1\nmeasured: accuracy>=0.05 (0."), "{moved}");
     let history = server.call(&["models", "history", "production", "--json"]).json();
     let evidence = &history["assignments"][0]["evidence"];
-    assert_eq!(evidence["findings"][1]["requirement"], "loss<9");
+    assert_eq!(evidence["results"][1]["requirement"], "loss<9");
     assert_eq!(evidence["dataset"]["name"], "synthetic");
     let wrong = server.call(&["evaluate", "--require", "accuracy>=99%"]).error();
     assert!(wrong.contains("require[0]") && wrong.contains("INVALID_FIELD"), "{wrong}");

@@ -57,7 +57,7 @@ async fn the_worst_mistakes_are_what_predict_says_of_those_images() {
     assert!(none.mistakes.is_empty());
     let plain = evaluate(&server, validation()).await;
     assert!(plain.mistakes.len() <= 10 && plain.mistakes.iter().all(|it| it.png.is_empty()));
-    assert!(plain.temperature.is_none() && plain.comparison.is_none() && plain.findings.is_empty());
+    assert!(plain.temperature.is_none() && plain.comparison.is_none() && plain.results.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,8 +57,8 @@ async fn what_holds_moves_the_alias_and_stays_in_its_history() {
     let moved = answer.promoted.clone().unwrap();
     assert_eq!((moved.version, moved.by.as_str(), moved.reason.as_str()), (1, "ana", "good enough"));
     let evidence = moved.evidence.clone().unwrap();
-    assert_eq!(evidence.findings, answer.findings);
-    let told: Vec<_> = evidence.findings.iter().map(|it| (it.requirement.as_str(), it.measured)).collect();
+    assert_eq!(evidence.results, answer.results);
+    let told: Vec<_> = evidence.results.iter().map(|it| (it.requirement.as_str(), it.measured)).collect();
     let recall = answer.classes[3].recall;
     let expected = [("accuracy>=0.1", answer.accuracy), ("loss<100", answer.loss), ("recall[3]>=0", recall)];
     assert_eq!(told, expected);
@@ -134,7 +134,7 @@ async fn set_alias_measures_the_version_that_it_moves_to() {
     let model = Some(v1::ModelRef { name: String::new(), which });
     let request = v1::EvaluateRequest { model, split: v1::Split::Train.into(), ..Default::default() };
     let measured = server.analysis().evaluate(request).await.unwrap().into_inner();
-    assert_eq!(evidence.findings[0].measured, measured.accuracy, "of version 1, not of the newest");
+    assert_eq!(evidence.results[0].measured, measured.accuracy, "of version 1, not of the newest");
 
     let elsewhere = v1::SetAliasRequest { expected_version: Some(2), ..set(2, &["accuracy>=0"]) };
     check(&error(registry.set_alias(elsewhere).await), Code::FailedPrecondition, "ALIAS_MOVED");

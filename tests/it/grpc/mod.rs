@@ -2,16 +2,19 @@
 
 mod analysis;
 mod broken;
+mod comparing;
 mod contract;
 mod crash;
 mod datasets;
 mod evaluation;
+mod findings;
 mod gate;
 pub mod grpcurl;
 mod health;
 mod hot_swap;
 mod inference;
 mod initial;
+mod inspecting;
 mod limits;
 mod metrics;
 mod onnx;
@@ -34,3 +37,4 @@ mod training;
 pub mod transfer;
 mod triton;
 mod watching;
+mod weights;

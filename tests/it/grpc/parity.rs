@@ -13,10 +13,10 @@ use super::{
 use crate::support;
 
 /// The arrays of a file, each as numbers row by row with its shape.
-struct Arrays(HashMap<String, (Vec<usize>, Vec<f64>)>);
+pub struct Arrays(HashMap<String, (Vec<usize>, Vec<f64>)>);
 
 impl Arrays {
-    fn read(file: &[u8]) -> Self {
+    pub fn read(file: &[u8]) -> Self {
         let arrays = SafeTensors::deserialize(file).unwrap().tensors().into_iter().map(|(name, view)| {
             let values = match view.dtype() {
                 safetensors::Dtype::F64 => {
@@ -32,12 +32,12 @@ impl Arrays {
         Self(arrays.collect())
     }
 
-    fn row(&self, name: &str) -> &[f64] {
+    pub fn row(&self, name: &str) -> &[f64] {
         &self.0[name].1
     }
 
     /// The values of a parameter in libtorch's layout; Paddle keeps fc.weight as [in, out].
-    fn parameter(&self, prefix: &str, name: &str) -> Vec<f64> {
+    pub fn parameter(&self, prefix: &str, name: &str) -> Vec<f64> {
         let (shape, values) = &self.0[&format!("{prefix}{name}")];
         match (name, &shape[..]) {
             ("fc.weight", [inputs, outputs]) => {

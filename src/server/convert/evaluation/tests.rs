@@ -30,7 +30,7 @@ fn evaluated() -> Evaluated {
         mistakes: vec![mistake],
         temperature: None,
         comparison: None,
-        findings: Vec::new(),
+        results: Vec::new(),
         promoted: None,
         seconds: 1.0,
     }

@@ -14,7 +14,7 @@ use plotters::{
     },
 };
 
-use super::Kind;
+use super::Error;
 
 /// Points of the canvas for a pixel of the finished picture, in each direction.
 pub const FINE: i32 = 3;
@@ -27,10 +27,13 @@ pub const GRID: RGBColor = RGBColor(226, 226, 226);
 static FONT: &[u8] = include_bytes!("font/DejaVuSans.ttf");
 const FAMILY: &str = "sans-serif";
 
-/// The picture could not be drawn.
-#[derive(Debug, thiserror::Error)]
-#[error("the picture cannot be drawn: {0}")]
-pub struct Error(pub(super) String);
+/// How a line stands out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stroke {
+    /// Thin and pale, behind others.
+    Faint,
+    Firm,
+}
 
 /// A part of the picture that is drawn on.
 pub struct Canvas<B: DrawingBackend> {
@@ -60,8 +63,8 @@ impl<B: DrawingBackend> Canvas<B> {
     }
 
     /// The thick line of a curve.
-    pub fn line(&self, spots: &[(i32, i32)], kind: Kind, colour: RGBColor) -> Result<(), Error> {
-        let style = stroke(kind, colour);
+    pub fn line(&self, spots: &[(i32, i32)], stroke: Stroke, colour: RGBColor) -> Result<(), Error> {
+        let style = styled(stroke, colour);
         if self.medium == Medium::Svg {
             return self.area.draw(&PathElement::new(spots.to_vec(), style)).map_err(failed);
         }
@@ -75,7 +78,7 @@ impl<B: DrawingBackend> Canvas<B> {
     }
 
     pub fn dashes(&self, spots: &[(i32, i32)], colour: RGBColor) -> Result<(), Error> {
-        let style = stroke(Kind::Validation, colour);
+        let style = styled(Stroke::Firm, colour);
         let dashes = DashedPathElement::new(spots.to_vec(), 7 * FINE, 5 * FINE, style);
         self.area.draw(&dashes).map_err(failed)
     }
@@ -141,14 +144,14 @@ impl Words {
     }
 }
 
-fn stroke(kind: Kind, colour: RGBColor) -> ShapeStyle {
+fn styled(stroke: Stroke, colour: RGBColor) -> ShapeStyle {
     // Mixed with white rather than transparent: pieces that overlap would show.
     let faint = |part: u8| 255 - (255 - part) / 3;
-    match kind {
-        Kind::Raw => {
+    match stroke {
+        Stroke::Faint => {
             RGBColor(faint(colour.0), faint(colour.1), faint(colour.2)).stroke_width(FINE as u32 * 4 / 3)
         }
-        Kind::Train | Kind::Validation => colour.stroke_width(FINE as u32 * 2),
+        Stroke::Firm => colour.stroke_width(FINE as u32 * 2),
     }
 }
 

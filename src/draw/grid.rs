@@ -1,0 +1,213 @@
+//! Tiles side by side, each a rectangle of values in colours with its label below; the scale of the
+//! colours stands at the right.
+
+use plotters::{
+    prelude::BitMapBackend,
+    style::{RGBColor, text_anchor::HPos},
+};
+
+use super::{
+    BELOW_TITLE, Cell, Error, LABEL, MARGIN, Png,
+    colour::{BROKEN, Map, ink},
+    pen::{Canvas, FINE, GREY, Words, bring_font},
+    png, short, title_width, write_title,
+};
+
+/// Most tiles of a picture: more are not looked at.
+pub const MOST_TILES: usize = 64;
+
+/// Width that the tiles may take together.
+const WIDEST: i32 = 1060;
+
+const GAP: i32 = 12;
+const LABEL_HEIGHT: i32 = 22;
+const BAR_WIDTH: i32 = 16;
+const BAR_LEFT: i32 = 28;
+const BAR_ROOM: i32 = 100;
+const FRAME: RGBColor = RGBColor(190, 190, 190);
+
+/// What a picture of tiles shows.
+#[derive(Debug, Clone)]
+pub struct Grid {
+    pub title: String,
+    pub note: String,
+    /// Those beyond `MOST_TILES` are left out, which the note then tells.
+    pub tiles: Vec<Tile>,
+    /// About how wide and high a tile shall be, in pixels.
+    pub side: i32,
+    pub map: Map,
+    /// What the colours stand for, above their scale.
+    pub scale_name: String,
+}
+
+/// Values row by row.
+#[derive(Debug, Clone)]
+pub struct Tile {
+    pub values: Vec<f64>,
+    pub width: usize,
+    pub label: String,
+    pub paint: Paint,
+}
+
+/// How a tile's values become colours.
+#[derive(Debug, Clone)]
+pub enum Paint {
+    Colours,
+    /// Greys from 0 (paper) to 1 (ink).
+    Ink,
+    /// Colours over ink of these values.
+    Over(Vec<f64>),
+}
+
+impl Tile {
+    fn rows(&self) -> usize {
+        self.values.len() / self.width.max(1)
+    }
+
+    fn colour(&self, at: usize, map: Map) -> RGBColor {
+        let value = self.values[at];
+        match &self.paint {
+            Paint::Colours => map.colour(value),
+            Paint::Ink => ink(value),
+            Paint::Over(ground) => map.over(ink(ground.get(at).copied().unwrap_or(0.0)), value),
+        }
+    }
+}
+
+/// Where the tiles of a picture stand.
+struct Layout {
+    /// Pixels of a value.
+    pixel: i32,
+    /// Of a tile.
+    height: i32,
+    /// From one tile to the next.
+    step: i32,
+    columns: i32,
+    rows: i32,
+}
+
+impl Layout {
+    fn of(grid: &Grid, shown: usize) -> Self {
+        let most = |size: fn(&Tile) -> usize| grid.tiles.iter().map(size).max().unwrap_or(1).max(1) as i32;
+        let (across, down) = (most(|tile| tile.width), most(Tile::rows));
+        let pixel = (grid.side / across.max(down)).max(1);
+        let (width, height) = (across * pixel, down * pixel);
+        // A label of three digits stands below the narrowest tile.
+        let longest = grid.tiles.iter().map(|tile| tile.label.chars().count()).max().unwrap_or(0) as i32;
+        let step = width.max(longest * LABEL.size * 3 / 5) + GAP;
+        let shown = shown as i32;
+        let most = ((WIDEST + GAP) / step).max(1);
+        let rows = (shown + most - 1) / most;
+        let columns = (shown + rows.max(1) - 1) / rows.max(1);
+        Self { pixel, height, step, columns, rows }
+    }
+
+    fn corner(&self, tile: usize) -> (i32, i32) {
+        let (row, column) = (tile as i32 / self.columns, tile as i32 % self.columns);
+        (MARGIN + column * self.step, BELOW_TITLE + row * (self.height + LABEL_HEIGHT + GAP))
+    }
+
+    /// Where the scale stands: left, top and height.
+    fn bar(&self) -> (i32, i32, i32) {
+        let left = MARGIN + self.columns * self.step - GAP + BAR_LEFT;
+        let all = self.rows * (self.height + LABEL_HEIGHT + GAP) - GAP - LABEL_HEIGHT;
+        (left, BELOW_TITLE + 16, (all - 16).clamp(90, 260))
+    }
+
+    fn size(&self, grid: &Grid, note: &str) -> (u32, u32) {
+        let (left, top, height) = self.bar();
+        let width = (left + BAR_WIDTH + BAR_ROOM).max(title_width(&grid.title, note).min(WIDEST));
+        let tiles = BELOW_TITLE + self.rows * (self.height + LABEL_HEIGHT + GAP);
+        (width as u32, tiles.max(top + height + MARGIN) as u32)
+    }
+}
+
+/// Draws it.
+pub fn grid(grid: &Grid) -> Result<Png, Error> {
+    bring_font()?;
+    let shown = &grid.tiles[..grid.tiles.len().min(MOST_TILES)];
+    let layout = Layout::of(grid, shown.len());
+    let mut cells = Vec::new();
+    for (number, tile) in shown.iter().enumerate() {
+        paint(tile, layout.corner(number), (layout.pixel, grid.map), &mut cells);
+    }
+    paint_scale(&layout, grid.map, &mut cells);
+    let note = note(grid, shown);
+    let size = layout.size(grid, &note);
+    let bytes = png(size, &cells, |canvas| {
+        write_title(canvas, (&grid.title, &note), size.0 as i32)?;
+        for (number, tile) in shown.iter().enumerate() {
+            let (left, top) = layout.corner(number);
+            let at = (left * FINE, (top + layout.height + LABEL_HEIGHT / 2) * FINE);
+            canvas.write(&tile.label, at, &LABEL)?;
+        }
+        write_scale(&layout, grid, canvas)
+    })?;
+    Ok(Png { bytes, width: size.0, height: size.1 })
+}
+
+/// What is told below the title, with what cannot be seen otherwise.
+fn note(grid: &Grid, shown: &[Tile]) -> String {
+    let mut note = grid.note.clone();
+    let mut add = |words: String| {
+        if !note.is_empty() {
+            note += "; ";
+        }
+        note += &words;
+    };
+    if grid.tiles.len() > shown.len() {
+        add(format!("the first {} of {}", shown.len(), grid.tiles.len()));
+    }
+    if shown.iter().any(|tile| tile.values.iter().any(|value| !value.is_finite())) {
+        add("magenta: infinite or not a number".to_owned());
+    }
+    note
+}
+
+fn paint(tile: &Tile, (left, top): (i32, i32), (pixel, map): (i32, Map), cells: &mut Vec<Cell>) {
+    let (width, height) = (tile.width as i32 * pixel, tile.rows() as i32 * pixel);
+    cells.push(Cell { left: left - 1, top: top - 1, width: width + 2, height: height + 2, colour: FRAME });
+    for at in 0..tile.rows() * tile.width {
+        let (row, column) = ((at / tile.width) as i32, (at % tile.width) as i32);
+        cells.push(Cell {
+            left: left + column * pixel,
+            top: top + row * pixel,
+            width: pixel,
+            height: pixel,
+            colour: tile.colour(at, map),
+        });
+    }
+}
+
+fn paint_scale(layout: &Layout, map: Map, cells: &mut Vec<Cell>) {
+    let (left, top, height) = layout.bar();
+    cells.push(Cell {
+        left: left - 1,
+        top: top - 1,
+        width: BAR_WIDTH + 2,
+        height: height + 2,
+        colour: FRAME,
+    });
+    let (low, high) = map.ends();
+    for line in 0..height {
+        let value = high - (high - low) * f64::from(line) / f64::from(height - 1);
+        let colour = if value.is_finite() { map.colour(value) } else { BROKEN };
+        cells.push(Cell { left, top: top + line, width: BAR_WIDTH, height: 1, colour });
+    }
+}
+
+fn write_scale(layout: &Layout, grid: &Grid, canvas: &Canvas<BitMapBackend<'_>>) -> Result<(), Error> {
+    let (left, top, height) = layout.bar();
+    let style = Words { side: HPos::Left, colour: GREY, ..LABEL };
+    canvas.write(&grid.scale_name, (left * FINE, (top - 16) * FINE), &style)?;
+    let (low, high) = grid.map.ends();
+    // Where all values are 0 the scale has one number.
+    let ticks: &[f64] = if high > low { &[0.0, 0.25, 0.5, 0.75, 1.0] } else { &[0.5] };
+    for &share in ticks {
+        let y = top + (f64::from(height) * (1.0 - share)) as i32;
+        let right = left + BAR_WIDTH;
+        canvas.rule([(right * FINE, y * FINE), ((right + 4) * FINE, y * FINE)], GREY)?;
+        canvas.write(&short(low + (high - low) * share), ((right + 8) * FINE, y * FINE), &LABEL)?;
+    }
+    Ok(())
+}

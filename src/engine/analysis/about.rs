@@ -1,0 +1,126 @@
+//! What is known of a network that is studied beside its weights: of a version what its manifest tells,
+//! of a run what its request does.
+
+use crate::{
+    data::{Catalog, DatasetSpec, ImageSet, Split, ValidationSize, dataset::Dims},
+    engine::{Error, RunMoment, Shown},
+    ids::{ModelName, Version, VersionRef},
+    nn::Precision,
+    registry::Manifest,
+    train::TrainConfig,
+};
+
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct About {
+    pub model: ModelName,
+    /// None of a run's weights.
+    pub version: Option<Version>,
+    pub run: Option<RunMoment>,
+    /// Of the run that made the weights.
+    pub config: Option<TrainConfig>,
+    pub own_dataset: Option<DatasetSpec>,
+    pub dims: Dims,
+    pub class_names: Vec<String>,
+    pub precision: Precision,
+    pub parent: Option<VersionRef>,
+}
+
+impl About {
+    pub fn of(manifest: &Manifest) -> Self {
+        Self {
+            model: manifest.model.clone(),
+            version: Some(manifest.version),
+            run: None,
+            config: manifest.config.clone(),
+            own_dataset: manifest.dataset().cloned(),
+            dims: Dims { height: manifest.height, width: manifest.width, classes: manifest.classes },
+            class_names: manifest.class_names.clone(),
+            precision: manifest.precision,
+            parent: manifest.parent.clone(),
+        }
+    }
+
+    pub fn of_run(config: &TrainConfig, run: RunMoment, dims: Dims, class_names: Vec<String>) -> Self {
+        Self {
+            model: config.model.clone(),
+            version: None,
+            run: Some(run),
+            config: Some(config.clone()),
+            own_dataset: Some(config.dataset.clone()),
+            dims,
+            class_names,
+            precision: config.precision,
+            parent: config.initial.clone(),
+        }
+    }
+
+    /// Takes the names of the classes from the run's data set, where that is still here: a checkpoint
+    /// does not have them.
+    pub fn name_classes(&mut self, catalog: &Catalog) {
+        let Some(config) = self.config.as_ref().filter(|config| !config.dataset.is_built_in()) else {
+            return;
+        };
+        if let Ok(images) = catalog.load_split(&config.dataset, config.validation.size, Split::Validation) {
+            self.class_names = images.class_names().to_vec();
+        }
+    }
+
+    /// For titles: `digits version 3`.
+    pub fn title(&self) -> String {
+        match (self.version, self.run) {
+            (Some(version), _) => format!("{} version {version}", self.model),
+            (None, Some(run)) => format!("{} after step {} of its run", self.model, run.at.step),
+            (None, None) => self.model.to_string(),
+        }
+    }
+
+    pub fn shown(&self) -> Shown {
+        Shown {
+            model: self.model.clone(),
+            version: self.version,
+            run: self.run,
+            class_names: self.class_names.clone(),
+            precision: self.precision,
+        }
+    }
+
+    /// The data set that is asked for, or the one that the network was trained on.
+    pub fn dataset(&self, asked: Option<DatasetSpec>, field: &str) -> Result<DatasetSpec, Error> {
+        asked.or_else(|| self.own_dataset.clone()).ok_or_else(|| {
+            let message =
+                "is left out, and the version does not tell what it was trained on: name a data set";
+            Error::field(field, message)
+        })
+    }
+
+    /// A part of a data set, split as the network's run split it.
+    pub fn images(
+        &self,
+        catalog: &Catalog,
+        dataset: &DatasetSpec,
+        (split, field): (Split, &str),
+    ) -> Result<ImageSet, Error> {
+        let size = self.config.as_ref().map_or_else(ValidationSize::default, |config| config.validation.size);
+        let images = catalog.load_split(dataset, size, split)?;
+        fits(self.dims, &images, field)?;
+        Ok(images)
+    }
+}
+
+/// Whether a version reads such images; `field` names what asked for it.
+pub(in crate::engine) fn fits(dims: Dims, images: &ImageSet, field: &str) -> Result<(), Error> {
+    let Dims { height, width, classes } = dims;
+    if (images.height(), images.width()) == (height, width) && images.classes() <= classes {
+        return Ok(());
+    }
+    let (given, of) = (format!("{} x {}", images.height(), images.width()), images.classes());
+    let message = match field {
+        "compare_to" => format!(
+            "reads {height} x {width} images of {classes} classes, and those of the data set are {given} of {of}"
+        ),
+        _ => format!(
+            "has {given} images of {of} classes, and the version reads {height} x {width} of {classes}"
+        ),
+    };
+    Err(Error::field(field, message))
+}

@@ -1,0 +1,312 @@
+//! How far two networks lie apart: parameter by parameter, layer by layer over a set of images, and in
+//! the answers that they give.
+
+use tch::{Kind, Tensor};
+
+use super::{attribution::together, contents::values};
+use crate::{
+    data::{DeviceSet, ImageSet},
+    nn::{LayerKind, Network},
+};
+
+/// Images of a pass, for the layers of both networks.
+const BATCH: usize = 250;
+
+/// Two networks beside each other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// Of both, where their shapes are the same.
+    pub parameters: Vec<ParameterDistance>,
+    /// All other parameters and running statistics of either.
+    pub unmatched: Vec<String>,
+    pub outputs: Vec<OutputDistance>,
+    pub images: usize,
+    /// Images that each answers right.
+    pub correct: [usize; 2],
+    pub changed: usize,
+    pub became_right: usize,
+    pub became_wrong: usize,
+    /// The first of them.
+    pub changed_answers: Vec<Changed>,
+}
+
+/// How far a parameter moved; norms are Euclidean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParameterDistance {
+    pub name: String,
+    pub count: usize,
+    pub distance: f64,
+    /// Over the norm before; none where that is 0.
+    pub relative: Option<f64>,
+    pub max_abs: f64,
+    /// None where either is 0.
+    pub cosine: Option<f64>,
+    /// Values that are the same to the bit.
+    pub unchanged: usize,
+}
+
+/// How far what a layer gives moved, over all images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutputDistance {
+    pub name: String,
+    pub rms: f64,
+    /// Over the root mean square before; none where that is 0.
+    pub relative: Option<f64>,
+    pub max_abs: f64,
+}
+
+/// An image whose answer changed; class and probability before and after.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changed {
+    /// In the set.
+    pub index: usize,
+    pub label: usize,
+    pub before: (usize, f64),
+    pub after: (usize, f64),
+}
+
+/// Compares two networks that take images of the same size over a set. Panics on an empty set.
+pub fn compare(before: &Network, after: &Network, set: &ImageSet, most_changed: usize) -> Difference {
+    assert!(!set.is_empty(), "there is nothing to compare over");
+    let _guard = tch::no_grad_guard();
+    let (parameters, unmatched) = parameters(before, after);
+    let mut walk = Walk::new(before, after, most_changed);
+    let images = DeviceSet::new(set, before.device());
+    // The outputs of all layers of one network are held at a time.
+    let layers = before.config().layers.len();
+    let size =
+        (before.forward_batch(BATCH * layers).min(after.forward_batch(BATCH * layers)) / layers).max(1);
+    for start in (0..set.len()).step_by(size) {
+        walk.batch(&images, start, size);
+    }
+    Difference {
+        parameters,
+        unmatched,
+        outputs: walk.outputs(),
+        images: set.len(),
+        correct: walk.correct,
+        changed: walk.changed,
+        became_right: walk.became_right,
+        became_wrong: walk.became_wrong,
+        changed_answers: walk.answers,
+    }
+}
+
+fn parameters(before: &Network, after: &Network) -> (Vec<ParameterDistance>, Vec<String>) {
+    let (mut matched, mut unmatched) = (Vec::new(), Vec::new());
+    for (name, old) in before.export() {
+        match after.array(&name).filter(|new| new.size() == old.size()) {
+            Some(new) => matched.push(ParameterDistance::of(name, &values(&old), &values(new))),
+            None => unmatched.push(name),
+        }
+    }
+    let others = after.export().into_iter().map(|(name, _)| name);
+    unmatched.extend(others.filter(|name| before.array(name).is_none()));
+    (matched, unmatched)
+}
+
+impl ParameterDistance {
+    fn of(name: String, before: &[f64], after: &[f64]) -> Self {
+        let both = || before.iter().zip(after);
+        let norm = |values: &[f64]| together(values.iter().copied());
+        let distance = together(both().map(|(before, after)| after - before));
+        let (old, new) = (norm(before), norm(after));
+        let product: f64 = both().map(|(before, after)| before * after).sum();
+        Self {
+            name,
+            count: before.len(),
+            distance,
+            relative: (old != 0.0).then(|| distance / old),
+            max_abs: both().map(|(before, after)| (after - before).abs()).fold(0.0, f64::max),
+            cosine: (old != 0.0 && new != 0.0).then(|| product / (old * new)),
+            unchanged: both().filter(|(before, after)| before.to_bits() == after.to_bits()).count(),
+        }
+    }
+}
+
+/// Both networks on their way through the set.
+struct Walk<'a> {
+    networks: [&'a Network; 2],
+    /// The layers of both that are compared: their places in each.
+    layers: Vec<(usize, usize)>,
+    sums: Vec<Sums>,
+    most_changed: usize,
+    correct: [usize; 2],
+    changed: usize,
+    became_right: usize,
+    became_wrong: usize,
+    answers: Vec<Changed>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Sums {
+    values: f64,
+    squares: f64,
+    squares_before: f64,
+    max_abs: f64,
+}
+
+impl<'a> Walk<'a> {
+    fn new(before: &'a Network, after: &'a Network, most_changed: usize) -> Self {
+        let of_after = |name: &str| after.config().layers.iter().position(|layer| layer.name == name);
+        let tells = |layer: &LayerKind| !matches!(layer, LayerKind::Flatten | LayerKind::Dropout(_));
+        let layers = before.config().layers.iter().enumerate().filter(|(_, layer)| tells(&layer.kind));
+        let layers = layers.filter_map(|(index, layer)| Some((index, of_after(&layer.name)?)));
+        let layers: Vec<(usize, usize)> =
+            layers.filter(|&(old, new)| before.shapes()[old].output == after.shapes()[new].output).collect();
+        Self {
+            networks: [before, after],
+            sums: vec![Sums::default(); layers.len()],
+            layers,
+            most_changed,
+            correct: [0; 2],
+            changed: 0,
+            became_right: 0,
+            became_wrong: 0,
+            answers: Vec::new(),
+        }
+    }
+
+    fn batch(&mut self, set: &DeviceSet, start: usize, size: usize) {
+        let [before, after] = self.networks;
+        let batch = set.range(start, start + size, before.kind());
+        let mut outputs: Vec<Tensor> = Vec::new();
+        let old = before.forward_with(&batch.images, &mut |_, output| outputs.push(output.shallow_clone()));
+        let (layers, sums) = (&self.layers, &mut self.sums);
+        let images = batch.images.to_kind(after.kind());
+        let new = after.forward_with(&images, &mut |layer, output| {
+            for (&(old, _), sums) in layers.iter().zip(sums.iter_mut()).filter(|((_, new), _)| *new == layer)
+            {
+                sums.add(&outputs[old], output);
+            }
+        });
+        let labels: Vec<i64> = (&batch.labels).try_into().expect("labels are a row of whole numbers");
+        let answers = answers(&old).into_iter().zip(answers(&new));
+        for (at, (label, (before, after))) in labels.into_iter().zip(answers).enumerate() {
+            let label = label as usize;
+            self.add(Changed { index: start + at, label, before, after });
+        }
+    }
+
+    fn add(&mut self, image: Changed) {
+        let right = [image.before.0 == image.label, image.after.0 == image.label];
+        self.correct[0] += usize::from(right[0]);
+        self.correct[1] += usize::from(right[1]);
+        if image.before.0 == image.after.0 {
+            return;
+        }
+        self.changed += 1;
+        self.became_right += usize::from(right[1]);
+        self.became_wrong += usize::from(right[0]);
+        if self.answers.len() < self.most_changed {
+            self.answers.push(image);
+        }
+    }
+
+    fn outputs(&self) -> Vec<OutputDistance> {
+        let names = self.layers.iter().map(|&(old, _)| &self.networks[0].config().layers[old].name);
+        let distance = |(name, sums): (&String, &Sums)| OutputDistance {
+            name: name.clone(),
+            rms: (sums.squares / sums.values).sqrt(),
+            relative: (sums.squares_before != 0.0).then(|| (sums.squares / sums.squares_before).sqrt()),
+            max_abs: sums.max_abs,
+        };
+        names.zip(&self.sums).map(distance).collect()
+    }
+}
+
+impl Sums {
+    fn add(&mut self, before: &Tensor, after: &Tensor) {
+        let before = before.to_kind(Kind::Double);
+        let apart = after.to_kind(Kind::Double) - &before;
+        let sum = |tensor: Tensor| tensor.sum(Kind::Double).double_value(&[]);
+        self.values += apart.numel() as f64;
+        self.squares += sum(apart.square());
+        self.squares_before += sum(before.square());
+        let largest = apart.abs().max().double_value(&[]);
+        // NaN stays: a maximum would drop it.
+        self.max_abs = if largest.is_nan() { largest } else { self.max_abs.max(largest) };
+    }
+}
+
+/// For each image the answer and its probability.
+fn answers(logits: &Tensor) -> Vec<(usize, f64)> {
+    let (probabilities, answers) = logits.to_kind(Kind::Double).softmax(-1, None::<Kind>).max_dim(-1, false);
+    values(&answers).into_iter().map(|answer| answer as usize).zip(values(&probabilities)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::{
+        data::synthetic,
+        nn::{NetworkConfig, Shape},
+    };
+
+    fn network(config: &NetworkConfig, seed: u64) -> Network {
+        let mut network = Network::zeros(config, Shape::grey(28, 28), 10, Kind::Float, Device::Cpu).unwrap();
+        network.initialize(seed);
+        network
+    }
+
+    fn digits() -> ImageSet {
+        synthetic::draw(0, synthetic::Source::Test, 0..300)
+    }
+
+    #[test]
+    fn a_network_is_at_no_distance_from_itself() {
+        let network = network(&NetworkConfig::tutorial(), 1);
+        let found = compare(&network, &network.deep_copy(), &digits(), 10);
+        assert_eq!((found.changed, found.became_right, found.changed_answers.len()), (0, 0, 0));
+        assert_eq!(found.correct[0], found.correct[1]);
+        assert!(found.parameters.iter().all(|it| it.distance == 0.0 && it.unchanged == it.count));
+        assert_eq!(found.outputs.len(), 7);
+        assert!(found.outputs.iter().all(|it| it.rms == 0.0 && it.max_abs == 0.0));
+    }
+
+    #[test]
+    fn distances_are_those_of_the_change_that_was_made() {
+        let before = network(&NetworkConfig::tutorial(), 1);
+        let mut after = before.deep_copy();
+        let bias = Tensor::from_slice(&[0.0f32, 3.0, 0., 0., 4.0, 0., 0., 0., 0., 0.]);
+        after.parameters_mut().assign(5, &bias);
+        let found = compare(&before, &after, &digits(), 1000);
+        let moved: Vec<&ParameterDistance> =
+            found.parameters.iter().filter(|it| it.distance != 0.0).collect();
+        assert_eq!((moved.len(), moved[0].name.as_str(), moved[0].distance), (1, "fc.bias", 5.0));
+        // The bias was 0 before: there is nothing to set the distance against.
+        assert_eq!((moved[0].relative, moved[0].cosine, moved[0].unchanged), (None, None, 8));
+        let fc = found.outputs.last().unwrap();
+        assert_eq!(fc.name, "fc");
+        assert!((fc.rms - (25.0f64 / 10.0).sqrt()).abs() < 1e-5 && (fc.max_abs - 4.0).abs() < 1e-4, "{fc:?}");
+        assert!(found.outputs[..6].iter().all(|it| it.rms == 0.0));
+
+        // Every change is listed, and by the networks' own answers.
+        let images = DeviceSet::new(&digits(), Device::Cpu).range(0, 300, Kind::Float).images;
+        let classes = |network: &Network| values(&network.predict(&images).argmax(-1, false));
+        let (old, new) = (classes(&before), classes(&after));
+        let changed: Vec<usize> = (0..300).filter(|&at| old[at] != new[at]).collect();
+        assert!(!changed.is_empty());
+        assert_eq!(found.changed_answers.iter().map(|it| it.index).collect::<Vec<_>>(), changed);
+        assert!(found.changed_answers.iter().all(|it| [1, 4].contains(&it.after.0)));
+        let label = |at: &&usize| new[**at] == f64::from(digits().label(**at));
+        assert_eq!(found.became_right, changed.iter().filter(label).count());
+        assert_eq!(compare(&before, &after, &digits(), 3).changed_answers.len(), 3);
+    }
+
+    #[test]
+    fn networks_of_other_layers_are_compared_in_what_they_share() {
+        let found = compare(
+            &network(&NetworkConfig::tutorial(), 1),
+            &network(&NetworkConfig::deep(), 1),
+            &digits(),
+            0,
+        );
+        assert_eq!(found.parameters, []);
+        assert!(found.unmatched.contains(&"conv1.weight".to_owned()));
+        assert!(found.unmatched.contains(&"bn5.running_var".to_owned()));
+        assert_eq!(found.outputs, []);
+    }
+}

@@ -1,0 +1,88 @@
+//! Gradients, saliency, occlusion and drawings as the contract has them.
+
+use super::{
+    field::{ANY, Invalid, count, int},
+    inspection::ints,
+};
+use crate::{
+    inspect::{
+        Drawing, DrawingKind, Gradients, LayerGradient, Occlusion, OcclusionConfig, ParameterGradient,
+        Saliency,
+    },
+    pb::digitd::v1,
+};
+
+/// What covers; whether it fits the picture is the network's to say.
+pub fn occlusion_config(request: v1::OcclusionRequest) -> Result<OcclusionConfig, Invalid> {
+    let default = OcclusionConfig::default();
+    let size = |field: &str, value, default: usize| {
+        count(&format!("occlusion.{field}"), value, 0..=ANY, default as u32).map(|size| size as usize)
+    };
+    let patch = size("patch_size", request.patch_size, default.patch)?;
+    let stride = size("stride", request.stride, default.stride.min(patch))?;
+    Ok(OcclusionConfig { patch, stride, fill: request.fill.unwrap_or(default.fill) })
+}
+
+pub fn from_gradients(gradients: Gradients, label: Option<usize>) -> v1::Gradients {
+    v1::Gradients {
+        label: label.map(int),
+        loss: Some(gradients.loss),
+        norm: Some(gradients.norm),
+        layers: gradients.layers.into_iter().map(from_layer).collect(),
+    }
+}
+
+fn from_layer(layer: LayerGradient) -> v1::LayerGradient {
+    let parameter = |parameter: ParameterGradient| v1::ParameterGradient {
+        name: parameter.name,
+        norm: Some(parameter.norm),
+        max_abs: Some(parameter.max_abs),
+        zero_fraction: Some(parameter.zero_fraction),
+        parameter_norm: Some(parameter.parameter_norm),
+    };
+    v1::LayerGradient {
+        name: layer.name,
+        norm: Some(layer.norm),
+        parameters: layer.parameters.into_iter().map(parameter).collect(),
+    }
+}
+
+pub fn from_saliency(saliency: Saliency) -> v1::Saliency {
+    v1::Saliency {
+        target_class: Some(int(saliency.class)),
+        logit: Some(saliency.logit),
+        shape: ints(&[saliency.height, saliency.width]),
+        gradient: saliency.gradient,
+        norm: Some(saliency.norm),
+    }
+}
+
+pub fn from_occlusion(occlusion: Occlusion) -> v1::Occlusion {
+    v1::Occlusion {
+        target_class: Some(int(occlusion.class)),
+        probability: Some(occlusion.probability),
+        patch_size: int(occlusion.config.patch),
+        stride: int(occlusion.config.stride),
+        fill: Some(occlusion.config.fill),
+        shape: ints(&[occlusion.rows.len(), occlusion.columns.len()]),
+        drops: occlusion.drops,
+    }
+}
+
+pub fn from_drawing(drawing: Drawing) -> v1::Drawing {
+    let kind = match drawing.kind {
+        DrawingKind::Kernels => v1::DrawingKind::Kernels,
+        DrawingKind::FeatureMaps => v1::DrawingKind::FeatureMaps,
+        DrawingKind::Saliency => v1::DrawingKind::Saliency,
+        DrawingKind::Occlusion => v1::DrawingKind::Occlusion,
+        DrawingKind::Histograms => v1::DrawingKind::Histograms,
+    };
+    v1::Drawing {
+        kind: kind.into(),
+        layer: drawing.layer.unwrap_or_default(),
+        title: drawing.title,
+        width: int(drawing.png.width),
+        height: int(drawing.png.height),
+        png: drawing.png.bytes.into(),
+    }
+}

@@ -1,0 +1,103 @@
+//! Requests to compare two versions, and their answers.
+
+use super::{
+    dataset,
+    field::{Invalid, count, int},
+    inspect::MOST_IMAGES,
+    model,
+};
+use crate::{
+    engine::{Compared, ComparedVersion, ComparisonJob},
+    inspect::{Changed, OutputDistance, ParameterDistance},
+    pb::digitd::v1,
+};
+
+pub fn compare_request(request: v1::CompareVersionsRequest) -> Result<ComparisonJob, Invalid> {
+    let before = request.before.map(|before| model::reference("before", Some(before)));
+    Ok(ComparisonJob {
+        before: before.transpose()?,
+        after: model::reference("after", request.after)?,
+        dataset: dataset::dataset("dataset", request.dataset)?,
+        split: dataset::split("split", request.split)?,
+        max_images: count("max_images", request.max_images, 1..=MOST_IMAGES, 10_000)? as usize,
+        max_changed: count("max_changed", request.max_changed, 0..=10_000, 100)? as usize,
+    })
+}
+
+pub fn from_compared(compared: Compared) -> v1::CompareVersionsResponse {
+    let found = compared.difference;
+    let accuracy = |correct: usize| correct as f64 / found.images as f64;
+    v1::CompareVersionsResponse {
+        before: Some(from_version(&compared.before, accuracy(found.correct[0]))),
+        after: Some(from_version(&compared.after, accuracy(found.correct[1]))),
+        parameters: found.parameters.into_iter().map(from_parameter).collect(),
+        unmatched_parameters: found.unmatched,
+        outputs: found.outputs.into_iter().map(from_output).collect(),
+        dataset: compared.dataset.to_string(),
+        split: dataset::from_split(compared.split).into(),
+        images: int(found.images),
+        changed: Some(int(found.changed)),
+        became_right: Some(int(found.became_right)),
+        became_wrong: Some(int(found.became_wrong)),
+        changed_answers: found.changed_answers.into_iter().map(from_changed).collect(),
+        class_names: compared.class_names,
+    }
+}
+
+fn from_version(version: &ComparedVersion, accuracy: f64) -> v1::ComparedVersion {
+    v1::ComparedVersion {
+        name: version.model.to_string(),
+        version: int(version.version.get()),
+        accuracy: Some(accuracy),
+    }
+}
+
+fn from_parameter(parameter: ParameterDistance) -> v1::ParameterDistance {
+    v1::ParameterDistance {
+        name: parameter.name,
+        count: int(parameter.count),
+        distance: Some(parameter.distance),
+        relative: parameter.relative,
+        max_abs: Some(parameter.max_abs),
+        cosine: parameter.cosine,
+        unchanged: Some(int(parameter.unchanged)),
+    }
+}
+
+fn from_output(output: OutputDistance) -> v1::OutputDistance {
+    v1::OutputDistance {
+        name: output.name,
+        rms: Some(output.rms),
+        relative: output.relative,
+        max_abs: Some(output.max_abs),
+    }
+}
+
+fn from_changed(changed: Changed) -> v1::ChangedAnswer {
+    v1::ChangedAnswer {
+        index: Some(int(changed.index)),
+        label: Some(int(changed.label)),
+        before: Some(int(changed.before.0)),
+        before_probability: Some(changed.before.1),
+        after: Some(int(changed.after.0)),
+        after_probability: Some(changed.after.1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_of_nothing_in_particular_is_of_the_newest_over_test_images() {
+        let job = compare_request(v1::CompareVersionsRequest::default()).unwrap();
+        assert!(job.before.is_none());
+        assert_eq!((job.max_images, job.max_changed, job.split), (10_000, 100, crate::data::Split::Test));
+        let request = v1::CompareVersionsRequest { max_images: Some(0), ..Default::default() };
+        assert_eq!(compare_request(request).unwrap_err().field, "max_images");
+        let which = Some(v1::model_ref::Which::Version(0));
+        let before = Some(v1::ModelRef { name: String::new(), which });
+        let request = v1::CompareVersionsRequest { before, ..Default::default() };
+        assert_eq!(compare_request(request).unwrap_err().field, "before.version");
+    }
+}
