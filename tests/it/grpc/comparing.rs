@@ -115,7 +115,8 @@ async fn a_run_is_seen_while_it_trains_and_its_end_is_what_it_would_have_been() 
         assert_eq!((moment.epoch - 1) * 6 + batch, step);
         steps.push(step);
     };
-    assert!(!steps.is_empty() && steps.windows(2).all(|pair| pair[0] < pair[1]), "{steps:?}");
+    // Who asks while an epoch is validated sees its last step again.
+    assert!(!steps.is_empty() && steps.is_sorted(), "{steps:?}");
     let moment = last.run.unwrap();
     assert_eq!((last.version, moment.origin()), (1, v1::WeightsOrigin::Version));
     assert_eq!((moment.step, moment.state()), (None, v1::RunState::Completed));
