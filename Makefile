@@ -49,7 +49,7 @@ proto-lint: tools ## buf lint of the contract
 
 # GOMP_SPINCOUNT as the program sets it for itself.
 bench: libtorch ## measure; compares with nothing by itself
-	GOMP_SPINCOUNT=2000 cargo bench --bench training --bench serving --bench evaluating $(LOCKED)
+	GOMP_SPINCOUNT=2000 cargo bench --bench training --bench serving --bench load --bench evaluating $(LOCKED)
 
 bench-serve: build ## measure the server from outside, with the load generator that scripts/bench-serve names
 	scripts/bench-serve

@@ -1,12 +1,12 @@
 //! A whole evaluation of MNIST's test images through gRPC against bulk prediction of the same images: calls
 //! of 1 024 pictures by four callers at once. Rounds of both take turns, so that what else the machine
-//! does weighs on both alike. One JSON line. Analyses run at niceness 5: beside other work start it under
-//! `nice -n 5`, or that work slows them alone.
+//! does weighs on both alike. One JSON line. Analyses yield to everything else: beside other work start it
+//! under `nice -n 19`, or that work slows them alone.
+
+mod program;
 
 use std::{
-    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::Arc,
     time::Instant,
 };
@@ -19,6 +19,7 @@ use digitd::{
         prediction_service_client::PredictionServiceClient,
     },
 };
+use program::Server;
 use tonic::transport::Channel;
 
 const ROUNDS: usize = 15;
@@ -34,28 +35,28 @@ async fn main() {
         return;
     };
     let store = tempfile::tempdir().expect("a folder for the store");
-    train(store.path());
-    let (mut child, addr) = serve(store.path(), &data);
-    let channel = Channel::from_shared(format!("http://{addr}")).expect("an address");
-    let channel = channel.connect().await.expect("the server listens");
+    program::train(store.path());
+    let mut digitd = program::digitd(store.path());
+    digitd.env("DIGITD_DATA_DIR", &data);
+    let server = Server::start(digitd, &[]);
+    let channel = server.connect().await;
     let images = test_images(&data);
     let (mut evaluated, mut predicted, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let mut cpu = [0.0; 2];
     // The first round warms up.
     for round in 0..=ROUNDS {
-        let before = cpu_seconds(&child);
+        let before = server.cpu_seconds();
         let evaluate = evaluate(channel.clone()).await;
-        let between = cpu_seconds(&child);
+        let between = server.cpu_seconds();
         let predict = predict(channel.clone(), &images).await;
         if round > 0 {
             cpu[0] += (between - before) / ROUNDS as f64;
-            cpu[1] += (cpu_seconds(&child) - between) / ROUNDS as f64;
+            cpu[1] += (server.cpu_seconds() - between) / ROUNDS as f64;
             evaluated.push(evaluate);
             predicted.push(predict);
             ratios.push(evaluate / predict);
         }
     }
-    child.kill().and_then(|()| child.wait()).expect("the server was alive");
     println!(
         "{{\"what\": \"evaluate\", \"variant\": \"digitd\", \"images\": {}, \"evaluate_images_s\": {:.0}, \
          \"bulk_predict_images_s\": {:.0}, \"ratio\": {:.2}, \"evaluate_cpu_s\": {:.3}, \"bulk_predict_cpu_s\": {:.3}, \
@@ -104,15 +105,6 @@ async fn predict(channel: Channel, images: &Bytes) -> f64 {
     (images.len() / AREA) as f64 / began.elapsed().as_secs_f64()
 }
 
-/// What a process has computed so far, in and for it.
-fn cpu_seconds(child: &Child) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("it is alive");
-    // The second field is the program's name; user and system time are the 14th and 15th.
-    let (_, fields) = stat.rsplit_once(") ").expect("the name is in brackets");
-    let ticks = fields.split(' ').skip(11).take(2);
-    ticks.map(|ticks| ticks.parse::<f64>().expect("a number of ticks") / 100.0).sum()
-}
-
 fn median(rates: &mut [f64]) -> f64 {
     rates.sort_by(f64::total_cmp);
     rates[rates.len() / 2]
@@ -132,28 +124,4 @@ fn test_images(data: &Path) -> Bytes {
     let mnist = DatasetSpec::whole("mnist".parse().expect("a name"));
     let images = catalog.load_split(&mnist, ValidationSize::default(), Split::Test).expect("MNIST is there");
     Bytes::copy_from_slice(images.pixels())
-}
-
-fn digitd(store: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_digitd"));
-    command.env("DIGITD_STORE_URL", store);
-    command
-}
-
-/// A version to measure; how good it is does not matter here.
-fn train(store: &Path) {
-    let small = ["--dataset=synthetic", "--max-train-images=1000", "--validation-count=100", "--epochs=1"];
-    let trained = digitd(store).args(["train", "--in-process"]).args(small).stdout(Stdio::null()).status();
-    assert!(trained.expect("digitd starts").success());
-}
-
-fn serve(store: &Path, data: &Path) -> (Child, String) {
-    let mut command = digitd(store);
-    command.args(["serve", "--grpc-addr", "127.0.0.1:0", "--http-addr", "off", "--log-level", "warn"]);
-    let mut child =
-        command.arg("--data-dir").arg(data).stdout(Stdio::piped()).spawn().expect("digitd starts");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("a first line");
-    let addr = line.split_once("grpc=").and_then(|(_, rest)| rest.split(' ').next());
-    (child, addr.expect("the first line names the address").to_owned())
 }

@@ -33,9 +33,8 @@ pub struct Network {
     running_statistics: ParameterSet,
     /// For each layer the place of its first parameter.
     first_parameter: Vec<usize>,
-    /// Of training.
+    /// Of training, and of evaluation: the parameters' own kind, unless the network is a predictor's.
     products: Products,
-    /// Of evaluation; the parameters' own kind, unless the network became a predictor.
     answers: Products,
     /// For each layer the place of its first running statistic.
     first_statistic: Vec<usize>,
@@ -232,10 +231,7 @@ impl Network {
     fn layer(&self, index: usize, x: &Tensor, mode: Mode) -> Tensor {
         let first = self.first_parameter[index];
         let operands = || [x, self.parameters.view(first), self.parameters.view(first + 1)];
-        let products = match mode {
-            Mode::Evaluate => self.answers,
-            Mode::Train(_) => self.products,
-        };
+        let products = if mode == Mode::Evaluate { self.answers } else { self.products };
         match &self.config.layers[index].kind {
             LayerKind::Conv(conv) => {
                 let (stride, padding) = ([conv.stride; 2], [conv.padding; 2]);

@@ -32,7 +32,7 @@ fn two_versions_are_measured_side_by_side_and_the_report_stands_alone() {
         assert!(page.contains(part), "{part} is not in the report");
     }
     let drawn = server.call(&["evaluate", "--pictures", "--worst", "2"]).ok();
-    assert!(drawn.contains("@@"), "{drawn}");
+    assert!(drawn.contains("██"), "{drawn}");
     let json = server.call(&["evaluate", "--json", "--split", "validation"]).json();
     assert!(json["accuracyLow"].as_f64() < json["accuracy"].as_f64(), "{json}");
 }

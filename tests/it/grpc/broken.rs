@@ -70,6 +70,9 @@ async fn broken(damage: impl FnOnce(&Version)) -> [Status; 3] {
     for _ in 0..2 {
         import(&server, v1::ImportMetadata::default(), &file(TUTORIAL)).await.unwrap();
     }
+    // A server loads its first model by itself, and looks at no file of it again; a fresh one takes the
+    // newest.
+    let server = TestServer::on(server.stop().await).await;
     assert_eq!(predict(&server, 2).await.unwrap().into_inner().version, 2);
     damage(&Version::of(server.store(), 1));
     let which = Some(v1::export_version_request::Which::Version(1));

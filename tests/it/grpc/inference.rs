@@ -276,16 +276,18 @@ async fn models_of_another_size_tell_it_and_name_their_classes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_index_lists_what_the_registry_holds() {
-    let server = TestServer::start().await;
-    let index = async || {
-        let answer = client(&server).repository_index(RepositoryIndexRequest::default()).await.unwrap();
+    let index = async |server: &TestServer| {
+        let answer = client(server).repository_index(RepositoryIndexRequest::default()).await.unwrap();
         answer.into_inner().models
     };
-    assert_eq!(index().await, []);
+    let server = TestServer::start().await;
+    assert_eq!(index(&server).await, []);
     server.train().await;
     server.train().await;
+    // A fresh server has loaded the newest version alone.
+    let server = TestServer::on(server.stop().await).await;
     infer(&server, pictures(1)).await;
-    let models = index().await;
+    let models = index(&server).await;
     let listed: Vec<_> =
         models.iter().map(|one| (&*one.name, &*one.version, &*one.state, one.reason.is_empty())).collect();
     assert_eq!(listed, [("digits", "1", "READY", false), ("digits", "2", "READY", true)]);

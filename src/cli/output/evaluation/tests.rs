@@ -124,7 +124,7 @@ fn mistakes_are_rows_or_pictures() {
     let row = rows.lines().last().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(row, "321 0 1 87.50 % 12.50 % 2.0000");
     let pictures = mistakes(&answer, true, Ink::Plain);
-    assert!(pictures.contains("@@@@") && pictures.contains("321: 0 as 1 87.50 %"), "{pictures}");
+    assert!(pictures.contains("████") && pictures.contains("321: 0 as 1 87.50 %"), "{pictures}");
     assert!(mistakes(&two_classes(), true, Ink::Plain).is_empty());
 }
 
