@@ -1,7 +1,7 @@
 //! A whole evaluation of MNIST's test images through gRPC against bulk prediction of the same images: calls
 //! of 1 024 pictures by four callers at once. Rounds of both take turns, so that what else the machine
 //! does weighs on both alike. One JSON line. Analyses yield to everything else: beside other work start it
-//! under `nice -n 19`, or that work slows them alone.
+//! under `nice -n 5`, or that work slows them alone.
 
 mod program;
 

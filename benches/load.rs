@@ -21,13 +21,14 @@ use tokio::sync::watch;
 use tonic::{Status, transport::Channel};
 use tonic_types::StatusExt;
 
-/// Callers that use all of the server: as many as its queue has room for.
-const CAPACITY: usize = 512;
+/// Callers that a server takes without refusing any: as many as its queue has room for.
+const CAPACITY: usize = 64;
 const AT_CAPACITY: Duration = Duration::from_secs(15);
 const OVERLOAD: Duration = Duration::from_secs(60);
 
-/// Connections that callers share.
-const CONNECTIONS: usize = 8;
+/// Callers that share a connection: a server lets no more than 200 calls at once come by one, and the others
+/// would wait where it does not see them.
+const SHARING: usize = 64;
 
 const SWAPS: usize = 100;
 const CALLERS: usize = 64;
@@ -43,7 +44,8 @@ async fn main() {
     let store = tempfile::tempdir().expect("a folder for the store");
     program::train(store.path());
     program::train(store.path());
-    overload(&Server::start(digitd(store.path()), &[])).await;
+    let room = CAPACITY.to_string();
+    overload(&Server::start(digitd(store.path()), &["--queue-capacity", &room])).await;
     swaps(&Server::start(digitd(store.path()), &[])).await;
     training(&Server::start(digitd(store.path()), &[])).await;
 }
@@ -153,7 +155,7 @@ async fn ask(
     stop: &watch::Sender<bool>,
 ) -> Vec<tokio::task::JoinHandle<Met>> {
     let mut channels = Vec::new();
-    for _ in 0..CONNECTIONS.min(callers) {
+    for _ in 0..callers.div_ceil(SHARING) {
         channels.push(server.connect().await);
     }
     let caller = |index: usize| {
