@@ -6,21 +6,26 @@
 //! batches that lie ready, nothing else: the same images in the same order from the same initial
 //! weights, for what a step costs follows from how many of its gradients are zero. What an epoch
 //! takes beyond its steps is `overhead_pct`. Both take turns, so that a busy minute of the machine
-//! falls on both.
+//! falls on both. `gathering_pct` and `counting_pct` are timed within the loop of a run: the shares
+//! of gathering batches and of metrics with reports in the time of all batches.
 //!
 //! `cargo bench --bench training -- --batch 100 --rounds 5`; left out: 100 and 1024, five rounds.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use digitd::{
     data::{
-        Batch, Catalog, DatasetSpec, DeviceSet, FetchPolicy, ImageSet, Split, ValidationSize, epoch_order,
+        Batch, Catalog, DatasetSpec, DeviceSet, FetchPolicy, ImageSet, Split, Splits, ValidationSize,
+        epoch_order,
     },
     engine::{Engine, EngineConfig},
     nn::{Mode, Network, ParameterSet, Shape, StepSeed},
     optim::{Optimizer, Progress},
     registry::Registry,
-    train::{Event, TrainConfig, ValidationConfig},
+    train::{Event, Position, RunHooks, Spent, TrainConfig, Trainer, ValidationConfig},
 };
 use tch::{Device, Kind, Tensor};
 
@@ -45,26 +50,63 @@ async fn main() {
             validation: ValidationConfig { size: ValidationSize::Count(0), every_epochs: 1 },
             ..TrainConfig::default()
         };
-        let (mut whole, mut bare) = (Vec::new(), Vec::new());
+        let mut measured = Rounds::default();
         for _ in 0..rounds {
-            whole.push(epoch(&engine, config.clone()).await / images.len() as f64);
-            let (config, set) = (config.clone(), images.clone());
-            let steps = tokio::task::spawn_blocking(move || {
-                compute_on_all_cores();
-                Bare::new(config, &set).epoch()
-            });
-            bare.push(steps.await.expect("no panic") / images.len() as f64);
+            measured.epoch.push(epoch(&engine, config.clone()).await);
+            measured.within.push(computed(&config, &images, within_epoch).await);
+            measured
+                .steps
+                .push(computed(&config, &images, |config, set| Bare::new(config, set).epoch()).await);
         }
-        let (whole, bare) = (median(whole), median(bare));
-        println!(
-            "{{\"what\": \"train\", \"variant\": \"digitd\", \"batch\": {batch_size}, \"epoch_images_s\": {:.0}, \
-             \"step_images_s\": {:.0}, \"overhead_pct\": {:.1}, \"rounds\": {rounds}}}",
-            1.0 / whole,
-            1.0 / bare,
-            100.0 * (whole / bare - 1.0),
-        );
+        measured.print(batch_size, images.len());
     }
     engine.shutdown().await;
+}
+
+/// What was measured, once a round.
+#[derive(Default)]
+struct Rounds {
+    /// Seconds of an epoch.
+    epoch: Vec<f64>,
+    /// Seconds of its steps.
+    steps: Vec<f64>,
+    within: Vec<Spent>,
+}
+
+impl Rounds {
+    #[allow(clippy::print_stdout, reason = "figures are what a bench is for")]
+    fn print(&self, batch_size: u32, images: usize) {
+        let (whole, bare) = (median(self.epoch.clone()), median(self.steps.clone()));
+        let share = |part: fn(&Spent) -> Duration| {
+            let of = |it: &Spent| part(it).div_duration_f64(it.gathering + it.stepping + it.counting);
+            100.0 * median(self.within.iter().map(of).collect())
+        };
+        println!(
+            "{{\"what\": \"train\", \"variant\": \"digitd\", \"batch\": {batch_size}, \"epoch_images_s\": {:.0}, \
+             \"step_images_s\": {:.0}, \"overhead_pct\": {:.1}, \"gathering_pct\": {:.2}, \"counting_pct\": {:.2}, \
+             \"rounds\": {}}}",
+            images as f64 / whole,
+            images as f64 / bare,
+            100.0 * (whole / bare - 1.0),
+            share(|it| it.gathering),
+            share(|it| it.counting),
+            self.epoch.len(),
+        );
+    }
+}
+
+/// What `measure` answers on a thread that computes as a run's does.
+async fn computed<T: Send + 'static>(
+    config: &TrainConfig,
+    images: &Arc<ImageSet>,
+    measure: impl FnOnce(TrainConfig, &ImageSet) -> T + Send + 'static,
+) -> T {
+    let (config, images) = (config.clone(), images.clone());
+    let measured = tokio::task::spawn_blocking(move || {
+        compute_on_all_cores();
+        measure(config, &images)
+    });
+    measured.await.expect("no panic")
 }
 
 /// Seconds of a run of one epoch, from its first event to its last.
@@ -83,6 +125,27 @@ async fn epoch(engine: &Engine, config: TrainConfig) -> f64 {
     }
     let taken = last.expect("a last event") - first.expect("a first event");
     taken.as_seconds_f64()
+}
+
+/// Where the time goes in the loop of a run of one epoch whose reports go nowhere.
+fn within_epoch(config: TrainConfig, images: &ImageSet) -> Spent {
+    struct Nowhere;
+    impl RunHooks for Nowhere {
+        fn report(&mut self, _event: Event) {}
+
+        fn checkpoint(&mut self, _at: Position, _bytes: Vec<u8>) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn stop_requested(&self) -> bool {
+            false
+        }
+    }
+    let none = images.slice(0..0);
+    let splits = Splits { train: images.clone(), validation: none.clone(), test: none };
+    let mut trainer = Trainer::new(config, None, &splits, Device::Cpu).expect("the default network fits");
+    trainer.fit(&mut Nowhere).expect("nothing is kept that could fail");
+    trainer.spent()
 }
 
 /// The arithmetic of a run of one epoch alone.

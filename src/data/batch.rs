@@ -1,6 +1,8 @@
 //! Batches of images as tensors, cut from a whole set that lies on the device as bytes.
 //! Which images make a batch is decided by `epoch_order` or by the caller.
 
+use std::ops::Range;
+
 use tch::{Device, Kind, Tensor};
 
 use super::{ImageSet, Random, Stream};
@@ -35,10 +37,7 @@ pub struct Batch {
 /// indices travels.
 #[derive(Debug)]
 pub struct DeviceSet {
-    /// Bytes [n, height * width].
-    images: Tensor,
-    /// i64 [n].
-    labels: Tensor,
+    images: Images,
     /// 255 as float32 [1] on the device. Not a plain number: CUDA turns division by one of those
     /// into multiplication by a rounded reciprocal, and the pixels would differ in their last bit.
     divisor: Tensor,
@@ -46,14 +45,29 @@ pub struct DeviceSet {
     width: i64,
 }
 
+#[derive(Debug)]
+enum Images {
+    /// On the CPU: the set's own memory.
+    Here(ImageSet),
+    /// Bytes [n, height * width] and labels as i64 [n].
+    There { pixels: Tensor, labels: Tensor },
+}
+
+/// Most pixels that a thread normalises alone: waking libtorch's others takes longer.
+const ALONE: usize = 1 << 18;
+
 impl DeviceSet {
-    /// Copies the set to the device.
+    /// Brings the set to the device.
     pub fn new(set: &ImageSet, device: Device) -> Self {
-        let (n, area) = (set.len() as i64, set.dims().area() as i64);
-        let labels: Vec<i64> = set.labels().iter().map(|&label| i64::from(label)).collect();
+        let images = match device {
+            Device::Cpu => Images::Here(set.clone()),
+            _ => Images::There {
+                pixels: bytes(set, 0..set.len()).to_device(device),
+                labels: labels(set, 0..set.len()).to_device(device),
+            },
+        };
         Self {
-            images: Tensor::from_slice(set.pixels()).view([n, area]).to_device(device),
-            labels: Tensor::from_slice(&labels).to_device(device),
+            images,
             divisor: Tensor::from_slice(&[255f32]).to_device(device),
             height: set.height() as i64,
             width: set.width() as i64,
@@ -62,7 +76,10 @@ impl DeviceSet {
 
     /// How many images there are.
     pub fn len(&self) -> usize {
-        self.labels.size()[0] as usize
+        match &self.images {
+            Images::Here(set) => set.len(),
+            Images::There { labels, .. } => labels.size()[0] as usize,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -70,15 +87,21 @@ impl DeviceSet {
     }
 
     pub fn device(&self) -> Device {
-        self.images.device()
+        self.divisor.device()
     }
 
     /// The images at `indices` (i64 [b], on the same device), in `kind`, a floating type.
     /// Panics on an index beyond the set.
     pub fn gather(&self, indices: &Tensor, kind: Kind) -> Batch {
-        Batch {
-            images: self.normalized(&self.images.index_select(0, indices), kind),
-            labels: self.labels.index_select(0, indices),
+        match &self.images {
+            Images::Here(set) => {
+                let indices = Vec::<i64>::try_from(indices).expect("indices are a row of whole numbers");
+                self.picked(set, &indices, kind)
+            }
+            Images::There { pixels, labels } => Batch {
+                images: self.normalized(&pixels.index_select(0, indices), kind),
+                labels: labels.index_select(0, indices),
+            },
         }
     }
 
@@ -86,22 +109,62 @@ impl DeviceSet {
     /// cut short.
     pub fn range(&self, start: usize, end: usize, kind: Kind) -> Batch {
         let end = end.min(self.len());
-        let (start, length) = (start.min(end) as i64, end.saturating_sub(start) as i64);
-        Batch {
-            images: self.normalized(&self.images.narrow(0, start, length), kind),
-            labels: self.labels.narrow(0, start, length),
+        let start = start.min(end);
+        let (from, length) = (start as i64, (end - start) as i64);
+        match &self.images {
+            Images::Here(set) => Batch {
+                images: self.normalized(&bytes(set, start..end), kind),
+                labels: labels(set, start..end),
+            },
+            Images::There { pixels, labels } => Batch {
+                images: self.normalized(&pixels.narrow(0, from, length), kind),
+                labels: labels.narrow(0, from, length),
+            },
         }
+    }
+
+    fn picked(&self, set: &ImageSet, indices: &[i64], kind: Kind) -> Batch {
+        let labels: Vec<i64> = indices.iter().map(|&index| set.label(index as usize).into()).collect();
+        let (count, area) = (indices.len() as i64, set.dims().area());
+        // The bytes first: short loops over rows that lie far apart let the processor fetch several at once.
+        let mut pixels: Vec<u8> = Vec::with_capacity(indices.len() * area);
+        indices.iter().for_each(|&index| pixels.extend_from_slice(set.image(index as usize)));
+        let images = match pixels.len() {
+            ..=ALONE => {
+                let values: Vec<f32> = pixels.iter().map(|&pixel| f32::from(pixel) / 255.0).collect();
+                self.shaped(count, &Tensor::from_slice(&values).to_kind(kind))
+            }
+            _ => self.normalized(&Tensor::from_slice(&pixels).view([count, area as i64]), kind),
+        };
+        Batch { images, labels: Tensor::from_slice(&labels) }
     }
 
     /// Bytes [b, height * width] to float32(pixel) / float32(255), then to `kind`: the reference
     /// numbers were made so, in float64 too.
     fn normalized(&self, bytes: &Tensor, kind: Kind) -> Tensor {
-        let (b, h, w) = (bytes.size()[0], self.height, self.width);
-        let images = bytes.to_kind(Kind::Float).g_div_(&self.divisor).to_kind(kind);
+        self.shaped(bytes.size()[0], &bytes.to_kind(Kind::Float).g_div_(&self.divisor).to_kind(kind))
+    }
+
+    /// Values of `b` images as [b, 1, height, width].
+    fn shaped(&self, b: i64, images: &Tensor) -> Tensor {
+        let (h, w) = (self.height, self.width);
         // channels_last by hand: with one channel permute and contiguous leave the strides of NCHW,
         // and the convolutions behind would run at half the speed.
         images.as_strided([b, 1, h, w], [h * w, 1, w, 1], None)
     }
+}
+
+/// A part of a set as bytes [n, height * width] on the CPU.
+fn bytes(set: &ImageSet, range: Range<usize>) -> Tensor {
+    let area = set.dims().area();
+    let part = &set.pixels()[range.start * area..range.end * area];
+    Tensor::from_slice(part).view([range.len() as i64, area as i64])
+}
+
+/// Its labels as i64 [n].
+fn labels(set: &ImageSet, range: Range<usize>) -> Tensor {
+    let labels: Vec<i64> = set.labels()[range].iter().map(|&label| i64::from(label)).collect();
+    Tensor::from_slice(&labels)
 }
 
 #[cfg(test)]
@@ -124,9 +187,10 @@ mod tests {
         let set = DeviceSet::new(&ImageSet::new(dims, (0..=255).collect(), vec![1]).unwrap(), Device::Cpu);
         let expected: Vec<f64> = (0..=255u8).map(|pixel| f64::from(f32::from(pixel) / 255f32)).collect();
         for kind in [Kind::Float, Kind::Double] {
-            let batch = set.range(0, 1, kind);
-            assert_eq!(batch.images.kind(), kind);
-            assert_eq!(values(&batch.images), expected);
+            for batch in [set.range(0, 1, kind), set.gather(&Tensor::from_slice(&[0i64]), kind)] {
+                assert_eq!(batch.images.kind(), kind);
+                assert_eq!(values(&batch.images), expected);
+            }
         }
     }
 
@@ -138,6 +202,19 @@ mod tests {
         let bytes: Vec<f64> = values(&batch.images).iter().map(|value| (value * 255.0).round()).collect();
         assert_eq!(bytes, [8., 9., 10., 11., 0., 1., 2., 3.]);
         assert_eq!(Vec::<i64>::try_from(&batch.labels).unwrap(), [9, 7]);
+    }
+
+    #[test]
+    fn a_large_batch_is_gathered_as_a_small_one() {
+        let dims = Dims { height: 64, width: 64, classes: 2 };
+        let set = ImageSet::new(dims, (0..8192).map(|at| (at % 251) as u8).collect(), vec![0, 1]).unwrap();
+        let set = DeviceSet::new(&set, Device::Cpu);
+        let many = [1i64, 0].repeat(ALONE / 4096);
+        let large = set.gather(&Tensor::from_slice(&many), Kind::Float);
+        let small = set.gather(&Tensor::from_slice(&many[..2]), Kind::Float);
+        assert_eq!(large.images.stride(), small.images.stride());
+        assert_eq!(large.images.narrow(0, 6, 2), small.images);
+        assert_eq!(large.labels.narrow(0, 6, 2), small.labels);
     }
 
     #[test]

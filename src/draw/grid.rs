@@ -8,7 +8,7 @@ use plotters::{
 
 use super::{
     BELOW_TITLE, Cell, Error, LABEL, MARGIN, Png,
-    colour::{BROKEN, Map, ink},
+    colour::{BROKEN, Map, PAPER, ink},
     pen::{Canvas, FINE, GREY, Words, bring_font},
     png, short, title_width, write_title,
 };
@@ -40,7 +40,7 @@ pub struct Grid {
     pub scale_name: String,
 }
 
-/// Values row by row.
+/// Values row by row; where the last row is not full, the rest of it stays empty.
 #[derive(Debug, Clone)]
 pub struct Tile {
     pub values: Vec<f64>,
@@ -61,7 +61,7 @@ pub enum Paint {
 
 impl Tile {
     fn rows(&self) -> usize {
-        self.values.len() / self.width.max(1)
+        self.values.len().div_ceil(self.width.max(1))
     }
 
     fn colour(&self, at: usize, map: Map) -> RGBColor {
@@ -167,7 +167,8 @@ fn note(grid: &Grid, shown: &[Tile]) -> String {
 fn paint(tile: &Tile, (left, top): (i32, i32), (pixel, map): (i32, Map), cells: &mut Vec<Cell>) {
     let (width, height) = (tile.width as i32 * pixel, tile.rows() as i32 * pixel);
     cells.push(Cell { left: left - 1, top: top - 1, width: width + 2, height: height + 2, colour: FRAME });
-    for at in 0..tile.rows() * tile.width {
+    cells.push(Cell { left, top, width, height, colour: PAPER });
+    for at in 0..tile.values.len() {
         let (row, column) = ((at / tile.width) as i32, (at % tile.width) as i32);
         cells.push(Cell {
             left: left + column * pixel,

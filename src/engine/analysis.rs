@@ -15,12 +15,11 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::{
     Error,
-    worker::{Device, JobThread, Priority, Setup, decode},
+    worker::{Device, JobThread, Priority, Setup},
 };
 use crate::{
-    data::{Catalog, DatasetSpec, ImageSet, Split},
-    nn::Network,
-    registry::{Manifest, ModelRef, Registry},
+    data::{Catalog, DatasetSpec, Split},
+    registry::Registry,
 };
 
 pub(super) use about::{About, fits};
@@ -46,18 +45,8 @@ pub(super) struct Analysis {
     preparing: Semaphore,
 }
 
-/// A part of a data set that an analysis reads; no data set for the version's own.
+/// A part of a data set that an analysis reads; no data set for the network's own.
 type Need = (Option<DatasetSpec>, Split);
-
-/// A version on the analysis thread.
-pub(super) struct Subject {
-    pub manifest: Manifest,
-    pub network: Network,
-    pub device: Device,
-    catalog: Arc<Catalog>,
-    /// Set as soon as nobody waits for the answer any more.
-    pub abandoned: Arc<AtomicBool>,
-}
 
 /// Tells a job that its caller went away.
 struct Caller(Arc<AtomicBool>);
@@ -80,27 +69,6 @@ impl Analysis {
         Ok(Self { registry, catalog, device, thread, preparing: Semaphore::new(CAPACITY) })
     }
 
-    /// Runs `job` on a version; not at all where its caller has gone by the time of its turn.
-    pub(super) async fn study<T: Send + 'static>(
-        &self,
-        model: &ModelRef,
-        needs: Vec<Need>,
-        job: impl FnOnce(Subject) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let (name, version) = self.registry.resolve(model).await?;
-        let manifest = self.registry.manifest(&name, version).await?;
-        self.prepare(manifest.dataset().cloned(), needs).await?;
-        let weights = self.registry.weights(&manifest).await?;
-        let (catalog, device) = (self.catalog.clone(), self.device);
-        let abandoned = Arc::<AtomicBool>::default();
-        let _caller = Caller(abandoned.clone());
-        self.on_thread(move || {
-            let network = decode(&manifest, &weights, device)?;
-            job(Subject { manifest, network, device, catalog, abandoned })
-        })
-        .await
-    }
-
     /// Does work on the analysis thread; not at all where its caller has gone by the time of its turn.
     async fn on_thread<T: Send + 'static>(
         &self,
@@ -118,14 +86,6 @@ impl Analysis {
         receiver.await.unwrap_or_else(|_| Err(Error::backend("an analysis", "its job panicked")))
     }
 
-    /// A version as it lies in the store.
-    pub(super) async fn fetch(&self, model: &ModelRef) -> Result<(Manifest, Vec<u8>), Error> {
-        let (name, version) = self.registry.resolve(model).await?;
-        let manifest = self.registry.manifest(&name, version).await?;
-        let weights = self.registry.weights(&manifest).await?;
-        Ok((manifest, weights))
-    }
-
     /// Has the files at hand before the job is queued: a download holds up none of the others.
     /// `own` is the data set where none is asked for.
     async fn prepare(&self, own: Option<DatasetSpec>, needs: Vec<Need>) -> Result<(), Error> {
@@ -140,17 +100,5 @@ impl Analysis {
             Ok(())
         });
         preparing.await.unwrap_or_else(|error| Err(Error::backend("reading the data set", error)))
-    }
-}
-
-impl Subject {
-    /// The data set that is asked for, or the one that the version was trained on.
-    pub(super) fn dataset(&self, asked: Option<DatasetSpec>, field: &str) -> Result<DatasetSpec, Error> {
-        About::of(&self.manifest).dataset(asked, field)
-    }
-
-    /// A part of a data set, split as the version's run split it.
-    pub(super) fn images(&self, dataset: &DatasetSpec, split: Split, field: &str) -> Result<ImageSet, Error> {
-        About::of(&self.manifest).images(&self.catalog, dataset, (split, field))
     }
 }

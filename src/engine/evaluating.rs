@@ -11,17 +11,16 @@ use tokio::sync::watch;
 
 use super::{
     Error,
-    analysis::{About, Analysis, MAX_BATCH_SIZE, Subject, fits},
+    analysis::{About, Analysis, MAX_BATCH_SIZE, Sitter, fits},
     gate::Gate,
-    worker::decode,
 };
 use crate::{
     data::{DatasetSpec, DeviceSet, ImageSet, Split, image},
     eval,
-    ids::{ModelName, Version},
+    ids::{ModelName, Version, VersionRef},
     metric::{Answers, Contest, Measures, calibration, temperature},
     nn::Network,
-    registry::{Assignment, Manifest, ModelRef, RequirementResult},
+    registry::{Assignment, ModelRef, RequirementResult},
 };
 
 /// Most changed answers that a comparison lists.
@@ -131,17 +130,6 @@ pub struct SecondVersion {
     pub class_names: Vec<String>,
     pub measures: Measures,
     pub contest: Contest,
-    /// The first of those that changed.
-    pub changed: Vec<Change>,
-}
-
-/// An image that two versions answered differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Change {
-    pub index: usize,
-    pub label: usize,
-    pub first: usize,
-    pub second: usize,
 }
 
 /// Where progress goes, and whether anybody waits for the end.
@@ -160,21 +148,22 @@ impl Analysis {
         job: EvaluateJob,
         told: watch::Sender<Progress>,
     ) -> Result<Evaluated, Error> {
+        let found = self.find_version(&job.model).await?;
         let other = match &job.compare_to {
-            Some(model) => Some(self.fetch(model).await?),
+            Some(model) => Some(self.find_version(model).await?),
             None => None,
         };
         let mut needs = vec![(job.dataset.clone(), job.split)];
         if job.fit_temperature {
             needs.push((job.dataset.clone(), Split::Validation));
         }
-        self.study(&job.model.clone(), needs, move |subject| {
+        self.sit(found, needs, move |sitter| {
             let began = Instant::now();
             let other = match other {
-                Some((manifest, weights)) => Some((decode(&manifest, &weights, subject.device)?, manifest)),
+                Some((about, weights)) => Some((about, weights.read(sitter.device)?.0)),
                 None => None,
             };
-            let mut evaluated = measure(subject, other, job, &told)?;
+            let mut evaluated = measure(sitter, other, job, &told)?;
             evaluated.seconds = began.elapsed().as_secs_f64();
             Ok(evaluated)
         })
@@ -182,58 +171,56 @@ impl Analysis {
     }
 }
 
-/// A second version.
-type Other = (Network, Manifest);
-
 fn measure(
-    subject: Subject,
-    other: Option<Other>,
+    sitter: Sitter,
+    other: Option<(About, Network)>,
     job: EvaluateJob,
     told: &watch::Sender<Progress>,
 ) -> Result<Evaluated, Error> {
-    check(&job, subject.manifest.classes)?;
-    let dataset = subject.dataset(job.dataset.clone(), "dataset")?;
-    let images = subject.images(&dataset, job.split, "dataset")?;
+    check(&job, sitter.about.dims.classes)?;
+    let dataset = sitter.about.dataset(job.dataset.clone(), "dataset")?;
+    let images = sitter.images(&dataset, job.split, "dataset")?;
     if images.is_empty() {
         return Err(Error::field("split", format!("has no images in the {} part", job.split)));
     }
-    if let Some((_, manifest)) = &other {
-        fits(About::of(manifest).dims, &images, "compare_to")?;
+    if let Some((about, _)) = &other {
+        fits(about.dims, &images, "compare_to")?;
     }
     let validation = match job.fit_temperature {
-        true => Some(validation(&subject, &dataset)?),
+        true => Some(validation(&sitter, &dataset)?),
         false => None,
     };
     let passes = 1 + usize::from(other.is_some());
     let total = passes * images.len() + validation.as_ref().map_or(0, ImageSet::len);
-    let mut course = Course { told, abandoned: &subject.abandoned, before: 0, total };
+    let mut course = Course { told, abandoned: &sitter.abandoned, before: 0, total };
     course.begin();
 
-    let set = DeviceSet::new(&images, subject.device);
-    let answers = course.ask(&subject.network, &set, job.batch_size)?;
+    let set = DeviceSet::new(&images, sitter.device);
+    let answers = course.ask(&sitter.network, &set, job.batch_size)?;
     let comparison = match other {
-        Some((network, manifest)) => {
+        Some((about, network)) => {
             let second = course.ask(&network, &set, job.batch_size)?;
-            Some(compared(&answers, &second, manifest, &job))
+            Some(compared(&answers, &second, about, &job))
         }
         None => None,
     };
     drop(set);
     let temperature = match validation {
         Some(validation) => {
-            let set = DeviceSet::new(&validation, subject.device);
-            let fitted_on = course.ask(&subject.network, &set, job.batch_size)?;
+            let set = DeviceSet::new(&validation, sitter.device);
+            let fitted_on = course.ask(&sitter.network, &set, job.batch_size)?;
             Some(fitted(&answers, &fitted_on, validation.digest(), job.bins))
         }
         None => None,
     };
+    let VersionRef { model, version } = sitter.about.version_ref();
     Ok(Evaluated {
         measures: Measures::of(&answers, job.batch_size, job.bins),
         mistakes: mistakes(&answers, &images, &job),
         digest: images.digest(),
-        model: subject.manifest.model,
-        version: subject.manifest.version,
-        class_names: subject.manifest.class_names,
+        model,
+        version,
+        class_names: sitter.about.class_names,
         dataset,
         split: job.split,
         temperature,
@@ -257,8 +244,8 @@ fn check(job: &EvaluateJob, classes: usize) -> Result<(), Error> {
 }
 
 /// The images that a temperature is fitted on.
-fn validation(subject: &Subject, dataset: &DatasetSpec) -> Result<ImageSet, Error> {
-    let images = subject.images(dataset, Split::Validation, "dataset")?;
+fn validation(sitter: &Sitter, dataset: &DatasetSpec) -> Result<ImageSet, Error> {
+    let images = sitter.images(dataset, Split::Validation, "dataset")?;
     if images.is_empty() {
         let message = "needs validation images, and the version's run held none out: leave it out";
         return Err(Error::field("fit_temperature", message));
@@ -266,21 +253,14 @@ fn validation(subject: &Subject, dataset: &DatasetSpec) -> Result<ImageSet, Erro
     Ok(images)
 }
 
-fn compared(first: &Answers, second: &Answers, manifest: Manifest, job: &EvaluateJob) -> SecondVersion {
-    let contest = Contest::of(first, second);
-    let change = |&index: &usize| Change {
-        index,
-        label: first.label(index),
-        first: first.answer(index),
-        second: second.answer(index),
-    };
+fn compared(first: &Answers, second: &Answers, about: About, job: &EvaluateJob) -> SecondVersion {
+    let VersionRef { model, version } = about.version_ref();
     SecondVersion {
-        model: manifest.model,
-        version: manifest.version,
-        class_names: manifest.class_names,
+        model,
+        version,
+        class_names: about.class_names,
         measures: Measures::of(second, job.batch_size, job.bins),
-        changed: contest.changed.iter().take(MAX_CHANGED).map(change).collect(),
-        contest,
+        contest: Contest::of(first, second, MAX_CHANGED),
     }
 }
 

@@ -56,9 +56,9 @@ pub use serve::{BatchFigures, Figures, Phases, Span};
 pub use slot::WhenBusy;
 pub use summary::RunSummary;
 pub use types::{
-    Compared, ComparedVersion, ComparisonJob, Depth, DrawingJob, HealthJob, InspectInput, InspectJob,
-    Inspected, ParametersJob, Pictures, Predicted, Record, RunMoment, RunPage, Served, Shown, StartFrom,
-    Statistics, Studied, StudiedHealth, StudyJob, Target, Values, WeightsOrigin,
+    Compared, ComparisonJob, Depth, DrawingJob, HealthJob, InspectInput, InspectJob, Inspected,
+    ParametersJob, Pictures, Predicted, Record, RunMoment, RunPage, Served, Shown, StartFrom, Statistics,
+    Studied, StudiedHealth, StudyJob, Target, Values, WeightsOrigin,
 };
 pub use watching::Watch;
 pub use worker::DeviceChoice;

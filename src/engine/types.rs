@@ -3,8 +3,8 @@
 mod inspect;
 
 pub use inspect::{
-    Compared, ComparedVersion, ComparisonJob, Depth, DrawingJob, HealthJob, InspectInput, InspectJob,
-    Inspected, ParametersJob, RunMoment, Shown, StartFrom, Studied, StudiedHealth, StudyJob, Target, Values,
+    Compared, ComparisonJob, Depth, DrawingJob, HealthJob, InspectInput, InspectJob, Inspected,
+    ParametersJob, RunMoment, Shown, StartFrom, Studied, StudiedHealth, StudyJob, Target, Values,
     WeightsOrigin,
 };
 

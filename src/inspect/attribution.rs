@@ -18,6 +18,8 @@ const OCCLUSION_BATCH: usize = 256;
 /// How the mean cross-entropy of some pictures would change with the weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gradients {
+    /// Of the one picture; none of several.
+    pub label: Option<usize>,
     pub loss: f64,
     /// Euclidean, as all norms here: by all parameters.
     pub norm: f64,
@@ -92,7 +94,7 @@ impl Default for OcclusionConfig {
 pub fn gradients(network: &Network, values: &[f32], label: usize) -> Result<Gradients, Error> {
     check_class(network, label)?;
     let labels = Tensor::from_slice(&[label as i64]).to_device(network.device());
-    Ok(Gradients::of(network, &picture(network, values)?, &labels))
+    Ok(Gradients { label: Some(label), ..Gradients::of(network, &picture(network, values)?, &labels) })
 }
 
 /// Of one picture and a class, the one that is answered where none is given. Errors as `gradients`.
@@ -177,7 +179,7 @@ impl Gradients {
                 LayerGradient { name: config.name.clone(), norm, parameters }
             })
             .collect();
-        Self { loss, norm: together(layers.iter().map(|layer| layer.norm)), layers }
+        Self { label: None, loss, norm: together(layers.iter().map(|layer| layer.norm)), layers }
     }
 }
 

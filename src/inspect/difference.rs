@@ -6,6 +6,7 @@ use tch::{Kind, Tensor};
 use super::{attribution::together, contents::values};
 use crate::{
     data::{DeviceSet, ImageSet},
+    metric::{Answers, Contest},
     nn::{LayerKind, Network},
 };
 
@@ -20,14 +21,8 @@ pub struct Difference {
     /// All other parameters and running statistics of either.
     pub unmatched: Vec<String>,
     pub outputs: Vec<OutputDistance>,
-    pub images: usize,
-    /// Images that each answers right.
-    pub correct: [usize; 2],
-    pub changed: usize,
-    pub became_right: usize,
-    pub became_wrong: usize,
-    /// The first of them.
-    pub changed_answers: Vec<Changed>,
+    /// What the two answered: before first, after second.
+    pub answers: Contest,
 }
 
 /// How far a parameter moved; norms are Euclidean.
@@ -55,22 +50,13 @@ pub struct OutputDistance {
     pub max_abs: f64,
 }
 
-/// An image whose answer changed; class and probability before and after.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Changed {
-    /// In the set.
-    pub index: usize,
-    pub label: usize,
-    pub before: (usize, f64),
-    pub after: (usize, f64),
-}
-
-/// Compares two networks that take images of the same size over a set. Panics on an empty set.
+/// Compares two networks that take images of the same size over a set, and lists at most so many of the
+/// answers that changed. Panics on an empty set, and where the two have different numbers of classes.
 pub fn compare(before: &Network, after: &Network, set: &ImageSet, most_changed: usize) -> Difference {
     assert!(!set.is_empty(), "there is nothing to compare over");
     let _guard = tch::no_grad_guard();
     let (parameters, unmatched) = parameters(before, after);
-    let mut walk = Walk::new(before, after, most_changed);
+    let mut walk = Walk::new(before, after);
     let images = DeviceSet::new(set, before.device());
     // The outputs of all layers of one network are held at a time.
     let layers = before.config().layers.len();
@@ -83,12 +69,7 @@ pub fn compare(before: &Network, after: &Network, set: &ImageSet, most_changed: 
         parameters,
         unmatched,
         outputs: walk.outputs(),
-        images: set.len(),
-        correct: walk.correct,
-        changed: walk.changed,
-        became_right: walk.became_right,
-        became_wrong: walk.became_wrong,
-        changed_answers: walk.answers,
+        answers: walk.answers(set.labels(), most_changed),
     }
 }
 
@@ -117,7 +98,7 @@ impl ParameterDistance {
             count: before.len(),
             distance,
             relative: (old != 0.0).then(|| distance / old),
-            max_abs: both().map(|(before, after)| (after - before).abs()).fold(0.0, f64::max),
+            max_abs: both().map(|(before, after)| (after - before).abs()).fold(0.0, larger),
             cosine: (old != 0.0 && new != 0.0).then(|| product / (old * new)),
             unchanged: both().filter(|(before, after)| before.to_bits() == after.to_bits()).count(),
         }
@@ -130,12 +111,8 @@ struct Walk<'a> {
     /// The layers of both that are compared: their places in each.
     layers: Vec<(usize, usize)>,
     sums: Vec<Sums>,
-    most_changed: usize,
-    correct: [usize; 2],
-    changed: usize,
-    became_right: usize,
-    became_wrong: usize,
-    answers: Vec<Changed>,
+    /// [n, classes] of both, row by row.
+    logits: [Vec<f64>; 2],
 }
 
 #[derive(Debug, Clone, Default)]
@@ -147,7 +124,7 @@ struct Sums {
 }
 
 impl<'a> Walk<'a> {
-    fn new(before: &'a Network, after: &'a Network, most_changed: usize) -> Self {
+    fn new(before: &'a Network, after: &'a Network) -> Self {
         let of_after = |name: &str| after.config().layers.iter().position(|layer| layer.name == name);
         let tells = |layer: &LayerKind| !matches!(layer, LayerKind::Flatten | LayerKind::Dropout(_));
         let layers = before.config().layers.iter().enumerate().filter(|(_, layer)| tells(&layer.kind));
@@ -158,12 +135,7 @@ impl<'a> Walk<'a> {
             networks: [before, after],
             sums: vec![Sums::default(); layers.len()],
             layers,
-            most_changed,
-            correct: [0; 2],
-            changed: 0,
-            became_right: 0,
-            became_wrong: 0,
-            answers: Vec::new(),
+            logits: [Vec::new(), Vec::new()],
         }
     }
 
@@ -180,27 +152,17 @@ impl<'a> Walk<'a> {
                 sums.add(&outputs[old], output);
             }
         });
-        let labels: Vec<i64> = (&batch.labels).try_into().expect("labels are a row of whole numbers");
-        let answers = answers(&old).into_iter().zip(answers(&new));
-        for (at, (label, (before, after))) in labels.into_iter().zip(answers).enumerate() {
-            let label = label as usize;
-            self.add(Changed { index: start + at, label, before, after });
+        for (known, logits) in self.logits.iter_mut().zip([old, new]) {
+            known.extend(values(&logits));
         }
     }
 
-    fn add(&mut self, image: Changed) {
-        let right = [image.before.0 == image.label, image.after.0 == image.label];
-        self.correct[0] += usize::from(right[0]);
-        self.correct[1] += usize::from(right[1]);
-        if image.before.0 == image.after.0 {
-            return;
-        }
-        self.changed += 1;
-        self.became_right += usize::from(right[1]);
-        self.became_wrong += usize::from(right[0]);
-        if self.answers.len() < self.most_changed {
-            self.answers.push(image);
-        }
+    fn answers(self, labels: &[u8], most_listed: usize) -> Contest {
+        let [before, after] = self.networks.map(Network::classes);
+        let [old, new] = self.logits;
+        let (old, new) =
+            (Answers::new(before, old, labels.to_vec()), Answers::new(after, new, labels.to_vec()));
+        Contest::of(&old, &new, most_listed)
     }
 
     fn outputs(&self) -> Vec<OutputDistance> {
@@ -223,16 +185,13 @@ impl Sums {
         self.values += apart.numel() as f64;
         self.squares += sum(apart.square());
         self.squares_before += sum(before.square());
-        let largest = apart.abs().max().double_value(&[]);
-        // NaN stays: a maximum would drop it.
-        self.max_abs = if largest.is_nan() { largest } else { self.max_abs.max(largest) };
+        self.max_abs = larger(self.max_abs, apart.abs().max().double_value(&[]));
     }
 }
 
-/// For each image the answer and its probability.
-fn answers(logits: &Tensor) -> Vec<(usize, f64)> {
-    let (probabilities, answers) = logits.to_kind(Kind::Double).softmax(-1, None::<Kind>).max_dim(-1, false);
-    values(&answers).into_iter().map(|answer| answer as usize).zip(values(&probabilities)).collect()
+/// The larger of two; NaN where either is, which `f64::max` would drop.
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
 }
 
 #[cfg(test)]
@@ -259,8 +218,7 @@ mod tests {
     fn a_network_is_at_no_distance_from_itself() {
         let network = network(&NetworkConfig::tutorial(), 1);
         let found = compare(&network, &network.deep_copy(), &digits(), 10);
-        assert_eq!((found.changed, found.became_right, found.changed_answers.len()), (0, 0, 0));
-        assert_eq!(found.correct[0], found.correct[1]);
+        assert_eq!((found.answers.changed, found.answers.total()), (0, 300));
         assert!(found.parameters.iter().all(|it| it.distance == 0.0 && it.unchanged == it.count));
         assert_eq!(found.outputs.len(), 7);
         assert!(found.outputs.iter().all(|it| it.rms == 0.0 && it.max_abs == 0.0));
@@ -289,11 +247,11 @@ mod tests {
         let (old, new) = (classes(&before), classes(&after));
         let changed: Vec<usize> = (0..300).filter(|&at| old[at] != new[at]).collect();
         assert!(!changed.is_empty());
-        assert_eq!(found.changed_answers.iter().map(|it| it.index).collect::<Vec<_>>(), changed);
-        assert!(found.changed_answers.iter().all(|it| [1, 4].contains(&it.after.0)));
+        assert_eq!(found.answers.listed.iter().map(|it| it.index).collect::<Vec<_>>(), changed);
+        assert!(found.answers.listed.iter().all(|it| [1, 4].contains(&it.second.0)));
         let label = |at: &&usize| new[**at] == f64::from(digits().label(**at));
-        assert_eq!(found.became_right, changed.iter().filter(label).count());
-        assert_eq!(compare(&before, &after, &digits(), 3).changed_answers.len(), 3);
+        assert_eq!(found.answers.only_second as usize, changed.iter().filter(label).count());
+        assert_eq!(compare(&before, &after, &digits(), 3).answers.listed.len(), 3);
     }
 
     #[test]

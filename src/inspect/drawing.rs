@@ -139,7 +139,12 @@ impl Scene<'_> {
                 }
                 Shape::Vector { features } => {
                     let kept: Vec<f64> = values(output).into_iter().take(MOST_FEATURES).collect();
-                    (vec![row_tile(kept)], format!("{features} outputs, from left to right and down"))
+                    let first = match (kept.len() as i64) < features {
+                        true => format!("the first {} of ", kept.len()),
+                        false => String::new(),
+                    };
+                    let note = format!("{first}{features} outputs, from left to right and down");
+                    (vec![row_tile(kept)], note)
                 }
             };
             let grid = Grid {
@@ -257,10 +262,9 @@ fn tile(map: &Tensor, label: String) -> Tile {
     Tile { values: values(&map), width: smaller[1] as usize, label, paint: Paint::Colours }
 }
 
-/// Numbers in rows of at most 32; a last row that is not full ends in what is drawn as nothing.
-fn row_tile(mut values: Vec<f64>) -> Tile {
+/// Numbers in rows of at most 32.
+fn row_tile(values: Vec<f64>) -> Tile {
     let width = values.len().clamp(1, FEATURES_IN_A_ROW);
-    values.resize(values.len().div_ceil(width) * width, 0.0);
     let label = format!("0 to {}", values.len().saturating_sub(1));
     Tile { values, width, label, paint: Paint::Colours }
 }

@@ -16,7 +16,7 @@ pub use attribution::{
     saliency,
 };
 pub use contents::batch_numbers;
-pub use difference::{Changed, Difference, OutputDistance, ParameterDistance, compare};
+pub use difference::{Difference, OutputDistance, ParameterDistance, compare};
 pub use drawing::{Drawing, DrawingKind, Scene, draw};
 pub use health::{Finding, FindingKind, Health, LayerHealth, Measurement, Start, examine};
 pub use report::{ChannelReport, LayerReport, OutputReport, ParameterReport, Report, Sample};

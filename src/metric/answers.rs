@@ -119,9 +119,10 @@ impl Answers {
     }
 
     /// The wrong answers of the largest loss, at most `most`, the worst first; of equals the first image.
+    /// A loss that is NaN, of a network that overflowed, is worst of all.
     pub fn worst(&self, most: usize) -> Vec<usize> {
         let mut wrong: Vec<usize> = (0..self.len()).filter(|&image| !self.is_right(image)).collect();
-        wrong.sort_by(|&a, &b| self.loss(b).total_cmp(&self.loss(a)).then(a.cmp(&b)));
+        wrong.sort_by(|&a, &b| order(self.loss(b), self.loss(a)).then(a.cmp(&b)));
         wrong.truncate(most);
         wrong
     }

@@ -4,14 +4,27 @@
 use super::Answers;
 
 /// How two classifiers answered the same images.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Contest {
     pub both_right: u32,
     pub only_first: u32,
     pub only_second: u32,
     pub both_wrong: u32,
-    /// The images that the two answered differently, in their order.
-    pub changed: Vec<usize>,
+    /// Images that the two answered differently.
+    pub changed: u32,
+    /// The first of them, in their order.
+    pub listed: Vec<Changed>,
+}
+
+/// An image that two classifiers answered differently.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changed {
+    /// Its place in the set, counted from 0.
+    pub index: usize,
+    pub label: usize,
+    /// The first one's answer and its probability.
+    pub first: (usize, f64),
+    pub second: (usize, f64),
 }
 
 /// McNemar's test (1947) of the hypothesis that both are equally often right. It looks at the images
@@ -28,13 +41,21 @@ pub struct McNemar {
 }
 
 impl Contest {
-    /// Panics where the two have different numbers of images or different labels.
-    pub fn of(first: &Answers, second: &Answers) -> Self {
+    /// Lists at most so many changed answers. Panics where the two have different numbers of images or
+    /// different labels.
+    pub fn of(first: &Answers, second: &Answers, most_listed: usize) -> Self {
         assert_eq!(first.len(), second.len(), "both saw the same images");
-        let mut found =
-            Self { both_right: 0, only_first: 0, only_second: 0, both_wrong: 0, changed: Vec::new() };
+        let mut found = Self {
+            both_right: 0,
+            only_first: 0,
+            only_second: 0,
+            both_wrong: 0,
+            changed: 0,
+            listed: Vec::new(),
+        };
         for image in 0..first.len() {
-            assert_eq!(first.label(image), second.label(image), "both saw the same images");
+            let label = first.label(image);
+            assert_eq!(label, second.label(image), "both saw the same images");
             let count = match (first.is_right(image), second.is_right(image)) {
                 (true, true) => &mut found.both_right,
                 (true, false) => &mut found.only_first,
@@ -42,8 +63,16 @@ impl Contest {
                 (false, false) => &mut found.both_wrong,
             };
             *count += 1;
-            if first.answer(image) != second.answer(image) {
-                found.changed.push(image);
+            if first.answer(image) == second.answer(image) {
+                continue;
+            }
+            found.changed += 1;
+            if found.listed.len() < most_listed {
+                let of = |answers: &Answers| {
+                    let answer = answers.answer(image);
+                    (answer, answers.probability(image, answer))
+                };
+                found.listed.push(Changed { index: image, label, first: of(first), second: of(second) });
             }
         }
         found
@@ -56,7 +85,7 @@ impl Contest {
     /// Share of the images that both gave the same answer, right or wrong; NaN where there are none.
     pub fn agreement(&self) -> f64 {
         let total = f64::from(self.total());
-        (total - self.changed.len() as f64) / total
+        (total - f64::from(self.changed)) / total
     }
 
     pub fn mcnemar(&self) -> McNemar {
@@ -105,7 +134,7 @@ mod tests {
     use super::*;
 
     fn contest(only_first: u32, only_second: u32) -> Contest {
-        Contest { both_right: 10, only_first, only_second, both_wrong: 1, changed: Vec::new() }
+        Contest { both_right: 10, only_first, only_second, both_wrong: 1, changed: 0, listed: Vec::new() }
     }
 
     #[test]
@@ -146,10 +175,14 @@ mod tests {
             let logits = answers.iter().flat_map(|&it| (0..3).map(move |class| f64::from(class == it)));
             Answers::new(3, logits.collect(), vec![0, 0, 0, 0, 0])
         };
-        let found = Contest::of(&of([0, 0, 1, 1, 1]), &of([0, 1, 0, 1, 2]));
-        let expected =
-            Contest { both_right: 1, only_first: 1, only_second: 1, both_wrong: 2, changed: vec![1, 2, 4] };
-        assert_eq!(found, expected);
-        assert_eq!(found.agreement(), 0.4);
+        let contest = |most| Contest::of(&of([0, 0, 1, 1, 1]), &of([0, 1, 0, 1, 2]), most);
+        let found = contest(2);
+        let counts = [found.both_right, found.only_first, found.only_second, found.both_wrong];
+        assert_eq!((counts, found.changed, found.agreement()), ([1, 1, 1, 2], 3, 0.4));
+        let sure = 1f64.exp() / (1f64.exp() + 2.0);
+        let listed =
+            |index, first, second| Changed { index, label: 0, first: (first, sure), second: (second, sure) };
+        assert_eq!(found.listed, [listed(1, 0, 1), listed(2, 1, 0)]);
+        assert_eq!(contest(9).listed.last(), Some(&listed(4, 1, 2)));
     }
 }

@@ -15,7 +15,7 @@ mod requirement;
 pub use answers::Answers;
 pub use calibration::{Bin, Calibration, calibration, temperature};
 pub use confusion::{Averages, ClassReport, ConfusionMatrix, Weighting};
-pub use contest::{Contest, McNemar};
+pub use contest::{Changed, Contest, McNemar};
 pub use interval::{Interval, wilson};
 pub use measures::{MAX_TOP, Means, Measures, Of, Score};
 pub use ranking::{Ranking, ranking};

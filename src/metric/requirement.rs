@@ -129,7 +129,11 @@ impl fmt::Display for Requirement {
             Comparison::AtMost => "<=",
             Comparison::Below => "<",
         };
-        write!(f, "{}{sign}{}", self.figure, self.threshold)
+        // As short as it can be told: a plain 1e-300 would be three hundred zeros.
+        match self.threshold.abs() {
+            0.0 | 1e-6..1e16 => write!(f, "{}{sign}{}", self.figure, self.threshold),
+            _ => write!(f, "{}{sign}{:e}", self.figure, self.threshold),
+        }
     }
 }
 

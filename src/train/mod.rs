@@ -32,6 +32,7 @@ pub use recipe::Recipe;
 pub use state::{Moment, Position};
 pub use stopping::{EarlyStopping, Metric};
 pub use told::Told;
+pub use totals::Spent;
 pub(crate) use trainer::device_name;
 pub use trainer::{BestEpoch, Ending, Error, Outcome, RunHooks, Trainer};
 

@@ -77,7 +77,7 @@ impl Trainer {
             groups.put(&optimizer(slot), set.export());
         }
         if let Some(totals) = totals {
-            groups.put(EPOCH, [(SUMS.to_owned(), totals.sums().shallow_clone())]);
+            groups.put(EPOCH, [(SUMS.to_owned(), Tensor::from_slice(&totals.sums()))]);
         }
         if let Some(best) = &self.best {
             let weights = Arrays::decode(&best.weights).expect("the best weights were encoded here");
@@ -120,7 +120,11 @@ impl Trainer {
             weights: Arrays { arrays: groups.get(BEST), metadata: HashMap::new() }.encode(),
         });
         self.unfinished = match groups.get(EPOCH).remove(SUMS) {
-            Some(sums) => Some(Totals::of(sums.to_device(self.network.device()), counters.images)),
+            Some(sums) => {
+                let sums = Vec::<f64>::try_from(sums).map_err(broken)?;
+                let sums = sums.try_into().map_err(|_| broken("its sums are not two"))?;
+                Some(Totals::of(sums, counters.images))
+            }
             None => None,
         };
         (self.stopping, self.health) = (counters.stopping, counters.health);

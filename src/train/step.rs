@@ -1,6 +1,6 @@
 //! One step: forward, backward, the optimiser. Nothing here waits for the device.
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 use super::{Inspection, Trainer, health::Look};
 use crate::{
@@ -14,6 +14,7 @@ impl Trainer {
     /// both still on the device.
     pub(super) fn train_batch(&mut self, epoch: u32, indices: &Tensor) -> (Tensor, Tensor) {
         let batch = self.train.gather(indices, self.network.kind());
+        self.laps.lap(|spent| &mut spent.gathering);
         let at = StepSeed { seed: self.config.seed, epoch, step: self.step };
         let images = self.augmented(batch.images, at);
         self.inspection = self
@@ -32,8 +33,8 @@ impl Trainer {
             look.after(self.network.parameters());
         }
         self.average();
-        let correct = logits.argmax(-1, false).eq_tensor(&batch.labels).sum(self.network.kind());
-        (loss, correct)
+        self.laps.lap(|spent| &mut spent.stepping);
+        (loss, right_answers(&logits, &batch.labels))
     }
 
     fn augmented(&self, images: Tensor, at: StepSeed) -> Tensor {
@@ -48,5 +49,47 @@ impl Trainer {
         let total_steps = u64::from(steps_per_epoch) * u64::from(self.config.epochs);
         let at = Progress { step: self.step.saturating_sub(1), steps_per_epoch, total_steps };
         self.config.optimizer.learning_rate() * self.config.schedule.factor(at)
+    }
+}
+
+/// How many of the logits [n, classes] are largest at their label, as a float64 scalar on their device.
+fn right_answers(logits: &Tensor, labels: &Tensor) -> Tensor {
+    if logits.device() != Device::Cpu {
+        return logits.argmax(-1, false).eq_tensor(labels).sum(Kind::Double);
+    }
+    // The same by this thread alone: a batch is too small to wake libtorch's others for it.
+    let classes = logits.size()[1] as usize;
+    let rows = Vec::<f64>::try_from(logits.to_kind(Kind::Double).reshape(-1)).expect("logits are numbers");
+    let labels = Vec::<i64>::try_from(labels).expect("labels are a row of whole numbers");
+    let is_right = |(row, label): (&[f64], &i64)| largest(row) == *label as usize;
+    let right = rows.chunks(classes).zip(&labels).filter(|pair| is_right(*pair)).count();
+    Tensor::from(right as f64)
+}
+
+/// The place of the largest value, of equals the first; NaN counts as largest.
+fn largest(values: &[f64]) -> usize {
+    let mut best = 0;
+    for (at, value) in values.iter().enumerate() {
+        if *value > values[best] || (value.is_nan() && !values[best].is_nan()) {
+            best = at;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn right_answers_are_counted_as_libtorch_finds_the_largest() {
+        let nan = f32::NAN;
+        let rows = [[1.0, 3.0, 2.0], [3.0, 1.0, 3.0], [0.0, nan, 9.0], [nan, 1.0, nan], [-1.0, -2.0, -0.5]];
+        let logits = Tensor::from_slice2(&rows);
+        let found: Vec<i64> = rows.iter().map(|row| largest(&row.map(f64::from)) as i64).collect();
+        assert_eq!(found, Vec::<i64>::try_from(logits.argmax(-1, false)).unwrap());
+        let labels = Tensor::from_slice(&[1i64, 0, 1, 2, 0]);
+        let right = right_answers(&logits, &labels);
+        assert_eq!((right.kind(), right.double_value(&[])), (Kind::Double, 3.0));
     }
 }

@@ -1,18 +1,20 @@
-//! What a run counts on the way: the sums of an epoch, and the pace since the last report.
+//! What a run counts on the way: the sums of an epoch, the pace since the last report, and where the
+//! time goes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::Measured;
-use crate::nn::Network;
 
-/// What an epoch adds up on the device.
-#[derive(Debug)]
+/// What an epoch adds up.
+#[derive(Debug, Default)]
 pub(super) struct Totals {
-    /// [2]: the sum of losses and the number of right answers, over images.
-    sums: Tensor,
+    /// The sum of losses and the number of right answers, over images.
+    sums: [f64; 2],
     images: i64,
+    /// Mean loss, right answers and images of the batches that are still to be read from the device.
+    unread: Vec<(Tensor, Tensor, i64)>,
 }
 
 /// The clock and the images since the last report.
@@ -21,33 +23,94 @@ pub(super) struct Pace {
     images: i64,
 }
 
+/// Where the time of the batches went. On a GPU, which is not waited for, it tells what this thread
+/// had to do.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spent {
+    /// Gathering and normalising images.
+    pub gathering: Duration,
+    /// Augmentation, forward, backward and the optimiser.
+    pub stepping: Duration,
+    /// Metrics, reports, and whether the loss is still a number.
+    pub counting: Duration,
+}
+
+/// A clock that is read between two parts of a batch.
+#[derive(Debug)]
+pub(super) struct Laps {
+    since: Instant,
+    pub spent: Spent,
+}
+
+impl Laps {
+    pub fn start() -> Self {
+        Self { since: Instant::now(), spent: Spent::default() }
+    }
+
+    /// What took until now begins anew.
+    pub fn leave_out(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// The time since the last call belongs to that part.
+    pub fn lap(&mut self, part: impl FnOnce(&mut Spent) -> &mut Duration) {
+        let now = Instant::now();
+        *part(&mut self.spent) += now - self.since;
+        self.since = now;
+    }
+}
+
 impl Totals {
-    pub fn new(network: &Network) -> Self {
-        Self { sums: Tensor::zeros([2], (Kind::Double, network.device())), images: 0 }
-    }
-
     /// Those of an epoch that was stopped on the way.
-    pub fn of(sums: Tensor, images: i64) -> Self {
-        Self { sums, images }
+    pub fn of(sums: [f64; 2], images: i64) -> Self {
+        Self { sums, images, unread: Vec::new() }
     }
 
-    pub fn sums(&self) -> &Tensor {
-        &self.sums
+    pub fn sums(&self) -> [f64; 2] {
+        self.sums
     }
 
     pub fn images(&self) -> i64 {
         self.images
     }
 
+    /// Takes a batch's mean loss and its number of right answers. A GPU goes on: they are read later.
     pub fn add(&mut self, mean_loss: &Tensor, correct: &Tensor, images: i64) {
-        self.sums += Tensor::stack(&[mean_loss * images as f64, correct.shallow_clone()], 0);
-        self.images += images;
+        self.unread.push((mean_loss.shallow_clone(), correct.shallow_clone(), images));
+        if mean_loss.device() == Device::Cpu {
+            self.read();
+        }
     }
 
-    /// Reads the sums from the device.
+    /// Reads from the device what is still there, all at once.
+    pub fn read(&mut self) {
+        let unread = std::mem::take(&mut self.unread);
+        let numbers = match unread.as_slice() {
+            [] => return,
+            [(loss, correct, _)] => vec![loss.double_value(&[]), correct.double_value(&[])],
+            many => {
+                let double = |scalar: &Tensor| scalar.to_kind(Kind::Double);
+                let pairs = many.iter().flat_map(|(loss, correct, _)| [double(loss), double(correct)]);
+                Vec::<f64>::try_from(Tensor::stack(&pairs.collect::<Vec<_>>(), 0))
+                    .expect("scalars make a row of numbers")
+            }
+        };
+        for (pair, (_, _, images)) in numbers.chunks(2).zip(&unread) {
+            self.sums[0] += pair[0] * *images as f64;
+            self.sums[1] += pair[1];
+            self.images += images;
+        }
+    }
+
+    /// Whether the losses that were read are all numbers.
+    pub fn is_finite(&self) -> bool {
+        self.sums[0].is_finite()
+    }
+
+    /// Of what was read.
     pub fn means(&self) -> Measured {
-        let mean = |index: i64| self.sums.double_value(&[index]) / self.images as f64;
-        Measured { loss: mean(0), accuracy: mean(1) }
+        let mean = |sum: f64| sum / self.images as f64;
+        Measured { loss: mean(self.sums[0]), accuracy: mean(self.sums[1]) }
     }
 }
 
@@ -65,5 +128,27 @@ impl Pace {
         let rate = self.images as f64 / self.since.elapsed().as_secs_f64();
         *self = Self::start();
         rate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_late_makes_the_same_sums() {
+        let batches = [(0.5f32, 3.0f64, 4), (0.25, 2.0, 2), (2.0, 0.0, 1)];
+        let mut late = Totals::default();
+        let mut early = Totals::default();
+        for (loss, correct, images) in batches {
+            let (loss, correct) = (Tensor::from(loss), Tensor::from(correct));
+            early.add(&loss, &correct, images);
+            late.unread.push((loss, correct, images));
+        }
+        assert_eq!((late.sums(), late.images()), ([0.0, 0.0], 0));
+        late.read();
+        assert_eq!((late.sums(), late.images()), ([4.5, 5.0], 7));
+        assert_eq!((early.sums(), early.images(), early.unread.len()), ([4.5, 5.0], 7, 0));
+        assert_eq!(late.means(), Measured { loss: 4.5 / 7.0, accuracy: 5.0 / 7.0 });
     }
 }

@@ -10,7 +10,7 @@ use super::{
     TrainConfig,
     health::{Answers, Look, Memory},
     stopping::Stopping,
-    totals::{Pace, Totals},
+    totals::{Laps, Pace, Spent, Totals},
 };
 use crate::{
     checkpoint,
@@ -112,6 +112,7 @@ pub struct Trainer {
     pub(super) unfinished: Option<Totals>,
     pub(super) best: Option<BestEpoch>,
     pub(super) stopping: Stopping,
+    pub(super) laps: Laps,
 }
 
 impl Trainer {
@@ -157,6 +158,7 @@ impl Trainer {
             unfinished: None,
             best: None,
             stopping: Stopping::default(),
+            laps: Laps::start(),
             network,
             config,
         }
@@ -179,6 +181,11 @@ impl Trainer {
     /// The network as it is now, its weights not averaged.
     pub fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// Where the time of its batches went so far.
+    pub fn spent(&self) -> Spent {
+        self.laps.spent
     }
 
     /// Trains to the end of the last epoch, or to where it is stopped.
@@ -242,8 +249,9 @@ impl Trainer {
     fn train_epoch(&mut self, epoch: u32, run: &mut dyn RunHooks) -> Result<Result<Measured, Ending>, Error> {
         let order = epoch_order(self.train.len(), self.config.order, self.config.seed, epoch);
         let order = Tensor::from_slice(&order).to_device(self.network.device());
-        let mut totals = self.unfinished.take().unwrap_or_else(|| Totals::new(&self.network));
+        let mut totals = self.unfinished.take().unwrap_or_default();
         let mut pace = Pace::start();
+        self.laps.leave_out();
         for batch in self.done.batch + 1..=self.batches_per_epoch() {
             let start = i64::from(batch - 1) * i64::from(self.config.batch_size);
             let images = i64::from(self.config.batch_size).min(order.size()[0] - start);
@@ -266,10 +274,10 @@ impl Trainer {
             // The losses after every batch on a CPU; on a GPU only where it is waited for anyway. Weights
             // that are no numbers make the next loss none: they are looked at where they may be kept.
             let waits = due || stop || batch == self.batches_per_epoch();
-            let finite = match waits {
-                true => totals.means().loss.is_finite() && self.has_finite_weights(),
-                false => self.network.device() != Device::Cpu || totals.means().loss.is_finite(),
-            };
+            if waits {
+                totals.read();
+            }
+            let finite = totals.is_finite() && (!waits || self.has_finite_weights());
             if !finite {
                 return Ok(Err(Ending::NonFinite { epoch, batch }));
             }
@@ -278,6 +286,7 @@ impl Trainer {
                 run.checkpoint(at, self.save(at, Some(&totals))).map_err(Error::Checkpoint)?;
                 return Ok(Err(Ending::Cancelled));
             }
+            self.laps.lap(|spent| &mut spent.counting);
         }
         Ok(Ok(totals.means()))
     }

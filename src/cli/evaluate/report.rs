@@ -167,7 +167,7 @@ fn compared(page: &mut Page, answer: &EvaluateResponse, comparison: &VersionComp
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::digitd::v1::{CalibrationBin, ClassReport, ConfusionMatrixRow, Disagreement, Split};
+    use crate::pb::digitd::v1::{CalibrationBin, ChangedAnswer, ClassReport, ConfusionMatrixRow, Split};
 
     fn answer() -> EvaluateResponse {
         let rows = [[8, 0], [3, 9]].map(|counts| ConfusionMatrixRow { counts: counts.to_vec() }).to_vec();
@@ -213,9 +213,19 @@ mod tests {
     #[test]
     fn a_report_sets_two_versions_side_by_side() {
         let other = Some(Box::new(EvaluateResponse { version: 2, ..answer() }));
-        let changed = vec![Disagreement { index: Some(77), label: Some(1), first: Some(1), second: Some(0) }];
-        let comparison =
-            VersionComparison { other, changed, changed_count: Some(1), ..VersionComparison::default() };
+        let changed = ChangedAnswer {
+            index: Some(77),
+            label: Some(1),
+            first: Some(1),
+            second: Some(0),
+            ..Default::default()
+        };
+        let comparison = VersionComparison {
+            other,
+            changed: vec![changed],
+            changed_count: Some(1),
+            ..VersionComparison::default()
+        };
         let page = page(&EvaluateResponse { comparison: Some(Box::new(comparison)), ..answer() });
         assert!(page.contains("<h2>Beside digits version 2</h2>"), "{page}");
         assert_eq!(page.matches("rgb(218 54 51 / 55%)\">3<").count(), 2, "{page}");

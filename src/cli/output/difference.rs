@@ -104,10 +104,10 @@ pub fn changed_row(it: &ChangedAnswer, of: &CompareVersionsResponse) -> [String;
     [
         it.index.unwrap_or_default().to_string(),
         class(it.label),
-        class(it.before),
-        percent(it.before_probability),
-        class(it.after),
-        percent(it.after_probability),
+        class(it.first),
+        percent(it.first_probability),
+        class(it.second),
+        percent(it.second_probability),
     ]
 }
 
@@ -130,10 +130,10 @@ mod tests {
         let changed = ChangedAnswer {
             index: Some(17),
             label: Some(1),
-            before: Some(0),
-            before_probability: Some(0.5),
-            after: Some(1),
-            after_probability: Some(0.75),
+            first: Some(0),
+            first_probability: Some(0.5),
+            second: Some(1),
+            second_probability: Some(0.75),
         };
         let it = CompareVersionsResponse {
             before: version(1, 0.5),

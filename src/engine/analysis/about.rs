@@ -74,6 +74,12 @@ impl About {
         }
     }
 
+    /// Panics on a run.
+    pub fn version_ref(&self) -> VersionRef {
+        let version = self.version.expect("what was found by its version has one");
+        VersionRef { model: self.model.clone(), version }
+    }
+
     pub fn shown(&self) -> Shown {
         Shown {
             model: self.model.clone(),
@@ -84,13 +90,24 @@ impl About {
         }
     }
 
-    /// The data set that is asked for, or the one that the network was trained on.
+    /// The data set that is asked for, or the one that the network was trained on. What a request that
+    /// names that one leaves out is as in training: else its validation images might be others, which
+    /// the network was trained on.
     pub fn dataset(&self, asked: Option<DatasetSpec>, field: &str) -> Result<DatasetSpec, Error> {
-        asked.or_else(|| self.own_dataset.clone()).ok_or_else(|| {
-            let message =
-                "is left out, and the version does not tell what it was trained on: name a data set";
-            Error::field(field, message)
-        })
+        match (asked, self.own_dataset.clone()) {
+            (None, Some(own)) => Ok(own),
+            (Some(asked), Some(own)) if asked.name == own.name => Ok(DatasetSpec {
+                seed: asked.seed.or(own.seed),
+                max_train_images: asked.max_train_images.or(own.max_train_images),
+                ..asked
+            }),
+            (Some(asked), _) => Ok(asked),
+            (None, None) => {
+                let message =
+                    "is left out, and the version does not tell what it was trained on: name a data set";
+                Err(Error::field(field, message))
+            }
+        }
     }
 
     /// A part of a data set, split as the network's run split it.

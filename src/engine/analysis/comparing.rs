@@ -3,7 +3,7 @@
 use super::{About, Analysis};
 use crate::{
     data::dataset::Dims,
-    engine::{Compared, ComparedVersion, ComparisonJob, Error},
+    engine::{Compared, ComparisonJob, Error},
     inspect,
     registry::{ModelRef, VersionPage, Which},
 };
@@ -20,7 +20,7 @@ impl Analysis {
         let needs = vec![(job.dataset.clone(), job.split)];
         self.sit(after, needs, move |sitter| {
             let dataset = sitter.about.dataset(job.dataset, "dataset")?;
-            let images = sitter.about.images(&sitter.catalog, &dataset, (job.split, "dataset"))?;
+            let images = sitter.images(&dataset, job.split, "dataset")?;
             if images.is_empty() {
                 return Err(Error::field("split", format!("has no images in the {} part", job.split)));
             }
@@ -28,8 +28,8 @@ impl Analysis {
             let (before, _) = weights.read(sitter.device)?;
             let difference = inspect::compare(&before, &sitter.network, &images, job.max_changed);
             Ok(Compared {
-                before: compared(&old),
-                after: compared(&sitter.about),
+                before: old.version_ref(),
+                after: sitter.about.version_ref(),
                 dataset: dataset.name,
                 split: job.split,
                 class_names: sitter.about.class_names,
@@ -65,9 +65,4 @@ fn check(before: &About, after: &About) -> Result<(), Error> {
         other.height, other.width, other.classes
     );
     Err(Error::field("before", message))
-}
-
-fn compared(about: &About) -> ComparedVersion {
-    let version = about.version.expect("what was found by its version has one");
-    ComparedVersion { model: about.model.clone(), version }
 }

@@ -113,7 +113,7 @@ impl Sitter {
             InspectInput::Index { dataset, split, index } => (dataset, split, index),
         };
         let dataset = self.about.dataset(dataset, "dataset_index.dataset")?;
-        let images = self.about.images(&self.catalog, &dataset, (split, "dataset_index.dataset"))?;
+        let images = self.images(&dataset, split, "dataset_index.dataset")?;
         if index >= images.len() {
             let message = format!("is {index}: the {split} part has {} images, counted from 0", images.len());
             return Err(Error::field("dataset_index.index", message));
@@ -124,11 +124,10 @@ impl Sitter {
 
     /// The first images that the network was validated on, or tested on where it was not.
     fn sample(&self, size: usize) -> Result<ImageSet, Error> {
-        let (about, catalog) = (&self.about, &self.catalog);
-        let dataset = about.dataset(None, "sample_images")?;
-        let validation = about.images(catalog, &dataset, (Split::Validation, "sample_images"))?;
+        let dataset = self.about.dataset(None, "sample_images")?;
+        let validation = self.images(&dataset, Split::Validation, "sample_images")?;
         let images = match validation.is_empty() {
-            true => about.images(catalog, &dataset, (Split::Test, "sample_images"))?,
+            true => self.images(&dataset, Split::Test, "sample_images")?,
             false => validation,
         };
         Ok(images.slice(0..size))
@@ -177,7 +176,7 @@ impl Sitter {
 
     fn health(&self, job: HealthJob, (from, start): (StartFrom, Start)) -> Result<StudiedHealth, Error> {
         let dataset = self.about.dataset(job.dataset, "health.dataset")?;
-        let images = self.about.images(&self.catalog, &dataset, (job.split, "health.dataset"))?;
+        let images = self.images(&dataset, job.split, "health.dataset")?;
         if images.is_empty() {
             return Err(Error::field("health.split", format!("has no images in the {} part", job.split)));
         }

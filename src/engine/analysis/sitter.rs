@@ -1,13 +1,13 @@
-//! A network that sits for its inspection: a version, or a run with its newest weights; and the weights
+//! A network that sits to be studied: a version, or a run with its newest weights; and the weights
 //! that its training began with.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use bytes::Bytes;
 
-use super::{About, Analysis, Need};
+use super::{About, Analysis, Caller, Need};
 use crate::{
-    data::{Catalog, dataset::Dims},
+    data::{Catalog, DatasetSpec, ImageSet, Split, dataset::Dims},
     engine::{
         Error, RunMoment, StartFrom, Target, WeightsOrigin,
         training::{Found, Training},
@@ -24,11 +24,13 @@ pub(in crate::engine) struct Sitter {
     pub about: About,
     pub network: Network,
     pub device: Device,
-    pub catalog: Arc<Catalog>,
+    /// Set as soon as nobody waits for the answer any more.
+    pub abandoned: Arc<AtomicBool>,
+    catalog: Arc<Catalog>,
 }
 
 /// Where its weights are, before they are read on the analysis thread.
-pub(super) enum Weights {
+pub(in crate::engine) enum Weights {
     Live(Box<Network>),
     Version(Box<Manifest>, Vec<u8>),
     Checkpoint { run: RunId, config: Box<TrainConfig>, dims: Dims, bytes: Bytes },
@@ -75,7 +77,7 @@ impl Analysis {
         }
     }
 
-    pub(super) async fn find_version(&self, model: &ModelRef) -> Result<(About, Weights), Error> {
+    pub(in crate::engine) async fn find_version(&self, model: &ModelRef) -> Result<(About, Weights), Error> {
         let (name, version) = self.registry.resolve(model).await?;
         let manifest = self.registry.manifest(&name, version).await?;
         let weights = self.registry.weights(&manifest).await?;
@@ -99,8 +101,9 @@ impl Analysis {
         Ok((StartFrom::Version(parent.clone()), Start::Version(Box::new(manifest), weights)))
     }
 
-    /// Does `job` with a network on the analysis thread, once the files that it needs are at hand.
-    pub(super) async fn sit<T: Send + 'static>(
+    /// Does `job` with a network on the analysis thread, once the files that it needs are at hand; not at
+    /// all where its caller has gone by the time of its turn.
+    pub(in crate::engine) async fn sit<T: Send + 'static>(
         &self,
         (about, weights): (About, Weights),
         needs: Vec<Need>,
@@ -108,6 +111,8 @@ impl Analysis {
     ) -> Result<T, Error> {
         self.prepare(about.own_dataset.clone(), needs).await?;
         let (catalog, device) = (self.catalog.clone(), self.device);
+        let abandoned = Arc::<AtomicBool>::default();
+        let _caller = Caller(abandoned.clone());
         self.on_thread(move || {
             let mut about = about;
             let (network, at) = weights.read(device)?;
@@ -115,9 +120,16 @@ impl Analysis {
                 run.at = at;
                 about.name_classes(&catalog);
             }
-            job(Sitter { about, network, device, catalog })
+            job(Sitter { about, network, device, abandoned, catalog })
         })
         .await
+    }
+}
+
+impl Sitter {
+    /// A part of a data set, split as the network's run split it; `field` names what asked for it.
+    pub fn images(&self, dataset: &DatasetSpec, split: Split, field: &str) -> Result<ImageSet, Error> {
+        self.about.images(&self.catalog, dataset, (split, field))
     }
 }
 

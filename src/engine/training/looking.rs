@@ -51,8 +51,14 @@ impl Training {
 /// The weights of a run that is held here; none where it came to its end meanwhile.
 async fn look_at(entry: Entry) -> Result<Option<Found>, Error> {
     let summary = Box::new(entry.summary());
-    let (RunState::Running, Some(log)) = (summary.state, &entry.log) else {
-        return Err(without_weights(entry.run, RunState::Queued));
+    let log = match (summary.state, &entry.log) {
+        (RunState::Running, Some(log)) => log,
+        (RunState::Running | RunState::Queued, _) => {
+            return Err(without_weights(entry.run, RunState::Queued));
+        }
+        (RunState::Completed | RunState::Cancelled | RunState::Failed | RunState::Interrupted, _) => {
+            return Ok(None);
+        }
     };
     if let Ok(look) = entry.looks.ask()?.await {
         return Ok(Some(Found::Live { summary, look: Box::new(look) }));

@@ -183,19 +183,12 @@ pub struct ComparisonJob {
 /// Two versions beside each other.
 #[derive(Debug, Clone)]
 pub struct Compared {
-    pub before: ComparedVersion,
-    pub after: ComparedVersion,
+    pub before: VersionRef,
+    pub after: VersionRef,
     pub dataset: DatasetName,
     pub split: Split,
     pub class_names: Vec<String>,
     pub difference: Difference,
-}
-
-/// One of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ComparedVersion {
-    pub model: ModelName,
-    pub version: Version,
 }
 
 /// The values of a network.

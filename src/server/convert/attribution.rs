@@ -23,9 +23,9 @@ pub fn occlusion_config(request: v1::OcclusionRequest) -> Result<OcclusionConfig
     Ok(OcclusionConfig { patch, stride, fill: request.fill.unwrap_or(default.fill) })
 }
 
-pub fn from_gradients(gradients: Gradients, label: Option<usize>) -> v1::Gradients {
+pub fn from_gradients(gradients: Gradients) -> v1::Gradients {
     v1::Gradients {
-        label: label.map(int),
+        label: gradients.label.map(int),
         loss: Some(gradients.loss),
         norm: Some(gradients.norm),
         layers: gradients.layers.into_iter().map(from_layer).collect(),

@@ -7,8 +7,10 @@ use super::{
     model,
 };
 use crate::{
-    engine::{Compared, ComparedVersion, ComparisonJob},
-    inspect::{Changed, OutputDistance, ParameterDistance},
+    engine::{Compared, ComparisonJob},
+    ids::VersionRef,
+    inspect::{OutputDistance, ParameterDistance},
+    metric::Changed,
     pb::digitd::v1,
 };
 
@@ -26,25 +28,26 @@ pub fn compare_request(request: v1::CompareVersionsRequest) -> Result<Comparison
 
 pub fn from_compared(compared: Compared) -> v1::CompareVersionsResponse {
     let found = compared.difference;
-    let accuracy = |correct: usize| correct as f64 / found.images as f64;
+    let answers = found.answers;
+    let accuracy = |alone: u32| f64::from(answers.both_right + alone) / f64::from(answers.total());
     v1::CompareVersionsResponse {
-        before: Some(from_version(&compared.before, accuracy(found.correct[0]))),
-        after: Some(from_version(&compared.after, accuracy(found.correct[1]))),
+        before: Some(from_version(&compared.before, accuracy(answers.only_first))),
+        after: Some(from_version(&compared.after, accuracy(answers.only_second))),
         parameters: found.parameters.into_iter().map(from_parameter).collect(),
         unmatched_parameters: found.unmatched,
         outputs: found.outputs.into_iter().map(from_output).collect(),
         dataset: compared.dataset.to_string(),
         split: dataset::from_split(compared.split).into(),
-        images: int(found.images),
-        changed: Some(int(found.changed)),
-        became_right: Some(int(found.became_right)),
-        became_wrong: Some(int(found.became_wrong)),
-        changed_answers: found.changed_answers.into_iter().map(from_changed).collect(),
+        images: int(answers.total()),
+        changed: Some(int(answers.changed)),
+        became_right: Some(int(answers.only_second)),
+        became_wrong: Some(int(answers.only_first)),
+        changed_answers: answers.listed.into_iter().map(from_changed).collect(),
         class_names: compared.class_names,
     }
 }
 
-fn from_version(version: &ComparedVersion, accuracy: f64) -> v1::ComparedVersion {
+fn from_version(version: &VersionRef, accuracy: f64) -> v1::ComparedVersion {
     v1::ComparedVersion {
         name: version.model.to_string(),
         version: int(version.version.get()),
@@ -73,14 +76,14 @@ fn from_output(output: OutputDistance) -> v1::OutputDistance {
     }
 }
 
-fn from_changed(changed: Changed) -> v1::ChangedAnswer {
+pub fn from_changed(changed: Changed) -> v1::ChangedAnswer {
     v1::ChangedAnswer {
         index: Some(int(changed.index)),
         label: Some(int(changed.label)),
-        before: Some(int(changed.before.0)),
-        before_probability: Some(changed.before.1),
-        after: Some(int(changed.after.0)),
-        after_probability: Some(changed.after.1),
+        first: Some(int(changed.first.0)),
+        first_probability: Some(changed.first.1),
+        second: Some(int(changed.second.0)),
+        second_probability: Some(changed.second.1),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{
+    comparison::from_changed,
     dataset,
     dataset::from_split,
     field::{Invalid, count, int},
@@ -170,13 +171,7 @@ fn from_compared(
     compared: SecondVersion,
     (dataset, split, dataset_digest): (String, i32, String),
 ) -> v1::VersionComparison {
-    let SecondVersion { model, version, class_names, measures, contest, changed } = compared;
-    let changed = changed.into_iter().map(|change| v1::Disagreement {
-        index: Some(int(change.index)),
-        label: Some(int(change.label)),
-        first: Some(int(change.first)),
-        second: Some(int(change.second)),
-    });
+    let SecondVersion { model, version, class_names, measures, contest } = compared;
     let other = v1::EvaluateResponse {
         name: model.to_string(),
         version: int(version.get()),
@@ -185,14 +180,10 @@ fn from_compared(
         dataset_digest,
         ..from_measures(&measures, &class_names)
     };
-    v1::VersionComparison {
-        other: Some(Box::new(other)),
-        changed: changed.collect(),
-        ..from_contest(&contest)
-    }
+    v1::VersionComparison { other: Some(Box::new(other)), ..from_contest(contest) }
 }
 
-fn from_contest(contest: &Contest) -> v1::VersionComparison {
+fn from_contest(contest: Contest) -> v1::VersionComparison {
     let test = contest.mcnemar();
     v1::VersionComparison {
         agreement: Some(contest.agreement()),
@@ -205,7 +196,8 @@ fn from_contest(contest: &Contest) -> v1::VersionComparison {
             statistic: test.statistic,
             chi_squared_p_value: test.chi_squared_p_value,
         }),
-        changed_count: Some(int(contest.changed.len())),
+        changed_count: Some(int(contest.changed)),
+        changed: contest.listed.into_iter().map(from_changed).collect(),
         ..v1::VersionComparison::default()
     }
 }

@@ -225,7 +225,7 @@ pub fn from_inspected(inspected: Inspected) -> v1::InspectResponse {
         label_name: inspected.label.and_then(|label| class_names.get(label).cloned()),
         class_names,
         run: run.map(from_moment),
-        gradients: study.gradients.map(|gradients| attribution::from_gradients(gradients, inspected.label)),
+        gradients: study.gradients.map(attribution::from_gradients),
         saliency: study.saliency.map(attribution::from_saliency),
         occlusion: study.occlusion.map(attribution::from_occlusion),
         health: inspected.health.map(findings::from_health),

@@ -75,7 +75,7 @@ async fn a_version_that_differs_in_one_value_differs_there_alone() {
     assert_eq!((moved.len(), moved[0].name.as_str(), moved[0].unchanged), (1, "fc.bias", Some(9)));
     assert!(found.outputs[..6].iter().all(|output| output.rms == Some(0.0)));
     assert_eq!(found.changed_answers.len(), 2);
-    assert!(found.changed_answers.iter().all(|image| image.after == Some(3)));
+    assert!(found.changed_answers.iter().all(|image| image.second == Some(3)));
     let none = compare(&server, ask(version(1), version(1))).await;
     assert_eq!((none.changed, none.changed_answers.len()), (Some(0), 0));
 

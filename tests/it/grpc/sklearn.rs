@@ -55,7 +55,7 @@ fn reference(cases: &[Case]) -> Option<Vec<Value>> {
 /// The same figures as digitd has them.
 fn figures(case: &Case) -> Value {
     let measures = Measures::of(&case.answers, case.batch, case.bins);
-    let (contest, best) = (Contest::of(&case.answers, &case.second), temperature(&case.validation));
+    let (contest, best) = (Contest::of(&case.answers, &case.second, 100), temperature(&case.validation));
     let test = contest.mcnemar();
     let after = best.map(|best| {
         let tempered = case.answers.tempered(best);
@@ -90,7 +90,7 @@ fn figures(case: &Case) -> Value {
             "p_value": test.p_value,
             "statistic": test.statistic,
             "chi_squared_p_value": test.chi_squared_p_value,
-            "changed": contest.changed.iter().take(100).collect::<Vec<_>>(),
+            "changed": contest.listed.iter().map(|it| it.index).collect::<Vec<_>>(),
         },
         "temperature": [best, after],
     })
