@@ -99,8 +99,9 @@ fn work(queue: &Receiver<Job>) {
 /// Raises the thread's niceness. The threads that OpenMP starts from it inherit that.
 #[expect(unsafe_code, reason = "the standard library sets no priorities")]
 fn lower_priority() {
-    // Under full load a third of what others get: predictions stay quick, and a run still moves. The lowest
-    // niceness shortens the longest waits no further, which are the scheduler's slices of some milliseconds.
+    // Under full load a third of what others get, so that a run still moves. What keeps predictions quick is
+    // that training gives way after every image (`nn::stem`): the lowest niceness alone would not, for the
+    // scheduler's slices take some milliseconds.
     const NICENESS: libc::c_int = 5;
     // SAFETY: both calls take and give plain numbers, and change this thread alone: on Linux a
     // priority belongs to a thread, and PRIO_PROCESS with a thread's id means that thread.

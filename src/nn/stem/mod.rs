@@ -146,6 +146,7 @@ impl Stem {
                 unsafe { forward::forward(block, packed, planes, output, largest) };
                 input = output;
             }
+            team::give_way();
         }
     }
 
@@ -181,6 +182,7 @@ impl Stem {
                     let size = gradient.len();
                     gradient.copy_from_slice(&last[index * size..(index + 1) * size]);
                     self.backward_image(index, (&arrays, largest), &spreads, (&mut part.sums, rooms));
+                    team::give_way();
                 }
             },
         );
