@@ -36,6 +36,8 @@ Examples:
   digitd inspect --compare 1 --version 2
   digitd inspect --parameter conv1.bias
   digitd inspect --output report")]
+#[command(group = clap::ArgGroup::new("filled").multiple(true).args(["contents", "output"]))]
+#[command(group = clap::ArgGroup::new("over_images").multiple(true).args(["health", "compare", "output"]))]
 pub struct Args {
     /// Show this run's newest weights instead of a version; one that trains goes on undisturbed
     #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "version", "alias"], help_heading = "Version")]
@@ -46,24 +48,24 @@ pub struct Args {
     contents: bool,
 
     /// Show the contents of this layer only; may be given several times
-    #[arg(long = "layer", value_name = "NAME", requires = "contents")]
+    #[arg(long = "layer", value_name = "NAME", requires = "filled")]
     layers: Vec<String>,
 
     /// Show this channel, counted from 0; may be given several times [default: one drawn by
     /// --channel-seed]
-    #[arg(long = "channel", value_name = "N", requires = "contents")]
+    #[arg(long = "channel", value_name = "N", requires = "filled")]
     channels: Vec<i32>,
 
     /// Draws the channel where none is chosen [default: 0]
-    #[arg(long, value_name = "N", requires = "contents")]
+    #[arg(long, value_name = "N", requires = "filled")]
     channel_seed: Option<i32>,
 
     /// Show every channel
-    #[arg(long, requires = "contents", conflicts_with_all = ["channels", "channel_seed"])]
+    #[arg(long, requires = "filled", conflicts_with_all = ["channels", "channel_seed"])]
     all_channels: bool,
 
     /// Images over which the share of zeros is counted [default: 1000]
-    #[arg(long, value_name = "N", requires = "contents")]
+    #[arg(long, value_name = "N", requires = "filled")]
     sample_images: Option<i32>,
 
     /// N of the shapes [default: 1]
@@ -103,7 +105,7 @@ pub struct Args {
     compare: Option<crate::pb::digitd::v1::ModelRef>,
 
     /// Look at so many images of --split only
-    #[arg(long, value_name = "N", help_heading = "What is wrong")]
+    #[arg(long, value_name = "N", requires = "over_images", help_heading = "What is wrong")]
     max_images: Option<i32>,
 
     /// Print the values of this parameter and nothing else; may be given several times
@@ -185,13 +187,14 @@ impl Args {
             return;
         }
         session.show("InspectResponse", answer, |ink| {
+            let names = &answer.class_names;
             let mut parts = vec![output::layer_table(answer, ink)];
             if self.contents {
                 parts.push(output::contents(answer, Depth::Full, ink));
             }
-            parts.extend(answer.gradients.as_ref().map(|it| output::gradients(it, ink)));
-            parts.extend(answer.saliency.as_ref().map(output::saliency));
-            parts.extend(answer.occlusion.as_ref().map(output::occlusion));
+            parts.extend(answer.gradients.as_ref().map(|it| output::gradients(it, names, ink)));
+            parts.extend(answer.saliency.as_ref().map(|it| output::saliency(it, names)));
+            parts.extend(answer.occlusion.as_ref().map(|it| output::occlusion(it, names)));
             parts.extend(answer.health.as_ref().map(|it| output::health(it, ink)));
             parts.extend(compared.map(|it| output::difference(it, ink)));
             parts.join("\n")

@@ -43,6 +43,17 @@ fn every_value_is_a_square_of_its_colour() {
 }
 
 #[test]
+fn a_row_that_is_not_full_ends_in_paper() {
+    let map = Map::Diverging { bound: 1.0 };
+    let full = read(&grid(&one(tile(&[1.0, 1.0, 1.0, 1.0], 2, Paint::Colours), map)).unwrap());
+    let short = read(&grid(&one(tile(&[1.0, 1.0, 1.0], 2, Paint::Colours), map)).unwrap());
+    assert_eq!(full.dimensions(), short.dimensions());
+    let missing = |colour| count(&full, colour).abs_diff(count(&short, colour));
+    assert_eq!((missing(map.colour(1.0)), missing(colour::PAPER)), (1600, 1600));
+    assert_eq!(count(&short, colour::BROKEN), 0);
+}
+
+#[test]
 fn a_map_tells_signs_apart_and_shows_the_ends_it_has() {
     let signed = Map::of([-1.0, 3.0, f64::NAN].into_iter());
     assert_eq!(signed, Map::Diverging { bound: 3.0 });

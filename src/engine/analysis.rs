@@ -11,7 +11,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use super::{
     Error,
@@ -25,7 +25,8 @@ use crate::{
 pub(super) use about::{About, fits};
 pub(super) use sitter::Sitter;
 
-/// Jobs that may wait. Each takes about a second, so the last one waits for a quarter of a minute.
+/// Analyses at once, of which one runs. Each takes about a second, so the last one waits for a quarter of a
+/// minute.
 const CAPACITY: usize = 16;
 
 /// When to try again where the queue is full: about the time of one job.
@@ -41,8 +42,8 @@ pub(super) struct Analysis {
     catalog: Arc<Catalog>,
     device: Device,
     thread: JobThread,
-    /// Of analyses that wait for their data.
-    preparing: Semaphore,
+    /// Of analyses that are looked up, wait or run: each may hold weights.
+    admitted: Semaphore,
 }
 
 /// A part of a data set that an analysis reads; no data set for the network's own.
@@ -66,7 +67,13 @@ impl Analysis {
     ) -> Result<Self, Error> {
         let setup = Setup { threads, priority: Priority::Low };
         let thread = JobThread::start("digitd-analysis", setup, CAPACITY)?;
-        Ok(Self { registry, catalog, device, thread, preparing: Semaphore::new(CAPACITY) })
+        Ok(Self { registry, catalog, device, thread, admitted: Semaphore::new(CAPACITY) })
+    }
+
+    /// Lets an analysis in, or refuses it at once, before anything is read for it.
+    pub(super) fn admit(&self) -> Result<SemaphorePermit<'_>, Error> {
+        let permit = self.admitted.try_acquire();
+        permit.map_err(|_| Error::QueueFull { queue: "analyses", retry_after: RETRY_AFTER })
     }
 
     /// Does work on the analysis thread; not at all where its caller has gone by the time of its turn.
@@ -89,8 +96,6 @@ impl Analysis {
     /// Has the files at hand before the job is queued: a download holds up none of the others.
     /// `own` is the data set where none is asked for.
     async fn prepare(&self, own: Option<DatasetSpec>, needs: Vec<Need>) -> Result<(), Error> {
-        let permit = self.preparing.try_acquire();
-        let _permit = permit.map_err(|_| Error::QueueFull { queue: "analyses", retry_after: RETRY_AFTER })?;
         let catalog = self.catalog.clone();
         let preparing = tokio::task::spawn_blocking(move || {
             let needs = needs.into_iter().filter_map(|(asked, split)| Some((asked.or(own.clone())?, split)));

@@ -1,11 +1,7 @@
 //! Evaluating: a version's answers over a part of a data set, measured; beside a second version, with
 //! its worst mistakes and the temperature that would calibrate it.
 
-use std::{
-    ops::ControlFlow,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
-};
+use std::{ops::ControlFlow, time::Instant};
 
 use tokio::sync::watch;
 
@@ -135,7 +131,7 @@ pub struct SecondVersion {
 /// Where progress goes, and whether anybody waits for the end.
 struct Course<'a> {
     told: &'a watch::Sender<Progress>,
-    abandoned: &'a AtomicBool,
+    sitter: &'a Sitter,
     before: usize,
     total: usize,
 }
@@ -148,6 +144,7 @@ impl Analysis {
         job: EvaluateJob,
         told: watch::Sender<Progress>,
     ) -> Result<Evaluated, Error> {
+        let _permit = self.admit()?;
         let found = self.find_version(&job.model).await?;
         let other = match &job.compare_to {
             Some(model) => Some(self.find_version(model).await?),
@@ -192,7 +189,7 @@ fn measure(
     };
     let passes = 1 + usize::from(other.is_some());
     let total = passes * images.len() + validation.as_ref().map_or(0, ImageSet::len);
-    let mut course = Course { told, abandoned: &sitter.abandoned, before: 0, total };
+    let mut course = Course { told, sitter: &sitter, before: 0, total };
     course.begin();
 
     let set = DeviceSet::new(&images, sitter.device);
@@ -298,9 +295,9 @@ impl Course<'_> {
     fn ask(&mut self, network: &Network, set: &DeviceSet, batch_size: usize) -> Result<Answers, Error> {
         let answers = eval::answers(network, set, batch_size, &mut |images| {
             self.told.send_replace(Progress { images: self.before + images, total: self.total });
-            match self.abandoned.load(Ordering::Relaxed) {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
+            match self.sitter.is_wanted() {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
             }
         });
         self.before += set.len();

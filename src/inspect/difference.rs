@@ -51,8 +51,14 @@ pub struct OutputDistance {
 }
 
 /// Compares two networks that take images of the same size over a set, and lists at most so many of the
-/// answers that changed. Panics on an empty set, and where the two have different numbers of classes.
-pub fn compare(before: &Network, after: &Network, set: &ImageSet, most_changed: usize) -> Difference {
+/// answers that changed. None where it is not `wanted` any more, which is asked after every batch. Panics
+/// on an empty set, and where the two have different numbers of classes.
+pub fn compare(
+    (before, after): (&Network, &Network),
+    set: &ImageSet,
+    most_changed: usize,
+    wanted: &dyn Fn() -> bool,
+) -> Option<Difference> {
     assert!(!set.is_empty(), "there is nothing to compare over");
     let _guard = tch::no_grad_guard();
     let (parameters, unmatched) = parameters(before, after);
@@ -64,13 +70,16 @@ pub fn compare(before: &Network, after: &Network, set: &ImageSet, most_changed: 
         (before.forward_batch(BATCH * layers).min(after.forward_batch(BATCH * layers)) / layers).max(1);
     for start in (0..set.len()).step_by(size) {
         walk.batch(&images, start, size);
+        if !wanted() {
+            return None;
+        }
     }
-    Difference {
+    Some(Difference {
         parameters,
         unmatched,
         outputs: walk.outputs(),
         answers: walk.answers(set.labels(), most_changed),
-    }
+    })
 }
 
 fn parameters(before: &Network, after: &Network) -> (Vec<ParameterDistance>, Vec<String>) {
@@ -210,6 +219,10 @@ mod tests {
         network
     }
 
+    fn compared(before: &Network, after: &Network, set: &ImageSet, most_changed: usize) -> Difference {
+        compare((before, after), set, most_changed, &|| true).unwrap()
+    }
+
     fn digits() -> ImageSet {
         synthetic::draw(0, synthetic::Source::Test, 0..300)
     }
@@ -217,7 +230,7 @@ mod tests {
     #[test]
     fn a_network_is_at_no_distance_from_itself() {
         let network = network(&NetworkConfig::tutorial(), 1);
-        let found = compare(&network, &network.deep_copy(), &digits(), 10);
+        let found = compared(&network, &network.deep_copy(), &digits(), 10);
         assert_eq!((found.answers.changed, found.answers.total()), (0, 300));
         assert!(found.parameters.iter().all(|it| it.distance == 0.0 && it.unchanged == it.count));
         assert_eq!(found.outputs.len(), 7);
@@ -230,7 +243,7 @@ mod tests {
         let mut after = before.deep_copy();
         let bias = Tensor::from_slice(&[0.0f32, 3.0, 0., 0., 4.0, 0., 0., 0., 0., 0.]);
         after.parameters_mut().assign(5, &bias);
-        let found = compare(&before, &after, &digits(), 1000);
+        let found = compared(&before, &after, &digits(), 1000);
         let moved: Vec<&ParameterDistance> =
             found.parameters.iter().filter(|it| it.distance != 0.0).collect();
         assert_eq!((moved.len(), moved[0].name.as_str(), moved[0].distance), (1, "fc.bias", 5.0));
@@ -251,12 +264,19 @@ mod tests {
         assert!(found.answers.listed.iter().all(|it| [1, 4].contains(&it.second.0)));
         let label = |at: &&usize| new[**at] == f64::from(digits().label(**at));
         assert_eq!(found.answers.only_second as usize, changed.iter().filter(label).count());
-        assert_eq!(compare(&before, &after, &digits(), 3).answers.listed.len(), 3);
+        assert_eq!(compared(&before, &after, &digits(), 3).answers.listed.len(), 3);
+    }
+
+    #[test]
+    fn what_is_no_number_is_at_no_distance_that_is_one() {
+        let values = |values: [f64; 3]| ParameterDistance::of("w".into(), &[1.0, 2.0, 3.0], &values).max_abs;
+        assert_eq!(values([1.0, 5.0, 3.0]), 3.0);
+        assert!(values([f64::NAN, 5.0, 3.0]).is_nan() && values([1.0, 5.0, f64::NAN]).is_nan());
     }
 
     #[test]
     fn networks_of_other_layers_are_compared_in_what_they_share() {
-        let found = compare(
+        let found = compared(
             &network(&NetworkConfig::tutorial(), 1),
             &network(&NetworkConfig::deep(), 1),
             &digits(),
@@ -266,5 +286,13 @@ mod tests {
         assert!(found.unmatched.contains(&"conv1.weight".to_owned()));
         assert!(found.unmatched.contains(&"bn5.running_var".to_owned()));
         assert_eq!(found.outputs, []);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_compared_to_its_end() {
+        let network = network(&NetworkConfig::tutorial(), 1);
+        let asked = std::cell::Cell::new(0);
+        let wanted = || asked.replace(1) == 1;
+        assert!(compare((&network, &network), &digits(), 1, &wanted).is_none());
     }
 }

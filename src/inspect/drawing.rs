@@ -371,4 +371,10 @@ mod tests {
         let drawings = drawn(&network(&NetworkConfig::from_layers(layers)), &[], &Channels::All);
         assert!(drawings.iter().all(|it| it.png.width <= 1300 && it.png.height <= 1300));
     }
+
+    #[test]
+    fn a_row_tells_what_it_shows() {
+        let tile = row_tile(vec![0.5; 100]);
+        assert_eq!((tile.values.len(), tile.width, tile.label.as_str()), (100, 32, "0 to 99"));
+    }
 }

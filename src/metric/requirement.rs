@@ -209,6 +209,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Requirement>().unwrap().to_string(), text);
         }
+        let tiny = "loss<=1e-300".parse::<Requirement>().unwrap();
+        assert_eq!(tiny.to_string(), "loss<=1e-300");
         let spaced = " accuracy >=  0.990 ".parse::<Requirement>().unwrap();
         assert_eq!(spaced.to_string(), "accuracy>=0.99");
     }

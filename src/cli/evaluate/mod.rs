@@ -4,7 +4,11 @@
 mod diagram;
 mod report;
 
-use std::path::PathBuf;
+use std::{
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -111,6 +115,7 @@ impl GateArgs {
 
 pub async fn run(args: Args) -> Result<Outcome, Error> {
     args.gate.check()?;
+    let report = args.output.as_deref().map(Report::open).transpose()?;
     let bar = Bar::new(args.session.json);
     let request = args.request()?;
     let measured = args
@@ -119,9 +124,8 @@ pub async fn run(args: Args) -> Result<Outcome, Error> {
         .await;
     bar.0.finish_and_clear();
     let answer = measured?;
-    if let Some(path) = &args.output {
-        let name = path.display().to_string();
-        std::fs::write(path, report::page(&answer)).map_err(Error::io("write", name))?;
+    if let Some(report) = report {
+        report.write(&report::page(&answer))?;
     }
     args.session
         .show("EvaluateResponse", &answer, |ink| output::evaluation(&answer, ink) + &args.rest(&answer, ink));
@@ -164,6 +168,26 @@ impl Args {
             text += &format!("{}: the report\n", path.display());
         }
         text
+    }
+}
+
+/// The file of a report, opened before anything is asked: an alias does not move for a report that cannot
+/// be written. What it held before stays until then.
+struct Report<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> Report<'a> {
+    fn open(path: &'a Path) -> Result<Self, Error> {
+        let file = File::options().write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(Error::io("write", path.display().to_string()))?;
+        Ok(Self { path, file })
+    }
+
+    fn write(mut self, page: &str) -> Result<(), Error> {
+        let written = self.file.set_len(0).and_then(|()| self.file.write_all(page.as_bytes()));
+        written.map_err(Error::io("write", self.path.display().to_string()))
     }
 }
 

@@ -8,12 +8,15 @@ use crate::{
         html::{Cell, Page, Picture, Shade, Table},
         output::{
             CHANGED_COLUMNS, GRADIENT_COLUMNS, HEALTH_COLUMNS, LAYER_COLUMNS, OUTPUT_COLUMNS,
-            PARAMETER_COLUMNS, changed_row, changed_title, difference_title, figure, finding_name,
+            PARAMETER_COLUMNS, changed_row, changed_title, class_of, difference_title, figure, finding_name,
             gradient_rows, gradient_title, health_row, health_title, layer_row, output_row, parameter_row,
             subject, totals,
         },
     },
-    pb::digitd::v1::{CompareVersionsResponse, DrawingKind, InspectResponse, NetworkHealth, ParameterReport},
+    pb::digitd::v1::{
+        ChannelReport, CompareVersionsResponse, DrawingKind, Histogram, InspectResponse, LayerHealth,
+        LayerReport, NetworkHealth, ParameterReport,
+    },
 };
 
 /// The sections of drawings, in the order of the page.
@@ -55,13 +58,16 @@ fn page(inspected: &InspectResponse, compared: Option<&CompareVersionsResponse>)
     }
     if let Some(gradients) = &inspected.gradients {
         page.section("Gradients");
-        page.paragraph(&gradient_title(gradients));
+        page.paragraph(&gradient_title(gradients, &inspected.class_names));
         table(&mut page, &GRADIENT_COLUMNS, gradient_rows(gradients).into_iter());
     }
     parameters(&mut page, inspected);
+    channels(&mut page, inspected);
     if let Some(health) = &inspected.health {
         page.section("Layers over the whole split");
         table(&mut page, &HEALTH_COLUMNS, health.layers.iter().map(health_row));
+        page.section("Channels over the whole split");
+        table(&mut page, &CHANNEL_HEALTH, health.layers.iter().flat_map(channel_health));
     }
     if let Some(compared) = compared {
         difference(&mut page, compared);
@@ -75,14 +81,8 @@ fn facts(page: &mut Page, it: &InspectResponse) {
         page.fact("health", health_title(health));
     }
     if let Some(label) = it.label {
-        page.fact("picture", format!("shows {}", class(it, label)));
+        page.fact("picture", format!("shows {}", class_of(&it.class_names, label)));
     }
-}
-
-/// The name of a class, or its number where it has none.
-fn class(it: &InspectResponse, class: i32) -> String {
-    let name = usize::try_from(class).ok().and_then(|at| it.class_names.get(at));
-    name.cloned().unwrap_or_else(|| class.to_string())
 }
 
 fn findings(page: &mut Page, health: &NetworkHealth) {
@@ -120,7 +120,7 @@ fn answer(page: &mut Page, it: &InspectResponse) {
     for (number, probability) in it.probabilities.iter().enumerate() {
         let logit = it.logits.get(number).copied().unwrap_or_default();
         table.row([
-            Cell::from(class(it, number as i32)),
+            Cell::from(class_of(&it.class_names, number as i32)),
             Cell::from(figure(logit)),
             Cell::new(format!("{:.2} %", probability * 100.0), Shade::Good(*probability)),
         ]);
@@ -143,11 +143,20 @@ fn drawings(page: &mut Page, it: &InspectResponse, kind: DrawingKind, title: &st
 
 fn parameters(page: &mut Page, it: &InspectResponse) {
     page.section("Parameters");
-    let columns =
-        ["parameter<", "shape<", "mean", "std", "min", "max", "norm", "zeros", "not a number", "infinite"];
+    let columns = [
+        "parameter<",
+        "shape<",
+        "mean",
+        "std",
+        "min",
+        "max",
+        "norm",
+        "zeros",
+        "not a number",
+        "infinite",
+        "spread<",
+    ];
     let row = |parameter: &ParameterReport| {
-        let number = |value: Option<f64>| value.map(figure).unwrap_or_default();
-        let share = |value: Option<f64>| value.map(|it| format!("{:.2} %", it * 100.0)).unwrap_or_default();
         [
             parameter.name.clone(),
             crate::cli::output::shape(&parameter.shape),
@@ -159,16 +168,89 @@ fn parameters(page: &mut Page, it: &InspectResponse) {
             share(parameter.zero_fraction),
             share(parameter.nan_fraction),
             share(parameter.infinite_fraction),
+            spread(parameter.histogram.as_ref()),
         ]
     };
     let all = it.layers.iter().flat_map(|layer| layer.parameters.iter().chain(&layer.running_statistics));
     table(page, &columns, all.map(row));
 }
 
+/// What each channel that is shown gives for the picture.
+fn channels(page: &mut Page, it: &InspectResponse) {
+    page.section("Channels for the picture");
+    let columns = [
+        "output of<",
+        "channel",
+        "mean",
+        "std",
+        "min",
+        "max",
+        "norm",
+        "zeros",
+        "not a number",
+        "infinite",
+        "spread<",
+    ];
+    let row = |(layer, channel): (&LayerReport, &ChannelReport)| {
+        [
+            layer.name.clone(),
+            channel.channel.unwrap_or_default().to_string(),
+            number(channel.mean),
+            number(channel.std),
+            number(channel.min),
+            number(channel.max),
+            number(channel.norm),
+            share(channel.zero_fraction),
+            share(channel.nan_fraction),
+            share(channel.infinite_fraction),
+            spread(channel.histogram.as_ref()),
+        ]
+    };
+    let shown = it.layers.iter().filter_map(|layer| Some((layer, layer.output.as_ref()?)));
+    let shown = shown.flat_map(|(layer, output)| output.channels.iter().map(move |channel| (layer, channel)));
+    table(page, &columns, shown.map(row));
+}
+
+const CHANNEL_HEALTH: [&str; 6] = ["layer<", "channel", "zeros", "mean", "std", "dead<"];
+
+fn channel_health(layer: &LayerHealth) -> impl Iterator<Item = [String; 6]> {
+    let numbers = layer.zero_fractions.iter().zip(&layer.means).zip(&layer.stds);
+    (0..).zip(numbers).map(|(channel, ((zeros, mean), std))| {
+        let dead = if layer.dead_channels.contains(&channel) { "dead" } else { "" };
+        let number = channel.to_string();
+        [layer.name.clone(), number, share(Some(*zeros)), figure(*mean), figure(*std), dead.to_owned()]
+    })
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map(figure).unwrap_or_default()
+}
+
+fn share(value: Option<f64>) -> String {
+    value.map(|it| format!("{:.2} %", it * 100.0)).unwrap_or_default()
+}
+
+/// A histogram in a line of letters: eight heights, nothing where there is nothing.
+fn spread(histogram: Option<&Histogram>) -> String {
+    let counts = histogram.map(|it| it.counts.as_slice()).unwrap_or_default();
+    let most = counts.iter().copied().max().unwrap_or(0).max(1);
+    let bar = |count: &i32| match count {
+        ..=0 => ' ',
+        count => BARS[((i64::from(*count) * 8 - 1) / i64::from(most)).clamp(0, 7) as usize],
+    };
+    counts.iter().map(bar).collect()
+}
+
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
 fn difference(page: &mut Page, it: &CompareVersionsResponse) {
     page.section("Difference");
     page.paragraph(&difference_title(it));
     table(page, &PARAMETER_COLUMNS, it.parameters.iter().map(parameter_row));
+    if !it.unmatched_parameters.is_empty() {
+        let names = it.unmatched_parameters.join(", ");
+        page.paragraph(&format!("Only in one, or of another shape: {names}."));
+    }
     table(page, &OUTPUT_COLUMNS, it.outputs.iter().map(output_row));
     page.paragraph(&changed_title(it));
     table(page, &CHANGED_COLUMNS, it.changed_answers.iter().map(|image| changed_row(image, it)));
@@ -178,4 +260,17 @@ fn table<const N: usize>(page: &mut Page, columns: &[&str; N], rows: impl Iterat
     let mut table = Table::new(*columns);
     rows.for_each(|row| table.row(row));
     page.table(&table);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_is_a_line_of_bars() {
+        let histogram = |counts: &[i32]| Histogram { counts: counts.to_vec(), ..Histogram::default() };
+        assert_eq!(spread(Some(&histogram(&[0, 1, 50, 100]))), " ▁▄█");
+        assert_eq!(spread(Some(&histogram(&[7]))), "█");
+        assert_eq!(spread(None), "");
+    }
 }

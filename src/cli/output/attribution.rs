@@ -1,6 +1,7 @@
 //! What an answer rests on: gradients as a table, saliency and occlusion as small pictures.
 
 use super::{
+    class_of,
     number::percent,
     picture::{blocks, side_by_side},
     table::{self, Ink},
@@ -13,18 +14,18 @@ pub const GRADIENT_COLUMNS: [&str; 6] =
     ["parameter<", "gradient's norm", "largest", "zeros", "own norm", "gradient/own"];
 
 /// A row for every parameter.
-pub fn gradients(it: &Gradients, ink: Ink) -> String {
+pub fn gradients(it: &Gradients, names: &[String], ink: Ink) -> String {
     let mut table = table::table(ink, &GRADIENT_COLUMNS);
     for row in gradient_rows(it) {
         table.add_row(row);
     }
-    format!("{}\n{}", gradient_title(it), table::text(&table))
+    format!("{}\n{}", gradient_title(it, names), table::text(&table))
 }
 
-pub fn gradient_title(it: &Gradients) -> String {
+pub fn gradient_title(it: &Gradients, names: &[String]) -> String {
     format!(
         "gradients of the loss for label {}: loss {}, norm {}",
-        it.label.unwrap_or_default(),
+        class_of(names, it.label.unwrap_or_default()),
         figure(it.loss.unwrap_or_default()),
         figure(it.norm.unwrap_or_default()),
     )
@@ -49,7 +50,7 @@ pub fn gradient_rows(it: &Gradients) -> Vec<[String; 6]> {
 }
 
 /// Where ink speaks for the class, and where against it.
-pub fn saliency(it: &Saliency) -> String {
+pub fn saliency(it: &Saliency, names: &[String]) -> String {
     let width = width_of(&it.shape);
     let side = |sign: f64| it.gradient.iter().map(|value| (value * sign).max(0.0)).collect::<Vec<_>>();
     let pictures = [
@@ -58,7 +59,7 @@ pub fn saliency(it: &Saliency) -> String {
     ];
     format!(
         "saliency of class {}: logit {}, gradient's norm {}\n{}",
-        it.target_class.unwrap_or_default(),
+        class_of(names, it.target_class.unwrap_or_default()),
         figure(it.logit.unwrap_or_default()),
         figure(it.norm.unwrap_or_default()),
         side_by_side(&pictures)
@@ -66,14 +67,14 @@ pub fn saliency(it: &Saliency) -> String {
 }
 
 /// Where covering costs the class its probability.
-pub fn occlusion(it: &Occlusion) -> String {
+pub fn occlusion(it: &Occlusion, names: &[String]) -> String {
     let drops: Vec<f64> = it.drops.iter().map(|drop| drop.max(0.0)).collect();
     let largest = drops.iter().copied().fold(0.0, f64::max);
     let caption =
         format!("lost where {0} x {0} pixels are covered, at most {1}", it.patch_size, figure(largest));
     format!(
         "occlusion of class {}: probability {}\n{}",
-        it.target_class.unwrap_or_default(),
+        class_of(names, it.target_class.unwrap_or_default()),
         percent(it.probability),
         side_by_side(&[(blocks(&drops, width_of(&it.shape)), caption)])
     )
@@ -101,7 +102,7 @@ mod tests {
             ParameterGradient { name: "fc.bias".into(), parameter_norm: Some(0.0), ..parameter.clone() };
         let layer = LayerGradient { name: "fc".into(), norm: Some(0.5), parameters: vec![parameter, bias] };
         let it = Gradients { label: Some(7), loss: Some(0.1), norm: Some(0.5), layers: vec![layer] };
-        let text = gradients(&it, Ink::Plain);
+        let text = gradients(&it, &[], Ink::Plain);
         assert!(text.starts_with("gradients of the loss for label 7: loss 0.1, norm 0.5\n"), "{text}");
         let row = |name: &str| {
             let line = text.lines().find(|line| line.contains(name)).unwrap();
@@ -120,16 +121,17 @@ mod tests {
             gradient: vec![1.0, 0.0, 0.0, -1.0],
             norm: Some(2f64.sqrt()),
         };
-        let text = saliency(&it);
+        let text = saliency(&it, &["zero".into(), "one".into(), "two".into(), "three".into()]);
+        assert!(text.starts_with("saliency of class three:"), "{text}");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines[1], lines[2].trim()), ("██", "██"));
         assert!(lines[2].find('█').unwrap() > 20, "{text}");
         let it = Occlusion { shape: vec![1, 2], drops: vec![0.0, 0.5], patch_size: 4, ..Default::default() };
         assert!(
-            occlusion(&it).contains("  ██\nlost where 4 x 4 pixels are covered, at most 0.5"),
+            occlusion(&it, &[]).contains("  ██\nlost where 4 x 4 pixels are covered, at most 0.5"),
             "{}",
-            occlusion(&it)
+            occlusion(&it, &[])
         );
-        occlusion(&Occlusion { shape: vec![], drops: vec![0.5], ..Default::default() });
+        occlusion(&Occlusion { shape: vec![], drops: vec![0.5], ..Default::default() }, &[]);
     }
 }

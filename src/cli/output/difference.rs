@@ -1,6 +1,7 @@
 //! Two versions beside each other: parameters, outputs, and the images whose answer changed.
 
 use super::{
+    class_of,
     figure::name_of,
     number::{count, percent},
     table::{self, Ink},
@@ -96,11 +97,7 @@ pub fn output_row(it: &OutputDistance) -> [String; 4] {
 pub const CHANGED_COLUMNS: [&str; 6] = ["image", "label<", "before<", "", "after<", ""];
 
 pub fn changed_row(it: &ChangedAnswer, of: &CompareVersionsResponse) -> [String; 6] {
-    let class = |class: Option<i32>| {
-        let class = class.unwrap_or_default();
-        let name = usize::try_from(class).ok().and_then(|at| of.class_names.get(at));
-        name.cloned().unwrap_or_else(|| class.to_string())
-    };
+    let class = |class: Option<i32>| class_of(&of.class_names, class.unwrap_or_default());
     [
         it.index.unwrap_or_default().to_string(),
         class(it.label),

@@ -157,8 +157,9 @@ fn probability(mistake: &Mistake, class: i32) -> Option<f64> {
 fn drawn(it: &Mistake) -> (Vec<String>, String) {
     let picture = image::decode(&it.png, image::Shades::Luma);
     let lines = picture.map(|picture| digit(&picture.pixels, picture.width)).unwrap_or_default();
-    let (label, answer) = (it.label(), it.answer());
-    let caption = format!("{}: {label} as {answer} {}", it.index(), percent(probability(it, answer)));
+    let name = |name: &Option<String>, class: i32| name.clone().unwrap_or_else(|| class.to_string());
+    let (label, answer) = (name(&it.label_name, it.label()), name(&it.answer_name, it.answer()));
+    let caption = format!("{}: {label} as {answer} {}", it.index(), percent(probability(it, it.answer())));
     (lines, caption)
 }
 
@@ -167,7 +168,7 @@ fn line(name: &str, figure: &str) -> String {
 }
 
 fn classes(answer: &EvaluateResponse, ink: Ink) -> String {
-    let header = ["digit", "precision", "recall", "F1", "images", "ROC AUC", "avg precision"];
+    let header = ["class", "precision", "recall", "F1", "images", "ROC AUC", "avg precision"];
     let mut table = table::table(ink, &header);
     for class in &answer.classes {
         let shares = [class.precision, class.recall, class.f1].map(|share| Cell::new(percent(share)));
@@ -197,6 +198,10 @@ fn confusion(matrix: &ConfusionMatrix, answer: &EvaluateResponse, ink: Ink) -> S
     let header: Vec<&str> = ["label"].into_iter().chain(answers.iter().map(String::as_str)).collect();
     let mut table = table::table(ink, &header);
     let worst = confused(matrix).map(|(_, _, number)| number).max().unwrap_or(0);
+    let name = |label: usize| match answer.classes.get(label).and_then(|class| class.label_name.as_ref()) {
+        Some(name) => format!("{label} {name}"),
+        None => label.to_string(),
+    };
     for (label, row) in matrix.rows.iter().enumerate() {
         let cells = row.counts.iter().enumerate().map(|(answer, &number)| match number {
             0 => cell("·", Tone::Faint),
@@ -205,7 +210,7 @@ fn confusion(matrix: &ConfusionMatrix, answer: &EvaluateResponse, ink: Ink) -> S
             _ if number * 4 > worst => cell(number, Tone::Doubtful),
             _ => cell(number, Tone::Plain),
         });
-        table.add_row([Cell::new(label)].into_iter().chain(cells));
+        table.add_row([Cell::new(name(label))].into_iter().chain(cells));
     }
     format!("Labels (down) against answers (across):\n{}", table::text(&table))
 }

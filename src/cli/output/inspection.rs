@@ -3,6 +3,7 @@
 use super::{
     WIDTH,
     chart::bar,
+    class_of,
     figure::name_of,
     number::{bytes, count, large, percent},
     picture::{blocks, side_by_side},
@@ -238,12 +239,15 @@ fn indented(text: &str) -> String {
 
 /// The last output and its softmax.
 fn probabilities(answer: &InspectResponse) -> String {
-    let label = answer.label.map(|label| format!(" (label {label})")).unwrap_or_default();
+    let name = |class: i32| class_of(&answer.class_names, class);
+    let label = answer.label.map(|label| format!(" (label {})", name(label))).unwrap_or_default();
+    let longest = (0..answer.probabilities.len()).map(|class| name(class as i32).chars().count()).max();
+    let longest = longest.unwrap_or_default();
     let mut text = format!("last output and probabilities for the picture{label}\n");
-    for (digit, &probability) in answer.probabilities.iter().enumerate() {
-        let logit = answer.logits.get(digit).map_or_else(String::new, |logit| format!("{logit:>9.3}"));
+    for (class, &probability) in answer.probabilities.iter().enumerate() {
+        let logit = answer.logits.get(class).map_or_else(String::new, |logit| format!("{logit:>9.3}"));
         let (share, length) = (percent(Some(probability)), bar(probability, WIDTH / 3));
-        text += format!("  {digit} {logit} {share:>8} {length}").trim_end();
+        text += format!("  {:<longest$} {logit} {share:>8} {length}", name(class as i32)).trim_end();
         text.push('\n');
     }
     text

@@ -45,6 +45,12 @@ pub(super) use runs::{run, run_list};
 pub(super) use table::Ink;
 pub(super) use warning::figure;
 
+/// The name of a class, or its number where classes have none.
+pub(super) fn class_of(names: &[String], class: i32) -> String {
+    let name = usize::try_from(class).ok().and_then(|at| names.get(at));
+    name.cloned().unwrap_or_else(|| class.to_string())
+}
+
 /// Columns that everything fits into where there is no terminal.
 pub(super) const WIDTH: usize = 100;
 

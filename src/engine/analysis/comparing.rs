@@ -1,21 +1,22 @@
 //! Two versions beside each other.
 
-use super::{About, Analysis};
+use super::{About, Analysis, sitter::Weights};
 use crate::{
     data::dataset::Dims,
     engine::{Compared, ComparisonJob, Error},
+    ids::ModelName,
     inspect,
     registry::{ModelRef, VersionPage, Which},
 };
 
 impl Analysis {
     pub async fn compare(&self, job: ComparisonJob) -> Result<Compared, Error> {
+        let _permit = self.admit()?;
         let after = self.find_version(&job.after).await?;
-        let before = match &job.before {
-            Some(before) => before.clone(),
+        let (old, weights) = match &job.before {
+            Some(before) => self.find_version(before).await?,
             None => self.before(&after.0).await?,
         };
-        let (old, weights) = self.find_version(&before).await?;
         check(&old, &after.0)?;
         let needs = vec![(job.dataset.clone(), job.split)];
         self.sit(after, needs, move |sitter| {
@@ -26,7 +27,9 @@ impl Analysis {
             }
             let images = images.slice(0..job.max_images);
             let (before, _) = weights.read(sitter.device)?;
-            let difference = inspect::compare(&before, &sitter.network, &images, job.max_changed);
+            let both = (&before, &sitter.network);
+            let difference = inspect::compare(both, &images, job.max_changed, &|| sitter.is_wanted());
+            let difference = difference.ok_or(Error::DeadlineExceeded)?;
             Ok(Compared {
                 before: old.version_ref(),
                 after: sitter.about.version_ref(),
@@ -40,9 +43,15 @@ impl Analysis {
     }
 
     /// The version that another was trained from, or else the newest one before it.
-    async fn before(&self, after: &About) -> Result<ModelRef, Error> {
+    async fn before(&self, after: &About) -> Result<(About, Weights), Error> {
+        let version =
+            |model: &ModelName, version| ModelRef { name: model.clone(), which: Which::Version(version) };
         if let Some(parent) = &after.parent {
-            return Ok(ModelRef { name: parent.model.clone(), which: Which::Version(parent.version) });
+            match self.find_version(&version(&parent.model, parent.version)).await {
+                // It may be deleted, and the next one before serves as well.
+                Err(Error::ModelNotFound(_) | Error::VersionNotFound { .. }) => {}
+                found => return found,
+            }
         }
         let page = VersionPage { size: 1, before: after.version };
         let older = self.registry.versions(&after.model, page).await?.items;
@@ -50,7 +59,7 @@ impl Analysis {
             let message = "is left out, and there is no version before the other: name one";
             Error::field("before", message)
         })?;
-        Ok(ModelRef { name: after.model.clone(), which: Which::Version(before) })
+        self.find_version(&version(&after.model, before)).await
     }
 }
 

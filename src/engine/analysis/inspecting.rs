@@ -18,6 +18,7 @@ impl Analysis {
             .ok_or_else(|| {
                 Error::field("batch_size", format!("is out of range: use 1 to {}", super::MAX_BATCH_SIZE))
             })?;
+        let _permit = self.admit()?;
         let (about, weights) = self.find(&job.target, training).await?;
         let start = match &job.health {
             Some(_) => self.start_of(&about).await?,
@@ -32,7 +33,7 @@ impl Analysis {
             let contents = match job.depth {
                 Depth::Shapes => None,
                 Depth::Contents { layers, channels, sample_images, histogram_bins, most_numbers } => {
-                    let sample = match sample_images {
+                    let sample = match sample_images.unwrap_or_else(|| sitter.default_sample()) {
                         0 => None,
                         size => Some(sitter.sample(size)?),
                     };
@@ -41,7 +42,9 @@ impl Analysis {
                 }
             };
             let report = inspect::inspect(&sitter.network, &Options { batch_size, contents })?;
+            sitter.check_wanted()?;
             let study = sitter.study(job.study, &picture, label)?;
+            sitter.check_wanted()?;
             let health = job.health.map(|health| sitter.health(health, start)).transpose()?;
             Ok(Inspected { shown: sitter.about.shown(), report, label, study, health })
         })
@@ -50,6 +53,7 @@ impl Analysis {
 
     /// The values of the parameters that are asked for.
     pub async fn parameters(&self, job: ParametersJob, training: &Training) -> Result<Values, Error> {
+        let _permit = self.admit()?;
         let found = self.find(&job.target, training).await?;
         self.sit(found, Vec::new(), move |sitter| {
             let mut stored = inspect::stored(&sitter.network);
@@ -70,6 +74,9 @@ impl Analysis {
 }
 
 impl InspectJob {
+    /// Of a sample where no number is asked for.
+    const SAMPLE_IMAGES: usize = 1000;
+
     /// Whether a picture goes through the network.
     pub fn needs_picture(&self) -> bool {
         let study = &self.study;
@@ -92,8 +99,8 @@ fn needs(job: &InspectJob) -> Vec<Need> {
         InspectInput::Index { dataset, split, .. } => Some((dataset.clone(), *split)),
     };
     let sample = match &job.depth {
-        Depth::Contents { sample_images: 1.., .. } => Some((None, Split::Validation)),
-        Depth::Contents { .. } | Depth::Shapes => None,
+        Depth::Contents { sample_images: Some(0), .. } | Depth::Shapes => None,
+        Depth::Contents { .. } => Some((None, Split::Validation)),
     };
     let health = job.health.as_ref().map(|health| (health.dataset.clone(), health.split));
     picture.into_iter().chain(sample).chain(health).collect()
@@ -122,9 +129,18 @@ impl Sitter {
         Ok((picture, Some(images.label(index).into())))
     }
 
+    /// Images of the sample where none are asked for: none where it is not known what to take them from.
+    fn default_sample(&self) -> usize {
+        if self.about.own_dataset.is_some() { InspectJob::SAMPLE_IMAGES } else { 0 }
+    }
+
     /// The first images that the network was validated on, or tested on where it was not.
     fn sample(&self, size: usize) -> Result<ImageSet, Error> {
-        let dataset = self.about.dataset(None, "sample_images")?;
+        let dataset = self.about.own_dataset.clone().ok_or_else(|| {
+            let message =
+                "cannot be taken: the version does not tell what it was trained on; leave it out, or 0";
+            Error::field("sample_images", message)
+        })?;
         let validation = self.images(&dataset, Split::Validation, "sample_images")?;
         let images = match validation.is_empty() {
             true => self.images(&dataset, Split::Test, "sample_images")?,
@@ -183,7 +199,8 @@ impl Sitter {
         let images = images.slice(0..job.max_images.unwrap_or(usize::MAX));
         let start = start.read(&self.about, self.device)?;
         let known = start.as_ref().map_or(inspect::Start::Unknown, inspect::Start::Known);
-        let health = inspect::examine(&self.network, &images, known);
+        let health = inspect::examine(&self.network, &images, known, &|| self.is_wanted());
+        let health = health.ok_or(Error::DeadlineExceeded)?;
         Ok(StudiedHealth { health, dataset: dataset.name, split: job.split, start: from })
     }
 }

@@ -1,7 +1,10 @@
 //! A network that sits to be studied: a version, or a run with its newest weights; and the weights
 //! that its training began with.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 
@@ -25,7 +28,7 @@ pub(in crate::engine) struct Sitter {
     pub network: Network,
     pub device: Device,
     /// Set as soon as nobody waits for the answer any more.
-    pub abandoned: Arc<AtomicBool>,
+    abandoned: Arc<AtomicBool>,
     catalog: Arc<Catalog>,
 }
 
@@ -127,6 +130,16 @@ impl Analysis {
 }
 
 impl Sitter {
+    /// Whether anybody still waits for the answer.
+    pub fn is_wanted(&self) -> bool {
+        !self.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// Ends a job that nobody waits for; what it answers nobody hears.
+    pub fn check_wanted(&self) -> Result<(), Error> {
+        if self.is_wanted() { Ok(()) } else { Err(Error::DeadlineExceeded) }
+    }
+
     /// A part of a data set, split as the network's run split it; `field` names what asked for it.
     pub fn images(&self, dataset: &DatasetSpec, split: Split, field: &str) -> Result<ImageSet, Error> {
         self.about.images(&self.catalog, dataset, (split, field))

@@ -7,7 +7,7 @@ pub fn contents(layers: &[&str], sample_images: usize) -> Depth {
     Depth::Contents {
         layers: layers.iter().map(|&name| name.to_owned()).collect(),
         channels: Channels::Random(0),
-        sample_images,
+        sample_images: Some(sample_images),
         histogram_bins: 0,
         most_numbers: 1 << 20,
     }

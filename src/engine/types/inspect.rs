@@ -53,8 +53,8 @@ pub enum Depth {
         /// By name; empty for all.
         layers: Vec<String>,
         channels: Channels,
-        /// Images that the share of zeros is counted over.
-        sample_images: usize,
+        /// Images that the share of zeros is counted over; none for as many as is usual.
+        sample_images: Option<usize>,
         /// Bars of each histogram; 0 for none.
         histogram_bins: usize,
         /// Most numbers of the answer.

@@ -89,12 +89,17 @@ pub struct Measurement {
     pub threshold: Option<f64>,
 }
 
-/// Looks at a network over a set, and at its weights beside those that it started from. Panics on an
-/// empty set.
-pub fn examine(network: &Network, set: &ImageSet, start: Start<'_>) -> Health {
+/// Looks at a network over a set, and at its weights beside those that it started from. None where it is
+/// not `wanted` any more, which is asked after every batch. Panics on an empty set.
+pub fn examine(
+    network: &Network,
+    set: &ImageSet,
+    start: Start<'_>,
+    wanted: &dyn Fn() -> bool,
+) -> Option<Health> {
     assert!(!set.is_empty(), "there is nothing to look at");
     let _guard = tch::no_grad_guard();
-    let scan = Scan::of(network, set);
+    let scan = Scan::of(network, set, wanted)?;
     let mut findings = not_finite(network, &scan);
     findings.extend(dead(&scan));
     if let Start::Known(start) = start {
@@ -103,7 +108,7 @@ pub fn examine(network: &Network, set: &ImageSet, start: Start<'_>) -> Health {
     findings.extend(saturated(network, &scan));
     findings.extend(kernels::duplicates(network));
     findings.sort_by_key(|finding| finding.kind);
-    Health {
+    Some(Health {
         images: scan.images,
         saturated_fraction: scan.saturated as f64 / scan.images as f64,
         saturated_wrong_fraction: (scan.saturated > 0)
@@ -111,7 +116,7 @@ pub fn examine(network: &Network, set: &ImageSet, start: Start<'_>) -> Health {
         accuracy: scan.correct as f64 / scan.images as f64,
         layers: scan.layers,
         findings,
-    }
+    })
 }
 
 fn measured(name: &'static str, value: f64, threshold: Option<f64>) -> Measurement {

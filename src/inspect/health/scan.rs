@@ -36,7 +36,8 @@ struct Sums {
 }
 
 impl Scan {
-    pub fn of(network: &Network, set: &ImageSet) -> Self {
+    /// None where it is not `wanted` any more.
+    pub fn of(network: &Network, set: &ImageSet, wanted: &dyn Fn() -> bool) -> Option<Self> {
         let images = set.len();
         let set = DeviceSet::new(set, network.device());
         let mut sums: Vec<Option<Sums>> = network.config().layers.iter().map(|_| None).collect();
@@ -58,10 +59,13 @@ impl Scan {
             saturated += count(&full);
             saturated_wrong += count(&full.logical_and(&right.logical_not()));
             correct += count(&right);
+            if !wanted() {
+                return None;
+            }
         }
         let layers = network.config().layers.iter().zip(sums);
         let layers = layers.filter_map(|(layer, sums)| Some(sums?.end(&layer.name, &layer.kind, images)));
-        Self { images, layers: layers.collect(), saturated, saturated_wrong, correct }
+        Some(Self { images, layers: layers.collect(), saturated, saturated_wrong, correct })
     }
 }
 

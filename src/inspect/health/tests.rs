@@ -34,10 +34,14 @@ fn kinds(health: &Health) -> Vec<FindingKind> {
     health.findings.iter().map(|finding| finding.kind).collect()
 }
 
+fn examined(network: &Network, set: &ImageSet, start: Start<'_>) -> Health {
+    examine(network, set, start, &|| true).unwrap()
+}
+
 #[test]
 fn a_sound_network_has_no_findings_and_its_numbers_are_those_of_its_outputs() {
     let network = tutorial();
-    let health = examine(&network, &digits(), Start::Unknown);
+    let health = examined(&network, &digits(), Start::Unknown);
     assert_eq!(health.findings, []);
     assert_eq!((health.images, health.saturated_fraction), (300, 0.0));
     let names: Vec<&str> = health.layers.iter().map(|layer| layer.name.as_str()).collect();
@@ -67,7 +71,7 @@ fn a_bias_of_minus_100_is_a_dead_channel_and_named() {
     change(&mut network, "conv1.bias", |bias| {
         let _ = bias.get(3).fill_(-100.0);
     });
-    let health = examine(&network, &digits(), Start::Unknown);
+    let health = examined(&network, &digits(), Start::Unknown);
     assert_eq!(kinds(&health), [FindingKind::DeadChannels]);
     let finding = &health.findings[0];
     assert_eq!((finding.layer.as_str(), &finding.channels[..]), ("relu1", &[3][..]));
@@ -86,7 +90,7 @@ fn two_kernels_that_point_the_same_way_are_told_with_their_cosine() {
         // The opposite way is no copy.
         weight.get(12).copy_(&(weight.get(5) * -1.0));
     });
-    let health = examine(&network, &digits(), Start::Unknown);
+    let health = examined(&network, &digits(), Start::Unknown);
     assert_eq!(kinds(&health), [FindingKind::DuplicateKernels]);
     let finding = &health.findings[0];
     assert_eq!((&finding.channels[..], finding.parameter.as_deref()), (&[4, 11][..], Some("conv2.weight")));
@@ -106,12 +110,12 @@ fn kernels_just_below_the_threshold_are_not_told_and_many_pairs_are_counted() {
         let mixed = u * 0.97 + v * (1.0f64 - 0.97 * 0.97).sqrt();
         weight.get(1).copy_(&mixed.view([1, 5, 5]));
     });
-    assert_eq!(examine(&network, &digits(), Start::Unknown).findings, []);
+    assert_eq!(examined(&network, &digits(), Start::Unknown).findings, []);
     change(&mut network, "conv1.weight", |weight| {
         let first = weight.get(0).unsqueeze(0).copy();
         weight.shallow_clone().copy_(&first.expand([20, 1, 5, 5], false));
     });
-    let health = examine(&network, &digits(), Start::Unknown);
+    let health = examined(&network, &digits(), Start::Unknown);
     assert_eq!(health.findings.len(), 20);
     let last = &health.findings[19];
     assert_eq!(last.measurements[1].value, f64::from(20 * 19 / 2 - 20));
@@ -124,7 +128,7 @@ fn a_weight_of_nan_is_told_with_the_first_layer_that_gives_it() {
     change(&mut network, "conv2.weight", |weight| {
         let _ = weight.get(2).get(0).get(1).get(1).fill_(f64::NAN);
     });
-    let health = examine(&network, &digits(), Start::Unknown);
+    let health = examined(&network, &digits(), Start::Unknown);
     assert_eq!(kinds(&health), [FindingKind::NotFinite; 2]);
     let [weight, output] = &health.findings[..] else { panic!("two findings") };
     assert_eq!((weight.places[0].as_str(), weight.measurements[0].value), ("conv2.weight", 1.0));
@@ -141,7 +145,7 @@ fn a_saturated_softmax_is_told_with_how_many_are_wrong() {
         let mut weight = weight.shallow_clone();
         weight *= 1e4;
     });
-    let health = examine(&network, &digits(), Start::Unknown);
+    let health = examined(&network, &digits(), Start::Unknown);
     assert_eq!(kinds(&health), [FindingKind::SaturatedSoftmax]);
     assert!(health.saturated_fraction > 0.9, "{}", health.saturated_fraction);
     let wrong = health.saturated_wrong_fraction.unwrap();
@@ -168,7 +172,7 @@ fn one_is_what_float32_rounds_to_one() {
         // Nine other classes share what is left.
         let probability = 1.0 / (1.0 + 9.0 * (-margin).exp());
         let expected = f64::from(u8::from(probability as f32 == 1.0));
-        let found = examine(&with_margin(margin), &set, Start::Unknown).saturated_fraction;
+        let found = examined(&with_margin(margin), &set, Start::Unknown).saturated_fraction;
         assert_eq!(found, expected, "margin {margin}");
     }
 }
@@ -193,13 +197,13 @@ fn weights_that_never_moved_are_told_by_parameter_and_by_kernel() {
             values += 0.01;
         });
     }
-    let health = examine(&network, &digits(), Start::Known(&start));
+    let health = examined(&network, &digits(), Start::Known(&start));
     assert_eq!(kinds(&health), [FindingKind::NeverMoved; 3]);
     let places: Vec<&str> = health.findings.iter().map(|finding| finding.places[0].as_str()).collect();
     assert_eq!(places, ["conv1.weight", "conv1.bias", "conv2.weight[6]"]);
     assert_eq!((health.findings[0].channels.len(), &health.findings[2].channels[..]), (0, &[6][..]));
     assert!(health.findings[2].message.starts_with("conv2.weight[6] is to the bit what training began with"));
-    assert!(kinds(&examine(&network, &digits(), Start::Unknown)).is_empty());
+    assert!(kinds(&examined(&network, &digits(), Start::Unknown)).is_empty());
 }
 
 #[test]
@@ -214,9 +218,24 @@ fn the_gravest_comes_first() {
     change(&mut network, "fc.bias", |bias| {
         let _ = bias.get(9).fill_(f64::INFINITY);
     });
-    let health = examine(&network, &digits(), Start::Unknown);
+    let health = examined(&network, &digits(), Start::Unknown);
     let mut sorted = kinds(&health);
     sorted.sort();
     assert_eq!(kinds(&health), sorted);
     assert_eq!(sorted[0], FindingKind::NotFinite);
+}
+
+#[test]
+fn what_nobody_waits_for_is_not_looked_at_to_its_end() {
+    let network = network(&NetworkConfig::tutorial());
+    let asked = std::cell::Cell::new(0);
+    let wanted = || {
+        asked.set(asked.get() + 1);
+        asked.get() < 2
+    };
+    assert!(
+        examine(&network, &synthetic::draw(0, synthetic::Source::Test, 0..1000), Start::Unknown, &wanted)
+            .is_none()
+    );
+    assert_eq!(asked.get(), 2);
 }

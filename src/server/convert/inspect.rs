@@ -68,7 +68,10 @@ pub fn inspect_request(request: v1::InspectRequest) -> Result<Inspection, Invali
         );
         return Err(Invalid::new("layers", message));
     }
-    let sample_images = count("sample_images", request.sample_images, 0..=MOST_IMAGES, 1000)? as usize;
+    let sample_images = request.sample_images;
+    let sample_images = sample_images
+        .map(|images| count("sample_images", Some(images), 0..=MOST_IMAGES, 0).map(|images| images as usize));
+    let sample_images = sample_images.transpose()?;
     let histogram_bins = count("histogram_bins", request.histogram_bins, 0..=256, 20)? as usize;
     let depth = match request.contents {
         false => Depth::Shapes,
@@ -147,6 +150,10 @@ fn check_use(request: &v1::InspectRequest) -> Result<(), Invalid> {
         if given && !contents && !(of_drawings && drawings) {
             return refused(field, "contents");
         }
+    }
+    if request.normalization != 0 && !matches!(request.input, Some(Input::Image(_))) {
+        let message = "is for an image of your own, and none is given: leave it out";
+        return Err(Invalid::new("normalization", message));
     }
     if request.label.is_some() && !request.gradients {
         return refused("label", "the label of gradients");

@@ -11,7 +11,7 @@ use prost::Message as _;
 use tonic::Code;
 
 use super::{
-    server::{TestServer, collect, tiny, unseen_images},
+    server::{TestServer, collect, synthetic_set, tiny, unseen_images},
     status::{check, check_field, check_not_found, error},
 };
 
@@ -58,6 +58,21 @@ async fn the_worst_mistakes_are_what_predict_says_of_those_images() {
     let plain = evaluate(&server, validation()).await;
     assert!(plain.mistakes.len() <= 10 && plain.mistakes.iter().all(|it| it.png.is_empty()));
     assert!(plain.temperature.is_none() && plain.comparison.is_none() && plain.results.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_named_data_set_is_split_as_the_version_s_run_split_it() {
+    let server = TestServer::start().await;
+    let dataset = Some(v1::Dataset { seed: Some(5), ..synthetic_set() });
+    let events = server.training().train(v1::TrainRequest { dataset, ..tiny() }).await.unwrap();
+    collect(events.into_inner()).await;
+    let named = |seed| {
+        let dataset = v1::Dataset { name: "synthetic".to_owned(), seed, max_train_images: None };
+        v1::EvaluateRequest { dataset: Some(dataset), ..validation() }
+    };
+    let own = evaluate(&server, validation()).await;
+    assert_eq!(evaluate(&server, named(None)).await.dataset_digest, own.dataset_digest);
+    assert_ne!(evaluate(&server, named(Some(6))).await.dataset_digest, own.dataset_digest);
 }
 
 #[tokio::test(flavor = "multi_thread")]

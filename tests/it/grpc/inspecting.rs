@@ -7,7 +7,7 @@ use safetensors::Dtype;
 
 use super::{
     parity::Arrays,
-    server::{TestServer, unseen_images},
+    server::{TestServer, synthetic_set, unseen_images},
     status::{check_field, error},
     transfer::{export, import},
     weights::{self, read, version},
@@ -194,11 +194,38 @@ async fn gradients_are_of_the_pictures_own_loss() {
     // An own picture has the label that is told.
     let pixels: Vec<f32> = set.image(7).iter().map(|value| f32::from(*value) / 255.0).collect();
     let own = inspect(&server, ask(picture(pixels.clone()), Some(set.label(7).into()))).await;
-    assert_eq!(own.gradients.unwrap().norm, gradients.norm);
+    assert_eq!(own.gradients, Some(gradients), "its label among the rest");
     let field = async |request, field| check_field(&error(server.analysis().inspect(request).await), field);
     field(ask(picture(pixels.clone()), None), "label").await;
     field(ask(picture(pixels), Some(10)), "label").await;
     field(ask(at(7), Some(1)), "label").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_of_an_unknown_data_set_shows_its_contents_for_a_picture_of_ones_own() {
+    let server = TestServer::start().await;
+    server.train().await;
+    let (_, file) = export(&server, 1).await;
+    import(&server, v1::ImportMetadata::default(), &file).await.unwrap();
+    let ask = |input, sample_images| v1::InspectRequest {
+        model: version(2),
+        contents: true,
+        input,
+        sample_images,
+        ..v1::InspectRequest::default()
+    };
+    let shown = inspect(&server, ask(picture(vec![0.5; 784]), None)).await;
+    assert_eq!((shown.probabilities.len(), shown.sample_images), (10, Some(0)));
+    let index = v1::DatasetIndex { dataset: Some(synthetic_set()), index: 3, ..Default::default() };
+    assert_eq!(
+        inspect(&server, ask(Some(Input::DatasetIndex(index)), None)).await.label,
+        Some(unseen_images(4).label(3).into())
+    );
+    let field = async |request, field| check_field(&error(server.analysis().inspect(request).await), field);
+    field(ask(picture(vec![0.5; 784]), Some(10)), "sample_images").await;
+    field(ask(None, None), "dataset_index.dataset").await;
+    let request = v1::InspectRequest { normalization: v1::Normalization::None.into(), ..ask(at(0), None) };
+    field(request, "normalization").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

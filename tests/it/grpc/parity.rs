@@ -107,4 +107,29 @@ async fn reference_runs_are_repeated_through_the_api_to_nine_digits() {
             check_close(found.row(name), &after.parameter(&prefix, name), &format!("{case} {name}"));
         }
     }
+    let manifest: serde_json::Value = serde_json::from_slice(&read("manifest.json")).unwrap();
+    for expected in manifest["evaluation_sgd_lr0.01"].as_array().unwrap() {
+        check_evaluation(&server, expected).await;
+    }
+}
+
+/// Version 2 over MNIST's test images as Paddle measured it, which reckons in float32.
+async fn check_evaluation(server: &TestServer, expected: &serde_json::Value) {
+    let batch_size = i32::try_from(expected["batch"].as_i64().unwrap()).unwrap();
+    let which = Some(v1::model_ref::Which::Version(2));
+    let request = v1::EvaluateRequest {
+        model: Some(v1::ModelRef { name: String::new(), which }),
+        batch_size: Some(batch_size),
+        ..v1::EvaluateRequest::default()
+    };
+    let found = server.analysis().evaluate(request).await.unwrap().into_inner();
+    for (name, found) in [
+        ("true_mean_loss", found.loss),
+        ("true_acc", found.accuracy),
+        ("mean_of_batch_means_loss", found.batch_mean_loss),
+        ("mean_of_batch_means_acc", found.batch_mean_accuracy),
+    ] {
+        let (found, expected) = (found.unwrap(), expected[name].as_f64().unwrap());
+        assert!((found - expected).abs() < 1e-6, "{name} in batches of {batch_size}: {found}, {expected}");
+    }
 }
