@@ -35,7 +35,7 @@ async fn main() {
         return;
     };
     let store = tempfile::tempdir().expect("a folder for the store");
-    program::train(store.path());
+    program::train(store.path(), &[]);
     let mut digitd = program::digitd(store.path());
     digitd.env("DIGITD_DATA_DIR", &data);
     let server = Server::start(digitd, &[]);

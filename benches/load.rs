@@ -1,6 +1,10 @@
-//! A server that is asked for more than it can: its answers and their times at ten times the callers,
-//! its memory through a hundred swaps of the version it serves, and predictions beside a run. The
-//! callers do what a refusal tells them: they wait before they ask again. JSON lines.
+//! A server that is asked for more than it can, and its memory through a hundred swaps of the version it
+//! serves. JSON lines.
+//!
+//! `overload`: ten times the callers that it has room for, which do what a refusal tells them: they wait
+//! before they ask again. `flood`: ten times the calls a second that it can answer, each with a deadline,
+//! whatever becomes of those before; of a network so wide that whoever calls can ask that much on the same
+//! machine.
 
 #![allow(clippy::print_stdout, reason = "figures are what a bench is for")]
 
@@ -12,13 +16,12 @@ use std::{
 };
 
 use digitd::pb::digitd::v1::{
-    Dataset, PredictRequest, SetAliasRequest, TrainRequest,
-    prediction_service_client::PredictionServiceClient, registry_service_client::RegistryServiceClient,
-    training_service_client::TrainingServiceClient,
+    PredictRequest, SetAliasRequest, prediction_service_client::PredictionServiceClient,
+    registry_service_client::RegistryServiceClient,
 };
 use program::{Server, digitd};
-use tokio::sync::watch;
-use tonic::{Status, transport::Channel};
+use tokio::{sync::watch, task::JoinSet};
+use tonic::{Request, Status, transport::Channel};
 use tonic_types::StatusExt;
 
 /// Callers that a server takes without refusing any: as many as its queue has room for.
@@ -26,7 +29,7 @@ const CAPACITY: usize = 64;
 const AT_CAPACITY: Duration = Duration::from_secs(15);
 const OVERLOAD: Duration = Duration::from_secs(60);
 
-/// Callers that share a connection: a server lets no more than 200 calls at once come by one, and the others
+/// Callers that share a connection: a server lets no more than 1024 calls at once come by one, and the others
 /// would wait where it does not see them.
 const SHARING: usize = 64;
 
@@ -35,19 +38,29 @@ const CALLERS: usize = 64;
 /// Its figures are compared with those at the end: by then every version was loaded.
 const FIRST_SWAPS: usize = 10;
 
-/// Callers that leave the server time to train.
-const MODERATE: usize = 2;
-const BESIDE: Duration = Duration::from_secs(15);
+/// A network of 47 million multiply-adds a picture, twenty times the tutorial's.
+const WIDE: &str = r#"{"network": {"layers": [
+    {"conv": {"outChannels": 48, "kernelSize": 5, "padding": 2}}, {"relu": {}},
+    {"conv": {"outChannels": 48, "kernelSize": 5, "padding": 2}}, {"relu": {}},
+    {"maxPool": {"kernelSize": 4}}, {"flatten": {}}, {"linear": {"outFeatures": 10}}]}}"#;
+
+/// Calls of a flood in those that the server can answer, and how long each of them is waited for.
+const TIMES: f64 = 10.0;
+const DEADLINE_MS: usize = 1000;
 
 #[tokio::main]
 async fn main() {
     let store = tempfile::tempdir().expect("a folder for the store");
-    program::train(store.path());
-    program::train(store.path());
+    program::train(store.path(), &[]);
+    program::train(store.path(), &[]);
     let room = CAPACITY.to_string();
     overload(&Server::start(digitd(store.path()), &["--queue-capacity", &room])).await;
     swaps(&Server::start(digitd(store.path()), &[])).await;
-    training(&Server::start(digitd(store.path()), &[])).await;
+    let wide = tempfile::tempdir().expect("a folder for the store and the request");
+    let (store, request) = (wide.path().join("store"), wide.path().join("request.json"));
+    std::fs::write(&request, WIDE).expect("the folder is writable");
+    program::train(&store, &["--request", &request.display().to_string()]);
+    flood(&Server::start(digitd(&store), &["--queue-capacity", &room])).await;
 }
 
 /// What callers met.
@@ -63,6 +76,13 @@ impl Met {
         self.times.sort_unstable();
         let place = (self.times.len() as f64 * share) as usize;
         self.times.get(place.min(self.times.len() - 1)).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
+    }
+
+    fn add(&mut self, answer: Result<Duration, Status>) {
+        match answer {
+            Ok(time) => self.times.push(time),
+            Err(refusal) => *self.refusals.entry(format!("{:?}", refusal.code())).or_default() += 1,
+        }
     }
 
     fn figures(&mut self, took: Duration) -> String {
@@ -121,23 +141,57 @@ async fn swaps(server: &Server) {
     );
 }
 
-async fn training(server: &Server) {
-    let mut alone = call(server, MODERATE, BESIDE).await;
-    let dataset = Dataset { name: "synthetic".to_owned(), ..Dataset::default() };
-    let run = TrainRequest { dataset: Some(dataset), epochs: Some(1000), ..TrainRequest::default() };
-    let events = TrainingServiceClient::new(server.connect().await).train(run).await;
-    let mut events = events.expect("nothing else trains").into_inner();
-    // Its start and its first batch.
-    for _ in 0..2 {
-        events.message().await.expect("it trains").expect("it goes on");
-    }
-    let mut beside = call(server, MODERATE, BESIDE).await;
-    println!("{{\"what\": \"alone\", \"callers\": {MODERATE}, {}}}", alone.figures(BESIDE));
+async fn flood(server: &Server) {
+    let mut at_capacity = call(server, CAPACITY, AT_CAPACITY).await;
+    let memory = server.resident_mb();
+    let capacity = at_capacity.times.len() as f64 / AT_CAPACITY.as_secs_f64();
+    let (mut beyond, asked) = pour(server, TIMES * capacity).await;
     println!(
-        "{{\"what\": \"beside a run\", \"callers\": {MODERATE}, {}, \"p99_ratio\": {:.2}}}",
-        beside.figures(BESIDE),
-        beside.percentile(0.99) / alone.percentile(0.99),
+        "{{\"what\": \"capacity\", \"network\": \"wide\", \"callers\": {CAPACITY}, {}, \"resident_mb\": {memory:.0}}}",
+        at_capacity.figures(AT_CAPACITY)
     );
+    println!(
+        "{{\"what\": \"flood\", \"network\": \"wide\", \"asked_s\": {:.0}, {}, \"p99_ratio\": {:.2}, \
+         \"resident_mb\": {:.0}}}",
+        asked as f64 / OVERLOAD.as_secs_f64(),
+        beyond.figures(OVERLOAD),
+        beyond.percentile(0.99) / at_capacity.percentile(0.99),
+        server.resident_mb(),
+    );
+}
+
+/// Asks so many times a second, whatever becomes of what was asked before; also tells how often it did.
+async fn pour(server: &Server, rate: f64) -> (Met, usize) {
+    let mut channels = Vec::new();
+    for _ in 0..10 {
+        channels.push(server.connect().await);
+    }
+    let (mut met, mut asked, mut calls) = (Met::default(), 0, JoinSet::new());
+    let began = Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(1));
+    while began.elapsed() < OVERLOAD {
+        ticks.tick().await;
+        while (asked as f64) < rate * began.elapsed().as_secs_f64() {
+            calls.spawn(ask_once(channels[asked % channels.len()].clone()));
+            asked += 1;
+        }
+        while let Some(answer) = calls.try_join_next() {
+            met.add(answer.expect("no call panics"));
+        }
+    }
+    while let Some(answer) = calls.join_next().await {
+        met.add(answer.expect("no call panics"));
+    }
+    (met, asked)
+}
+
+async fn ask_once(channel: Channel) -> Result<Duration, Status> {
+    let mut request = Request::new(question());
+    // The header alone: the server is to end the call, not the client.
+    let deadline = format!("{DEADLINE_MS}m").parse().expect("a header's value");
+    request.metadata_mut().insert("grpc-timeout", deadline);
+    let began = Instant::now();
+    PredictionServiceClient::new(channel).predict(request).await.map(|_| began.elapsed())
 }
 
 async fn call(server: &Server, callers: usize, time: Duration) -> Met {
@@ -170,12 +224,11 @@ async fn caller(channel: Channel, stop: watch::Receiver<bool>) -> Met {
     let mut met = Met::default();
     while !*stop.borrow() {
         let began = Instant::now();
-        match client.predict(question()).await {
-            Ok(_) => met.times.push(began.elapsed()),
-            Err(refusal) => {
-                *met.refusals.entry(format!("{:?}", refusal.code())).or_default() += 1;
-                tokio::time::sleep(patience(&refusal)).await;
-            }
+        let answer = client.predict(question()).await.map(|_| began.elapsed());
+        let pause = answer.as_ref().err().map(patience);
+        met.add(answer);
+        if let Some(pause) = pause {
+            tokio::time::sleep(pause).await;
         }
     }
     met

@@ -39,7 +39,7 @@ enum Protocol {
 #[allow(clippy::print_stdout, reason = "figures are what a bench is for")]
 async fn main() {
     let store = tempfile::tempdir().expect("a folder for the store");
-    program::train(store.path());
+    program::train(store.path(), &[]);
     let mut starts = Vec::new();
     let mut memory = 0.0;
     for _ in 0..STARTS {

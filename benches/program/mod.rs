@@ -24,11 +24,12 @@ pub fn digitd(store: &Path) -> Command {
     command
 }
 
-/// A version to serve; how good it is does not matter here.
+/// A version to serve; how good it is does not matter here. `flags` are further ones of `digitd train`.
 #[allow(dead_code, reason = "one bench trains in its own way")]
-pub fn train(store: &Path) {
+pub fn train(store: &Path, flags: &[&str]) {
     let small = ["--dataset=synthetic", "--max-train-images=1000", "--validation-count=100", "--epochs=1"];
-    let trained = digitd(store).args(["train", "--in-process"]).args(small).stdout(Stdio::null()).status();
+    let trained =
+        digitd(store).args(["train", "--in-process"]).args(small).args(flags).stdout(Stdio::null()).status();
     assert!(trained.expect("digitd starts").success());
 }
 
