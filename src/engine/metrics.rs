@@ -280,6 +280,12 @@ fn training(name: &str) -> String {
     format!("digitd_training_{name}")
 }
 
+    /// How many calls ended so.
+    #[cfg(test)]
+    pub fn count(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize].get()
+    }
+
 fn inference(name: &str) -> String {
     format!("digitd_inference_{name}")
 }

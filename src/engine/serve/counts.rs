@@ -35,6 +35,9 @@ struct BatchCounts {
     nanos: [AtomicU64; PHASES],
 }
 
+/// A caller's clock began before ours: so much before its deadline it may have given up for it.
+const CLOCKS: Duration = Duration::from_millis(5);
+
 /// Input, network, output.
 const PHASES: usize = 3;
 
@@ -116,9 +119,10 @@ impl Counts {
         }
     }
 
-    /// A call that begins now. Unless its end is told, its caller went away.
-    pub fn call(&self) -> Call<'_> {
-        Call { counts: self, since: Instant::now(), outcome: Outcome::Left }
+    /// A call that begins now and shall end before its deadline. Unless its end is told, its caller went
+    /// away, or did so because the deadline passed.
+    pub fn call(&self, deadline: Option<Instant>) -> Call<'_> {
+        Call { counts: self, since: Instant::now(), deadline, outcome: Outcome::Left }
     }
 
     pub fn executed(&self, batch: &Executed) {
@@ -163,6 +167,7 @@ impl Counts {
 pub(in crate::engine) struct Call<'a> {
     counts: &'a Counts,
     since: Instant,
+    deadline: Option<Instant>,
     outcome: Outcome,
 }
 
@@ -174,11 +179,15 @@ impl Call<'_> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
+        let now = Instant::now();
+        if self.outcome == Outcome::Left && self.deadline.is_some_and(|deadline| now + CLOCKS >= deadline) {
+            self.outcome = Outcome::Late;
+        }
         let timer = match self.outcome {
             Outcome::Answered => &self.counts.success,
             Outcome::Refused | Outcome::Late | Outcome::Left | Outcome::Failed => &self.counts.fail,
         };
-        timer.add(1, nanos(self.since.elapsed()));
+        timer.add(1, nanos(now - self.since));
         self.counts.metrics.ended(self.outcome);
     }
 }
@@ -249,11 +258,22 @@ mod tests {
     #[test]
     fn a_call_that_is_not_answered_has_failed() {
         let counts = counts(1);
-        drop(counts.call());
-        counts.call().ended(Outcome::Answered);
-        counts.call().ended(Outcome::Answered);
+        drop(counts.call(None));
+        counts.call(None).ended(Outcome::Answered);
+        counts.call(None).ended(Outcome::Answered);
         let figures = counts.read();
         assert_eq!((figures.success.count, figures.fail.count), (2, 1));
+    }
+
+    #[test]
+    fn a_call_that_is_left_at_its_deadline_was_late() {
+        let counts = counts(1);
+        let now = Instant::now();
+        drop(counts.call(Some(now)));
+        drop(counts.call(Some(now + Duration::from_secs(3600))));
+        drop(counts.call(None));
+        let ended = |outcome| counts.metrics.count(outcome);
+        assert_eq!((ended(Outcome::Late), ended(Outcome::Left)), (1, 2));
     }
 
     #[test]

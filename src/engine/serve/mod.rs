@@ -316,7 +316,7 @@ impl Models {
 impl Loaded {
     /// Answers pictures in their order.
     pub async fn predict(&self, pictures: Pictures, deadline: Option<Instant>) -> Result<Predicted, Error> {
-        let call = self.counts.call();
+        let call = self.counts.call(deadline);
         let answer = self.answer(pictures, deadline).await;
         call.ended(answer.as_ref().map_or_else(Outcome::of, |_| Outcome::Answered));
         answer

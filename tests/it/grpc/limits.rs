@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Makes a unary or server-streaming call over a bare HTTP/2 connection and reads it to its end.
-async fn call(server: &TestServer, path: &str, timeout: &str, message: &impl Message) -> Status {
+pub async fn call(server: &TestServer, path: &str, timeout: &str, message: &impl Message) -> Status {
     let socket = tokio::net::TcpStream::connect(server.addr).await.unwrap();
     let (client, connection) = h2::client::handshake(socket).await.unwrap();
     tokio::spawn(connection);

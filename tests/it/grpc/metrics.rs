@@ -1,11 +1,19 @@
 //! What Prometheus reads on the plain port, and that it can.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use digitd::pb::digitd::v1;
+use tonic::Code;
 
-use super::server::{TestServer, collect, endless, unseen_images};
+use super::{
+    limits::call,
+    server::{TestServer, collect, endless, unseen_images},
+    status::check,
+};
 
 async fn page(server: &TestServer) -> String {
     let url = format!("http://{}/metrics", server.http_addr);
@@ -60,6 +68,43 @@ async fn calls_predictions_and_runs_are_counted() {
     assert_eq!(value(&page, "digitd_training_step"), 12.0);
     assert_eq!(value(&page, "digitd_training_running"), 0.0);
     assert!(value(&page, "process_resident_memory_bytes") > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_are_turned_away_are_counted_by_their_reason() {
+    let server = TestServer::start().await;
+    server.train().await;
+    // A call waits for an hour, and leaves no room for another.
+    let server = TestServer::serving(server.stop().await, |serving| {
+        serving.max_queue_delay = Duration::from_secs(3600);
+        serving.queue_capacity = 1;
+    })
+    .await;
+    let one = v1::PredictRequest {
+        pixel_batch: Bytes::copy_from_slice(unseen_images(1).pixels()),
+        ..v1::PredictRequest::default()
+    };
+    let rejected = |page: &str, reason: &str| {
+        value(page, &format!("digitd_inference_rejected_total{{reason=\"{reason}\"}}"))
+    };
+    let waits = call(&server, "/digitd.v1.PredictionService/Predict", "5S", &one);
+    let refused = async {
+        while value(&page(&server).await, "digitd_inference_pending_images{model=\"digits\",version=\"1\"}")
+            < 1.0
+        {
+            tokio::task::yield_now().await;
+        }
+        server.prediction().predict(one.clone()).await
+    };
+    let (late, refused) = tokio::join!(waits, refused);
+    check(&late, Code::DeadlineExceeded, "DEADLINE");
+    check(&refused.unwrap_err(), Code::ResourceExhausted, "QUEUE_FULL");
+    let page = page(&server).await;
+    assert_eq!((rejected(&page, "deadline"), rejected(&page, "queue_full")), (1.0, 1.0));
+    for (outcome, count) in [("deadline", 1.0), ("queue_full", 1.0), ("cancelled", 0.0)] {
+        let of = format!("{{model=\"digits\",outcome=\"{outcome}\",version=\"1\"}}");
+        assert_eq!(value(&page, &format!("digitd_inference_requests_total{of}")), count, "{outcome}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
