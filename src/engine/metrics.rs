@@ -164,6 +164,9 @@ pub(super) struct InferenceMetrics {
     info: IntGaugeVec,
 }
 
+/// What `Outcome`s are called, in their order.
+const OUTCOMES: [&str; 5] = ["ok", "queue_full", "deadline", "cancelled", "error"];
+
 /// How a call for predictions ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -231,12 +234,25 @@ impl InferenceMetrics {
         let labels = [model.as_str(), &version];
         let outcome = |name: &str| self.requests.with_label_values(&[model.as_str(), version.as_str(), name]);
         VersionMetrics {
-            outcomes: ["ok", "queue_full", "deadline", "cancelled", "error"].map(outcome),
+            outcomes: OUTCOMES.map(outcome),
             queue: self.queue.with_label_values(&labels),
             compute: self.compute.with_label_values(&labels),
             batch: self.batch.with_label_values(&labels),
             rejected: ["queue_full", "deadline"].map(|reason| self.rejected.with_label_values(&[reason])),
             replaced: self.replaced.clone(),
+        }
+    }
+
+    /// Takes away the figures of a version that was deleted.
+    pub fn forget(&self, model: &ModelName, version: Version) {
+        let version = version.to_string();
+        let labels = [model.as_str(), version.as_str()];
+        for outcome in OUTCOMES {
+            // An error means that there is no such series, which is as well; so below.
+            let _ = self.requests.remove_label_values(&[labels[0], labels[1], outcome]);
+        }
+        for histogram in [&self.queue, &self.compute, &self.batch] {
+            let _ = histogram.remove_label_values(&labels);
         }
     }
 
@@ -263,6 +279,12 @@ impl VersionMetrics {
         }
         self.outcomes[outcome as usize].inc();
     }
+
+    /// How many calls ended so.
+    #[cfg(test)]
+    pub fn count(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize].get()
+    }
 }
 
 impl Outcome {
@@ -279,12 +301,6 @@ impl Outcome {
 fn training(name: &str) -> String {
     format!("digitd_training_{name}")
 }
-
-    /// How many calls ended so.
-    #[cfg(test)]
-    pub fn count(&self, outcome: Outcome) -> u64 {
-        self.outcomes[outcome as usize].get()
-    }
 
 fn inference(name: &str) -> String {
     format!("digitd_inference_{name}")

@@ -235,6 +235,13 @@ impl Engine {
         Ok(self.inner.registry.manifest(&name, version).await?)
     }
 
+    /// Deletes a version that no alias points to. Its number is not used again.
+    pub async fn delete_version(&self, model: &ModelName, version: Version) -> Result<(), Error> {
+        self.inner.registry.delete_version(model, version).await?;
+        self.inner.models.deleted(&(model.clone(), version));
+        Ok(())
+    }
+
     /// Publishes a version of a file of weights. Errors before anything is published.
     pub async fn import(&self, job: ImportJob, file: Vec<u8>) -> Result<Imported, Error> {
         import::import(self.inner.registry.clone(), job, file).await

@@ -44,6 +44,7 @@ async fn prune(inner: &Inner, keep: NonZeroUsize) -> Result<(), Error> {
     let needed = Needed::find(inner).await?;
     for model in inner.registry.model_names().await? {
         for version in inner.registry.prune(&model, keep, |manifest| needed.holds(manifest)).await? {
+            inner.models.deleted(&(model.clone(), version));
             tracing::info!(%model, %version, keep, "deleted an old version that no alias points to");
         }
     }

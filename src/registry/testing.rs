@@ -65,7 +65,7 @@ impl TestStore {
 
 impl Registry {
     /// The same where every call of the store takes so long.
-    pub(super) fn slowed(self, wait: std::time::Duration) -> Self {
+    pub fn slowed(self, wait: std::time::Duration) -> Self {
         Self { store: self.store.slowed(wait), ..self }
     }
 }

@@ -126,7 +126,7 @@ impl RegistryService for Models {
     ) -> Result<Response<v1::DeleteVersionResponse>, Status> {
         let request = request.into_inner();
         let (model, version) = (name("name", &request.name)?, version("version", request.version)?);
-        self.engine.registry().delete_version(&model, version).await.map_err(failed)?;
+        self.engine.delete_version(&model, version).await?;
         Ok(Response::new(v1::DeleteVersionResponse {}))
     }
 

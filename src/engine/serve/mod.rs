@@ -1,16 +1,17 @@
-//! The loaded versions: what a reference means (remembered for a second), loading on first use,
-//! letting go of the least recently used, and the way of a prediction.
+//! The loaded versions: loading on first use, letting go of the least recently used, and the way of a
+//! prediction. What a reference means is `lookup`'s to say.
 
 mod batcher;
 mod counts;
+mod lookup;
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures::{
@@ -26,26 +27,13 @@ use crate::{
         worker::{self, Device, Serving},
     },
     ids::{ModelName, Version},
-    registry::{Manifest, ModelRef, Registry},
+    registry::{self, Manifest, ModelRef, Registry},
 };
 
 pub(super) use batcher::{Answer, Batcher, Chunk, Pixels};
 pub use counts::{BatchFigures, Figures, Phases, Span};
 pub(super) use counts::{Counts, Executed};
-
-/// For so long a reference means what it meant when the registry was asked last.
-const FRESH: Duration = Duration::from_secs(1);
-
-/// For so long callers are answered by what it meant while the registry is asked again.
-const USABLE: Duration = Duration::from_secs(2);
-
-/// Where a reference moves to a version that is not loaded, callers wait for it for so long after
-/// its loading began: whoever moved it and asks at once gets the new version. A version that
-/// loads for longer is switched to when it is there; the one before answers meanwhile.
-const SWITCH_PATIENCE: Duration = Duration::from_secs(2);
-
-/// For so long callers wait for a version where nothing else can answer them.
-const FIRST_PATIENCE: Duration = Duration::from_secs(10);
+use lookup::{Asked, Looks, Resolved};
 
 /// All loaded versions.
 #[derive(Debug)]
@@ -54,9 +42,11 @@ pub(super) struct Models {
     device: Device,
     config: BatchConfig,
     metrics: Arc<Metrics>,
+    /// Written only under `loaded`, so that nothing in it outlives its being let go.
     resolved: RwLock<HashMap<ModelRef, Arc<Resolved>>>,
+    looks: Looks,
     loaded: RwLock<HashMap<Key, Arc<Loaded>>>,
-    /// Of every version that was ever loaded: there are no more of them than versions.
+    /// Of every version that was ever loaded and is not deleted.
     counts: RwLock<BTreeMap<Key, Arc<Counts>>>,
     /// What is being loaded, each once however many wait for it, and whether or not they still do.
     loading: Mutex<HashMap<Key, Load>>,
@@ -65,7 +55,7 @@ pub(super) struct Models {
     began: Instant,
 }
 
-type Key = (ModelName, Version);
+pub(super) type Key = (ModelName, Version);
 
 /// A version that is being loaded.
 #[derive(Debug, Clone)]
@@ -86,20 +76,12 @@ impl Drop for UnderWay {
     }
 }
 
-/// What a reference meant when the registry was asked.
-#[derive(Debug)]
-struct Resolved {
-    loaded: Arc<Loaded>,
-    at: Instant,
-    /// The registry's own changes until then.
-    generation: u64,
-    refreshing: AtomicBool,
-}
-
 /// A version that answers.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub manifest: Arc<Manifest>,
+    /// When its manifest was read.
+    asked: Asked,
     batcher: Arc<Batcher>,
     counts: Arc<Counts>,
     /// Microseconds since `Models::began`.
@@ -120,6 +102,7 @@ impl Models {
             config,
             metrics,
             resolved: RwLock::default(),
+            looks: Looks::default(),
             loaded: RwLock::default(),
             counts: RwLock::default(),
             loading: Mutex::default(),
@@ -128,92 +111,23 @@ impl Models {
         }
     }
 
-    /// The version that a reference means, loaded.
-    pub async fn get(self: &Arc<Self>, model: &ModelRef) -> Result<Arc<Loaded>, Error> {
-        let Some(known) = self.known(model) else { return self.refresh(model).await };
-        let age = known.at.elapsed();
-        if known.generation != self.registry.generation() || age >= USABLE {
-            return self.refresh(model).await;
-        }
-        if age >= FRESH && !known.refreshing.swap(true, Ordering::AcqRel) {
-            let (models, model) = (self.clone(), model.clone());
-            tokio::spawn(async move { models.refresh(&model).await });
-        }
-        self.touch(&known.loaded);
-        Ok(known.loaded.clone())
-    }
-
-    /// The same before a deadline.
-    pub async fn get_before(
-        self: &Arc<Self>,
-        model: &ModelRef,
-        deadline: Option<Instant>,
-    ) -> Result<Arc<Loaded>, Error> {
-        match deadline {
-            Some(deadline) => timeout_at(deadline.into(), self.get(model)).await,
-            None => Ok(self.get(model).await),
-        }
-        .map_err(|_| Error::DeadlineExceeded)?
-    }
-
-    /// Asks the registry what a reference means. Where the store does not answer, what it meant
-    /// before goes on answering.
-    async fn refresh(self: &Arc<Self>, model: &ModelRef) -> Result<Arc<Loaded>, Error> {
-        // Before the question: a change in between makes the answer old at once.
-        let generation = self.registry.generation();
-        let loaded = match self.look_up(model).await {
-            Ok(loaded) => loaded,
-            Err(error @ Error::Backend { .. }) => match self.known(model) {
-                Some(known) => known.loaded.clone(),
-                None => return Err(error),
-            },
-            Err(error) => {
-                self.forget(model);
-                return Err(error);
-            }
-        };
-        self.touch(&loaded);
-        let at = Instant::now();
-        let now = Resolved { loaded: loaded.clone(), at, generation, refreshing: AtomicBool::new(false) };
-        let mut resolved = self.resolved.write().unwrap_or_else(PoisonError::into_inner);
-        resolved.insert(model.clone(), Arc::new(now));
-        Ok(loaded)
-    }
-
-    /// The version that a reference means, or the one that it meant before while that one loads.
-    async fn look_up(self: &Arc<Self>, model: &ModelRef) -> Result<Arc<Loaded>, Error> {
-        let (name, version) = self.registry.resolve(model).await?;
-        // Read even where the version is loaded: it may have been deleted.
-        let manifest = self.registry.manifest(&name, version).await?;
-        if let Some(loaded) = self.find(&(name, version)) {
-            return Ok(loaded);
-        }
-        let before = self.known(model).map(|known| known.loaded.clone());
-        let patience = if before.is_some() { SWITCH_PATIENCE } else { FIRST_PATIENCE };
-        let load = self.load(manifest);
-        if let Ok(outcome) = timeout_at(load.since + patience, load.outcome.clone()).await {
-            return outcome;
-        }
-        let before = before.ok_or(Error::Loading)?;
-        let (models, model) = (self.clone(), model.clone());
-        tokio::spawn(async move {
-            // Whether it succeeded, the next caller's look tells.
-            let _ = load.outcome.await;
-            models.forget(&model);
-        });
-        Ok(before)
-    }
-
     /// Loads a version in a task of its own, which a caller that goes away leaves as it is; joins
     /// the one that does so already.
-    fn load(self: &Arc<Self>, manifest: Manifest) -> Load {
+    fn load(self: &Arc<Self>, manifest: Manifest, asked: Asked) -> Load {
         let key = (manifest.model.clone(), manifest.version);
         let mut loading = self.loading();
         if let Some(load) = loading.get(&key) {
             return load.clone();
         }
         let under_way = UnderWay { models: self.clone(), key: key.clone() };
-        let task = tokio::spawn(async move { under_way.models.load_alone(&under_way.key, manifest).await });
+        let task = tokio::spawn(async move {
+            let outcome = under_way.models.load_alone(&under_way.key, manifest, asked).await;
+            if outcome.is_ok() {
+                let models = under_way.models.clone();
+                tokio::spawn(async move { models.forget_deleted().await });
+            }
+            outcome
+        });
         let outcome =
             async { task.await.unwrap_or_else(|error| Err(Error::backend("loading a model", error))) };
         let load = Load { since: tokio::time::Instant::now(), outcome: outcome.boxed().shared() };
@@ -221,7 +135,7 @@ impl Models {
         load
     }
 
-    async fn load_alone(&self, key: &Key, manifest: Manifest) -> Result<Arc<Loaded>, Error> {
+    async fn load_alone(&self, key: &Key, manifest: Manifest, asked: Asked) -> Result<Arc<Loaded>, Error> {
         let _alone = self.turn.lock().await;
         if let Some(loaded) = self.find(key) {
             return Ok(loaded);
@@ -232,7 +146,7 @@ impl Models {
         let serving = Serving { device: self.device, config: &self.config, counts: counts.clone() };
         let batcher = worker::start(manifest.clone(), weights, serving).await?;
         tracing::info!(model = %key.0, version = %key.1, "loaded");
-        let loaded = Arc::new(Loaded { manifest, batcher, counts, used: AtomicU64::default() });
+        let loaded = Arc::new(Loaded { manifest, asked, batcher, counts, used: AtomicU64::default() });
         self.touch(&loaded);
         self.insert(key.clone(), loaded.clone());
         Ok(loaded)
@@ -246,8 +160,34 @@ impl Models {
             let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
             let Some(old) = loaded.remove(&oldest) else { break };
             tracing::info!(model = %oldest.0, version = %oldest.1, "let go");
-            let mut resolved = self.resolved.write().unwrap_or_else(PoisonError::into_inner);
-            resolved.retain(|_, known| !Arc::ptr_eq(&known.loaded, &old));
+            self.unresolve(&old);
+        }
+    }
+
+    /// Forgets a version that was deleted: its network, its figures and their series.
+    pub fn deleted(&self, key: &Key) {
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = loaded.remove(key) {
+            self.unresolve(&old);
+        }
+        drop(loaded);
+        if self.counts.write().unwrap_or_else(PoisonError::into_inner).remove(key).is_some() {
+            self.metrics.inference.forget(&key.0, key.1);
+        }
+    }
+
+    /// The same for those that other servers deleted. It is looked for whenever another version is
+    /// loaded: so there are never more of them than are loaded between two looks.
+    async fn forget_deleted(&self) {
+        let counted: Vec<Key> = {
+            let counts = self.counts.read().unwrap_or_else(PoisonError::into_inner);
+            counts.keys().cloned().collect()
+        };
+        for key in counted {
+            let read = self.registry.manifest(&key.0, key.1).await;
+            if let Err(registry::Error::VersionNotFound { .. } | registry::Error::ModelNotFound(_)) = read {
+                self.deleted(&key);
+            }
         }
     }
 
@@ -257,11 +197,11 @@ impl Models {
         counts.iter().map(|((name, version), counts)| (name.clone(), *version, counts.read())).collect()
     }
 
-    /// Brings the figures of what is loaded and waits up to now.
     pub fn are_any_loaded(&self) -> bool {
         !self.loaded.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
+    /// Brings the figures of what is loaded and waits up to now.
     pub fn show(&self) {
         let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
         let waiting = loaded.values().map(|loaded| (&*loaded.manifest, loaded.batcher.waiting_images()));
@@ -288,14 +228,6 @@ impl Models {
             Arc::new(Counts::new(self.config.max_batch_size, metrics))
         };
         counts.entry(key.clone()).or_insert_with(fresh).clone()
-    }
-
-    fn known(&self, model: &ModelRef) -> Option<Arc<Resolved>> {
-        self.resolved.read().unwrap_or_else(PoisonError::into_inner).get(model).cloned()
-    }
-
-    fn forget(&self, model: &ModelRef) {
-        self.resolved.write().unwrap_or_else(PoisonError::into_inner).remove(model);
     }
 
     fn loading(&self) -> MutexGuard<'_, HashMap<Key, Load>> {
