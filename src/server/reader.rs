@@ -1,10 +1,19 @@
 //! Reads the pictures of requests on threads that may block, a few calls at a time: decoding never
 //! runs on an async thread, and what waits for it is bounded.
 
-use std::{sync::Arc, thread};
+use std::{
+    cell::Cell,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use prometheus::IntCounter;
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -15,6 +24,10 @@ use super::{
 
 /// Calls that may wait for each decoder: enough to keep it busy, few enough to be served soon.
 const WAITING_PER_DECODER: usize = 32;
+
+/// For so long a call has a decoder while others wait for one: a call of many pictures delays theirs by
+/// little.
+const TURN: Duration = Duration::from_millis(50);
 
 /// How long work takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +41,8 @@ pub enum Weight {
 /// The decoders; clones share them.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    /// One permit for each call that decodes: each may hold a picture of 4096 × 4096 pixels.
+    /// One permit for each call that decodes: each may hold a picture of 4096 × 4096 pixels. It is given
+    /// back after each turn, between two pictures.
     decoders: Arc<Semaphore>,
     /// One permit for each call that decodes or waits to.
     admitted: Arc<Semaphore>,
@@ -58,8 +72,8 @@ impl Reader {
         Ok(pictures.expect("reading stops only when nobody waits here"))
     }
 
-    /// Does work on a call's pictures. It is told by `stopped` that nobody waits for it any more.
-    /// Errors when too many calls wait.
+    /// Does work on a call's pictures. It asks between two of them whether nobody waits for it any more,
+    /// and has to wait there where its turn is over. Errors when too many calls wait.
     pub async fn work<T: Send + 'static>(
         &self,
         weight: Weight,
@@ -78,11 +92,35 @@ impl Reader {
         // Dropped when the caller goes away, which ends the work of a thread that cannot be.
         let gone = CancellationToken::new();
         let _waiting = gone.clone().drop_guard();
+        let (decoders, runtime) = (self.decoders.clone(), Handle::current());
         let task = spawn_blocking(move || {
-            let _decoder = decoder;
-            work(&|| gone.is_cancelled())
+            let lent = Lent { decoders, decoder: Cell::new(Some(decoder)), since: Cell::new(Instant::now()) };
+            work(&|| {
+                lent.pass_on(&runtime);
+                gone.is_cancelled()
+            })
         });
         task.await.map_err(status::lost)
+    }
+}
+
+/// A decoder that a call has for a turn.
+struct Lent {
+    decoders: Arc<Semaphore>,
+    decoder: Cell<Option<OwnedSemaphorePermit>>,
+    since: Cell<Instant>,
+}
+
+impl Lent {
+    /// Lets those first who wait already, where the turn is over.
+    fn pass_on(&self, runtime: &Handle) {
+        if self.since.get().elapsed() < TURN {
+            return;
+        }
+        drop(self.decoder.take());
+        let decoder = runtime.block_on(self.decoders.clone().acquire_owned());
+        self.decoder.set(Some(decoder.expect("the semaphore is never closed")));
+        self.since.set(Instant::now());
     }
 }
 
@@ -102,6 +140,24 @@ mod tests {
         let reads = picture::Reads { frame: Frame::MNIST, encoded: Normalization::Auto, knows_blank: true };
         let given = picture::Given { images: vec![image], ..picture::Given::default() };
         picture::check(given, reads).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_call_of_many_pictures_lets_others_have_their_turn() {
+        let reader = Reader::with_decoders(1, IntCounter::new("refused", "Refused.").unwrap());
+        let (many, began) = (reader.clone(), Arc::new(Semaphore::new(0)));
+        let told = began.clone();
+        let endless = tokio::spawn(async move {
+            let work = move |stopped: &dyn Fn() -> bool| {
+                told.add_permits(1);
+                while !stopped() {}
+            };
+            many.work(Weight::Heavy, work).await
+        });
+        began.acquire().await.unwrap().forget();
+        let other = tokio::time::timeout(Duration::from_secs(60), reader.work(Weight::Heavy, |_| 7)).await;
+        assert_eq!(other.expect("it has its turn").unwrap(), 7);
+        endless.abort();
     }
 
     #[tokio::test]

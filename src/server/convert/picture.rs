@@ -23,6 +23,10 @@ pub const MOST_PICTURES: usize = 16_384;
 /// Most encoded pictures of one call: each may unpack to 4096 × 4096 pixels.
 pub const MOST_ENCODED: usize = 1_024;
 
+/// Most pixels that the encoded pictures of one call may unpack to: eight of the largest, or 1024 of
+/// 362 × 362. More keep a core busy for longer than callers wait.
+pub const MOST_DECODED: usize = 8 * 4096 * 4096;
+
 /// Pictures up to this many are copied where the call is; more go to a thread of their own.
 pub const FEW: usize = 64;
 

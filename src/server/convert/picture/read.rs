@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Checked, FEW, Form, Invalid, Place, Reads, Seen, Unread};
+use super::{Checked, FEW, Form, Invalid, MOST_DECODED, Place, Reads, Seen, Unread};
 use crate::{
     data::{
         Frame,
@@ -20,6 +20,23 @@ struct One {
     pixels: Pictures,
     /// What normalising said of it.
     quality: Option<Quality>,
+}
+
+/// Pixels of a call that were decoded so far.
+struct Decoded(usize);
+
+impl Decoded {
+    fn add(&mut self, name: &str, pixels: usize) -> Result<(), Invalid> {
+        self.0 += pixels;
+        if self.0 <= MOST_DECODED {
+            return Ok(());
+        }
+        let message = format!(
+            "brings the call's encoded pictures to {} pixels: send at most {MOST_DECODED} a call",
+            self.0
+        );
+        Err(Invalid::new(name, message))
+    }
 }
 
 impl Unread {
@@ -61,11 +78,12 @@ impl Unread {
         qualities: &mut Vec<Option<Quality>>,
     ) -> Result<Option<Pictures>, Invalid> {
         let mut pixels = BytesMut::with_capacity(self.images.len() * self.area() + self.batch.len());
+        let mut decoded = Decoded(0);
         for (index, form) in self.images.iter().enumerate() {
             if stopped() {
                 return Ok(None);
             }
-            let one = self.read_one(&self.place.of(index), form)?;
+            let one = self.read_one(&self.place.of(index), form, &mut decoded)?;
             qualities.push(one.quality);
             match one.pixels {
                 Pictures::Bytes(bytes) => pixels.extend_from_slice(&bytes),
@@ -85,11 +103,12 @@ impl Unread {
         qualities: &mut Vec<Option<Quality>>,
     ) -> Result<Option<Pictures>, Invalid> {
         let mut values = Vec::with_capacity(self.images.len() * self.area() + self.batch.len());
+        let mut decoded = Decoded(0);
         for (index, form) in self.images.iter().enumerate() {
             if stopped() {
                 return Ok(None);
             }
-            let one = self.read_one(&self.place.of(index), form)?;
+            let one = self.read_one(&self.place.of(index), form, &mut decoded)?;
             qualities.push(one.quality);
             values.extend(one.pixels.into_values());
         }
@@ -98,7 +117,7 @@ impl Unread {
         Ok(Some(Pictures::Floats(values)))
     }
 
-    fn read_one(&self, place: &str, form: &Form) -> Result<One, Invalid> {
+    fn read_one(&self, place: &str, form: &Form, decoded: &mut Decoded) -> Result<One, Invalid> {
         let normalization = self.normalization(form);
         let plain = |pixels| Ok(One { pixels, quality: None });
         let (name, picture) = match (form, normalization) {
@@ -116,6 +135,7 @@ impl Unread {
                     }
                 };
                 let picture = image::decode(bytes, shades).map_err(Invalid::at(&name))?;
+                decoded.add(&name, picture.pixels.len())?;
                 (name, picture)
             }
             (Form::Pixels(pixels), Some(_)) => (format!("{place}.pixels"), self.grey(pixels.to_vec())),

@@ -211,3 +211,16 @@ fn a_blank_picture_is_not_looked_into() {
     let error = unread.read(|| false).unwrap_err();
     assert_eq!((&*error.field, error.message.starts_with("is blank")), ("image.encoded", true));
 }
+
+#[test]
+fn encoded_pictures_that_unpack_to_too_much_are_refused_by_their_place() {
+    let png = image::to_png(&vec![0; 4096 * 4096], 4096, 4096);
+    let largest = |count: usize| {
+        let images = vec![encoded(&png); count];
+        read(images, &[], v1::Normalization::Scale)
+    };
+    largest(8).unwrap();
+    let refused = largest(9).unwrap_err();
+    assert_eq!(refused.field, "images[8].encoded");
+    assert!(refused.message.contains("at most 134217728"), "{}", refused.message);
+}
