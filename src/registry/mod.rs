@@ -15,6 +15,7 @@
 mod aliases;
 mod error;
 mod evidence;
+mod folders;
 mod manifest;
 mod models;
 mod place;

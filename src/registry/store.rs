@@ -3,6 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path};
 
 use super::{Error, place::Place};
@@ -107,8 +109,18 @@ impl Store {
         Ok(paths.filter_map(|path| path.filename().map(str::to_owned)).collect())
     }
 
+    /// Every object below a folder, and when it was last written. Empty where there is no such folder.
+    pub async fn below(&self, folder: &Path) -> Result<Vec<(Path, DateTime<Utc>)>, Error> {
+        let listed = self.inner.list(Some(folder)).map_ok(|object| (object.location, object.last_modified));
+        match listed.try_collect().await {
+            Ok(all) => Ok(all),
+            Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
+            Err(source) => Err(failed("list", folder)(source)),
+        }
+    }
+
     /// When the object was last written, where it is there.
-    pub async fn modified(&self, path: &Path) -> Result<Option<chrono::DateTime<chrono::Utc>>, Error> {
+    pub async fn modified(&self, path: &Path) -> Result<Option<DateTime<Utc>>, Error> {
         match self.inner.head(path).await {
             Ok(meta) => Ok(Some(meta.last_modified)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -122,6 +134,7 @@ impl Store {
         let config = object_store::throttle::ThrottleConfig {
             wait_delete_per_call: wait,
             wait_get_per_call: wait,
+            wait_list_per_call: wait,
             wait_list_with_delimiter_per_call: wait,
             wait_put_per_call: wait,
             ..Default::default()

@@ -81,6 +81,8 @@ on_every_store! {
     versions::a_change_is_told_by_the_generation
     versions::equal_weights_of_two_servers_are_two_versions
     versions::what_is_there_in_the_same_words_is_ours
+    versions::what_a_dead_server_left_of_a_deletion_is_swept
+    versions::versions_are_numbered_without_being_read
     aliases::a_default_reference_means_production_once_that_was_set
     aliases::an_alias_moves_only_from_where_it_is_expected
     aliases::of_movers_that_race_from_one_place_one_wins

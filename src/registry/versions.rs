@@ -170,7 +170,7 @@ impl Registry {
         let _alone = self.changes.lock().await;
         let manifest = self.manifest(model, version).await?;
         self.check_unaliased(model, version).await?;
-        let claim = versions_path(model).join(version.to_string()).join("deletion");
+        let claim = deletion_path(model, version);
         if self.store.claim(&claim, Bytes::new()).await? == Created::Exists {
             let since = self.store.modified(&claim).await?;
             if since.is_none_or(|since| Utc::now() - since < DELETING) {
@@ -199,40 +199,10 @@ impl Registry {
         self.store.delete(&weights_path(&model, version)).await
     }
 
-    /// Gives up folders without a manifest that are older than `before`: their publisher died.
-    /// Returns how many. The tombstone goes first, so a publisher that lives after all takes
-    /// another number.
-    pub async fn sweep(&self, before: DateTime<Utc>) -> Result<usize, Error> {
-        let mut swept = 0;
-        for model in self.model_names().await? {
-            for number in self.numbers(&model).await? {
-                if self.store.modified(&manifest_path(&model, number)).await?.is_some() {
-                    continue;
-                }
-                let weights = weights_path(&model, number);
-                let written = self.store.modified(&weights).await?;
-                let abandoned = written.is_some_and(|written| written < before);
-                let tombstone = json(&Entry::deleted());
-                if abandoned
-                    && self.store.create(&manifest_path(&model, number), tombstone).await? == Created::New
-                {
-                    self.store.delete(&weights).await?;
-                    swept += 1;
-                }
-            }
-        }
-        Ok(swept)
-    }
-
     /// Every number that was ever begun, ascending.
     async fn numbers(&self, model: &ModelName) -> Result<Vec<Version>, Error> {
         let names = self.store.names(&versions_path(model)).await?;
-        // One spelling each: a folder named 007 is nobody's version 7.
-        let number = |name: String| -> Option<Version> {
-            let version = Version::try_from(name.parse::<i64>().ok()?).ok()?;
-            (version.to_string() == name).then_some(version)
-        };
-        let mut numbers: Vec<Version> = names.into_iter().filter_map(number).collect();
+        let mut numbers: Vec<Version> = names.iter().filter_map(|name| number(name)).collect();
         numbers.sort_unstable();
         Ok(numbers)
     }
@@ -248,7 +218,7 @@ impl Registry {
         }
     }
 
-    async fn entry(&self, model: &ModelName, version: Version) -> Result<Option<Entry>, Error> {
+    pub(super) async fn entry(&self, model: &ModelName, version: Version) -> Result<Option<Entry>, Error> {
         let path = manifest_path(model, version);
         let Some(bytes) = self.store.get(&path, MAX_MANIFEST_BYTES).await? else { return Ok(None) };
         let corrupt = |message: String| Error::Corrupt { path: path.to_string(), message };
@@ -292,7 +262,13 @@ pub(super) fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec_pretty(value).expect("what the registry keeps has string keys and finite numbers")
 }
 
-fn versions_path(model: &ModelName) -> Path {
+/// The version that a folder is of. One spelling each: a folder named 007 is nobody's version 7.
+pub(super) fn number(folder: &str) -> Option<Version> {
+    let version = Version::try_from(folder.parse::<i64>().ok()?).ok()?;
+    (version.to_string() == folder).then_some(version)
+}
+
+pub(super) fn versions_path(model: &ModelName) -> Path {
     Path::from_iter(["models", model.as_str(), "versions"])
 }
 
@@ -302,4 +278,9 @@ pub(super) fn manifest_path(model: &ModelName, version: Version) -> Path {
 
 pub(super) fn weights_path(model: &ModelName, version: Version) -> Path {
     versions_path(model).join(version.to_string()).join("weights.safetensors")
+}
+
+/// Lies there while a version is being deleted.
+pub(super) fn deletion_path(model: &ModelName, version: Version) -> Path {
+    versions_path(model).join(version.to_string()).join("deletion")
 }

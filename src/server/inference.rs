@@ -25,9 +25,9 @@ use super::{
 use crate::{
     data::Frame,
     engine::{self, Engine, Figures, Statistics},
-    ids::ModelName,
+    ids::{ModelName, Version},
     pb::inference::{self as oip, grpc_inference_service_server::GrpcInferenceService},
-    registry::{self, Manifest, ModelRef, VersionPage},
+    registry::{Manifest, ModelRef},
 };
 
 /// Versions of a model that are listed, the newest.
@@ -87,10 +87,11 @@ impl Inference {
         oip::ModelStreamInferResponse { error_message, infer_response: Some(last_of_request(response)) }
     }
 
-    /// The newest versions of a model, newest first.
-    async fn versions(&self, model: &ModelName) -> Result<Vec<Manifest>, Status> {
-        let page = VersionPage { size: MOST_LISTED, before: None };
-        Ok(self.engine.registry().versions(model, page).await.map_err(failed)?.items)
+    /// The numbers of a model's newest versions, oldest first.
+    async fn versions(&self, model: &ModelName) -> Result<Vec<Version>, Status> {
+        let mut numbers = self.engine.registry().version_numbers(model).await.map_err(failed)?;
+        let older = numbers.len().saturating_sub(MOST_LISTED);
+        Ok(numbers.split_off(older))
     }
 
     /// What the versions did that a request asks for.
@@ -162,8 +163,7 @@ impl GrpcInferenceService for Inference {
         let oip::ModelMetadataRequest { name, version } = request.into_inner();
         let manifest = self.engine.version(&one(&name, &version)?).await?;
         let versions = self.versions(&manifest.model).await?;
-        let oldest_first = versions.iter().rev().map(|manifest| manifest.version);
-        Ok(Response::new(describe::metadata(&manifest, oldest_first)))
+        Ok(Response::new(describe::metadata(&manifest, versions)))
     }
 
     async fn model_infer(
@@ -217,17 +217,11 @@ impl GrpcInferenceService for Inference {
         }
         let mut models = Vec::new();
         for model in self.engine.registry().model_names().await.map_err(failed)? {
-            let page = VersionPage { size: MOST_LISTED, before: None };
-            let versions = match self.engine.registry().versions(&model, page).await {
-                Ok(page) => page.items,
-                // Aliases without versions.
-                Err(registry::Error::ModelNotFound(_)) => continue,
-                Err(error) => return Err(failed(error)),
-            };
-            let oldest_first = versions.iter().rev();
-            models.extend(oldest_first.map(|manifest| {
-                describe::index(manifest, self.engine.is_loaded(&manifest.model, manifest.version))
-            }));
+            let versions = self.versions(&model).await?.into_iter();
+            models.extend(
+                versions
+                    .map(|version| describe::index(&model, version, self.engine.is_loaded(&model, version))),
+            );
         }
         Ok(Response::new(oip::RepositoryIndexResponse { models }))
     }

@@ -7,9 +7,10 @@ use crate::{
     ids::{RunId, Version},
     registry::{
         Draft, Error, Expected, ModelRef, Registry,
+        manifest::Entry,
         store::Created,
         testing::{TestStore, digits, draft, publish},
-        versions::{manifest_path, weights_path},
+        versions::{deletion_path, json, manifest_path, weights_path},
     },
 };
 
@@ -191,4 +192,51 @@ pub async fn what_is_there_in_the_same_words_is_ours(store: TestStore) {
     assert_eq!(create(b"on").await, Created::Exists);
     assert_eq!(store.claim(&path, b"once".to_vec()).await.unwrap(), Created::Exists);
     assert_eq!(store.get(&path, 4).await.unwrap().unwrap(), &b"once"[..]);
+}
+
+pub async fn what_a_dead_server_left_of_a_deletion_is_swept(store: TestStore) {
+    let registry = &store.registry;
+    for bytes in [b"one", b"two"] {
+        publish(registry, bytes).await;
+        let claim = deletion_path(&digits(), registry.newest(&digits()).await.unwrap().unwrap());
+        overwrite(registry, &claim, b"").await;
+    }
+    // Of the first the tombstone was written, of the second not.
+    overwrite(registry, &manifest_path(&digits(), version(1)), &json(&Entry::deleted())).await;
+    let now = chrono::Utc::now();
+    assert_eq!(registry.sweep(now - chrono::TimeDelta::hours(1)).await.unwrap(), 0, "it may still live");
+    assert_eq!(registry.sweep(now + chrono::TimeDelta::hours(1)).await.unwrap(), 2);
+    let left = registry.store.below(&Path::from("models")).await.unwrap();
+    let mut left: Vec<String> = left.into_iter().map(|(path, _)| path.to_string()).collect();
+    left.sort();
+    let versions = "models/digits/versions";
+    let expected = ["1/manifest.json", "2/manifest.json", "2/weights.safetensors"];
+    assert_eq!(left, expected.map(|object| format!("{versions}/{object}")));
+    registry.delete_version(&digits(), version(2)).await.unwrap();
+}
+
+pub async fn versions_are_numbered_without_being_read(store: TestStore) {
+    let registry = &store.registry;
+    for _ in 0..4 {
+        publish(registry, b"one").await;
+    }
+    registry.delete_version(&digits(), version(1)).await.unwrap();
+    overwrite(registry, &weights_path(&digits(), version(5)), b"half-written").await;
+    overwrite(registry, &manifest_path(&digits(), version(2)), b"{").await;
+    assert_eq!(registry.version_numbers(&digits()).await.unwrap(), [2, 3, 4].map(version));
+    assert_eq!(registry.version_numbers(&"nobody".parse().unwrap()).await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_versions_there_were_the_store_is_asked_a_few_times() {
+    let store = TestStore::memory().await;
+    for _ in 0..50 {
+        publish(&store.registry, b"one").await;
+    }
+    let call = std::time::Duration::from_secs(1);
+    let slow = store.of_another_server().await.slowed(call);
+    let began = tokio::time::Instant::now();
+    assert_eq!(slow.version_numbers(&digits()).await.unwrap().len(), 50);
+    slow.sweep(chrono::Utc::now()).await.unwrap();
+    assert!(began.elapsed() <= 3 * call, "{:?}", began.elapsed());
 }

@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 use super::{INPUT, LABEL, PROBABILITIES};
 use crate::{
     engine::{BatchConfig, Figures, Phases, Span, Statistics},
-    ids::Version,
+    ids::{ModelName, Version},
     pb::inference::{
         DataType, InferBatchStatistics, InferStatistics, ModelConfig, ModelDynamicBatching, ModelInput,
         ModelInstanceGroup, ModelMetadataResponse, ModelOutput, ModelParameter, ModelStatistics,
@@ -39,7 +39,7 @@ pub fn server_metadata() -> ServerMetadataResponse {
 }
 
 /// `versions`: oldest first.
-pub fn metadata(manifest: &Manifest, versions: impl Iterator<Item = Version>) -> ModelMetadataResponse {
+pub fn metadata(manifest: &Manifest, versions: Vec<Version>) -> ModelMetadataResponse {
     let tensor = |name: &str, datatype: &str, one: &[usize]| TensorMetadata {
         name: name.to_owned(),
         datatype: datatype.to_owned(),
@@ -47,7 +47,7 @@ pub fn metadata(manifest: &Manifest, versions: impl Iterator<Item = Version>) ->
     };
     ModelMetadataResponse {
         name: manifest.model.to_string(),
-        versions: versions.map(|version| version.get().to_string()).collect(),
+        versions: versions.iter().map(Version::to_string).collect(),
         platform: PLATFORM.to_owned(),
         inputs: vec![tensor(INPUT, "FP32", &[1, manifest.height, manifest.width])],
         outputs: vec![tensor(PROBABILITIES, "FP32", &[manifest.classes]), tensor(LABEL, "INT64", &[])],
@@ -141,11 +141,11 @@ fn duration(span: Span) -> Option<StatisticDuration> {
 }
 
 /// One version of the registry, which answers whether or not it is `loaded`.
-pub fn index(manifest: &Manifest, loaded: bool) -> ModelIndex {
+pub fn index(model: &ModelName, version: Version, loaded: bool) -> ModelIndex {
     let reason = if loaded { "" } else { "not loaded: its first request loads it" };
     ModelIndex {
-        name: manifest.model.to_string(),
-        version: manifest.version.to_string(),
+        name: model.to_string(),
+        version: version.to_string(),
         state: "READY".to_owned(),
         reason: reason.to_owned(),
     }

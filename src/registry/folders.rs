@@ -1,0 +1,99 @@
+//! The folders of versions as one listing shows them, without a look into their objects: which versions
+//! there are, and what servers that died left behind.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{
+    Error, Registry, TOGETHER,
+    manifest::Entry,
+    store::Created,
+    versions::{deletion_path, json, manifest_path, number, versions_path, weights_path},
+};
+use crate::ids::{ModelName, Version};
+
+/// When the objects of a version were last written, where they are there.
+#[derive(Debug, Default)]
+struct Folder {
+    manifest: Option<DateTime<Utc>>,
+    weights: Option<DateTime<Utc>>,
+    deletion: Option<DateTime<Utc>>,
+}
+
+impl Registry {
+    /// The numbers of a model's versions, ascending: of those that have a manifest and weights, which a
+    /// deleted one has not. Cheap however many there are and were; whether they can be read is not known.
+    pub async fn version_numbers(&self, model: &ModelName) -> Result<Vec<Version>, Error> {
+        let folders = self.folders(model).await?;
+        let whole =
+            folders.iter().filter(|(_, folder)| folder.manifest.is_some() && folder.weights.is_some());
+        Ok(whole.map(|(number, _)| *number).collect())
+    }
+
+    /// Takes away what servers that died before `before` left half done; returns from how many versions.
+    pub async fn sweep(&self, before: DateTime<Utc>) -> Result<usize, Error> {
+        let models = stream::iter(self.model_names().await?);
+        let swept = models.map(|model| async move { self.sweep_model(&model, before).await });
+        swept.buffered(TOGETHER).try_fold(0, async |all, swept| Ok(all + swept)).await
+    }
+
+    async fn sweep_model(&self, model: &ModelName, before: DateTime<Utc>) -> Result<usize, Error> {
+        let is_old = |written: Option<DateTime<Utc>>| written.is_some_and(|written| written < before);
+        let mut swept = 0;
+        for (number, folder) in self.folders(model).await? {
+            if folder.manifest.is_none() && is_old(folder.weights) {
+                swept += usize::from(self.give_up(model, number).await?);
+            }
+            // Once more: another server may have gone on with it since the listing.
+            let claim = deletion_path(model, number);
+            if is_old(folder.deletion) && is_old(self.store.modified(&claim).await?) {
+                swept += usize::from(self.end_deletion(model, number).await?);
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Gives up a version without a manifest, whose publisher died. The tombstone goes first, so a
+    /// publisher that lives after all takes another number.
+    async fn give_up(&self, model: &ModelName, number: Version) -> Result<bool, Error> {
+        let tombstone = json(&Entry::deleted());
+        if self.store.create(&manifest_path(model, number), tombstone).await? == Created::Exists {
+            return Ok(false);
+        }
+        self.store.delete(&weights_path(model, number)).await?;
+        Ok(true)
+    }
+
+    /// Ends a deletion whose server died: before its tombstone the version stays, after it the weights go.
+    async fn end_deletion(&self, model: &ModelName, number: Version) -> Result<bool, Error> {
+        match self.entry(model, number).await {
+            Ok(Some(Entry::Deleted { .. })) => self.store.delete(&weights_path(model, number)).await?,
+            Ok(Some(Entry::Published(_)) | None) => {}
+            // Who mends the manifest shall find everything as it was.
+            Err(Error::Corrupt { .. } | Error::UnknownFormat { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        self.store.delete(&deletion_path(model, number)).await?;
+        Ok(true)
+    }
+
+    async fn folders(&self, model: &ModelName) -> Result<BTreeMap<Version, Folder>, Error> {
+        let root = versions_path(model);
+        let mut folders: BTreeMap<Version, Folder> = BTreeMap::new();
+        for (path, written) in self.store.below(&root).await? {
+            let Some(parts) = path.prefix_match(&root).map(Iterator::collect::<Vec<_>>) else { continue };
+            let [folder, object] = &parts[..] else { continue };
+            let Some(number) = number(folder.as_ref()) else { continue };
+            let folder = folders.entry(number).or_default();
+            match object.as_ref() {
+                "manifest.json" => folder.manifest = Some(written),
+                "weights.safetensors" => folder.weights = Some(written),
+                "deletion" => folder.deletion = Some(written),
+                _ => {}
+            }
+        }
+        Ok(folders)
+    }
+}
