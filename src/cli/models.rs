@@ -225,7 +225,7 @@ async fn history(args: HistoryArgs) -> Result<(), Error> {
     let model = args.model.unwrap_or_default();
     let assignments =
         args.session.with(async |client| Ok(client.alias_history(&model, &args.alias).await?)).await?;
-    let answer = ListAliasHistoryResponse { assignments };
+    let answer = ListAliasHistoryResponse { assignments, next_page_token: String::new() };
     args.session
         .show("ListAliasHistoryResponse", &answer, |ink| output::assignments(&answer.assignments, ink));
     Ok(())

@@ -20,6 +20,9 @@ use crate::pb::digitd::v1::{
 /// Bytes of a file that go out in one message.
 const PIECE: usize = 1 << 20;
 
+/// Items of a page where all pages are asked for.
+const LARGEST_PAGE: i32 = 1000;
+
 impl Client {
     /// Asks a run to stop after its current batch; answers the run as it is now.
     pub async fn cancel_run(&self, run_id: &str) -> Result<Run, Error> {
@@ -122,10 +125,20 @@ impl Client {
         answer.assignment.ok_or(Error::Incomplete("assignment"))
     }
 
-    /// Where an alias pointed, newest first.
+    /// Everywhere that an alias pointed, newest first.
     pub async fn alias_history(&self, model: &str, alias: &str) -> Result<Vec<AliasAssignment>, Error> {
-        let request = ListAliasHistoryRequest { name: model.to_owned(), alias: alias.to_owned() };
-        Ok(self.registry().list_alias_history(request).await?.into_inner().assignments)
+        let (name, alias) = (model.to_owned(), alias.to_owned());
+        let mut request =
+            ListAliasHistoryRequest { name, alias, page_size: Some(LARGEST_PAGE), page_token: String::new() };
+        let mut all = Vec::new();
+        loop {
+            let page = self.registry().list_alias_history(request.clone()).await?.into_inner();
+            all.extend(page.assignments);
+            if page.next_page_token.is_empty() {
+                return Ok(all);
+            }
+            request.page_token = page.next_page_token;
+        }
     }
 
     /// Points an alias back at the version before.

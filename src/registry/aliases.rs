@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Evidence, Registry, TOGETHER, store::Created, versions::json};
+use super::{Error, Evidence, Page, Registry, TOGETHER, store::Created, versions::json};
 use crate::ids::{Alias, ModelName, Version};
 
 /// Longest reason that is kept, in characters; a longer one is cut.
@@ -61,6 +61,14 @@ pub struct Move {
     pub version: Version,
     pub expected: Expected,
     pub note: Note,
+}
+
+/// Which part of an alias's history.
+#[derive(Debug, Clone, Copy)]
+pub struct AliasPage {
+    pub size: usize,
+    /// Only assignments before the one of this number; none begins with the newest.
+    pub before: Option<u32>,
 }
 
 impl Registry {
@@ -140,14 +148,27 @@ impl Registry {
 
     /// Where an alias pointed, newest first.
     pub async fn alias_history(&self, model: &ModelName, alias: &Alias) -> Result<Vec<Assignment>, Error> {
-        let numbers = self.assignment_numbers(model, alias).await?.into_iter().rev();
-        let read = stream::iter(numbers).map(|number| self.assignment(model, alias, number));
-        let history: Vec<Option<Assignment>> = read.buffered(TOGETHER).try_collect().await?;
-        let history: Vec<Assignment> = history.into_iter().flatten().collect();
-        match history.is_empty() {
-            true => Err(Error::AliasNotFound { model: model.clone(), alias: alias.clone() }),
-            false => Ok(history),
+        let all = AliasPage { size: usize::MAX, before: None };
+        Ok(self.alias_page(model, alias, all).await?.items)
+    }
+
+    /// A part of it.
+    pub async fn alias_page(
+        &self,
+        model: &ModelName,
+        alias: &Alias,
+        page: AliasPage,
+    ) -> Result<Page<Assignment>, Error> {
+        let mut numbers = self.assignment_numbers(model, alias).await?;
+        if numbers.is_empty() {
+            return Err(Error::AliasNotFound { model: model.clone(), alias: alias.clone() });
         }
+        numbers.retain(|number| page.before.is_none_or(|before| *number < before));
+        let more = numbers.len() > page.size;
+        let newest = numbers.into_iter().rev().take(page.size);
+        let read = stream::iter(newest).map(|number| self.assignment(model, alias, number));
+        let items: Vec<Option<Assignment>> = read.buffered(TOGETHER).try_collect().await?;
+        Ok(Page { items: items.into_iter().flatten().collect(), more })
     }
 
     /// The aliases that point to a version, as an error.

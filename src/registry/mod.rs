@@ -30,7 +30,7 @@ use tokio::sync::watch;
 
 use crate::ids::{Alias, ModelName, Version};
 
-pub use aliases::{Assignment, Expected, Move, Note};
+pub use aliases::{AliasPage, Assignment, Expected, Move, Note};
 pub use error::Error;
 pub use evidence::{Evidence, RequirementResult};
 pub use manifest::{Draft, FORMAT_VERSION, Import, Manifest};

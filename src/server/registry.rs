@@ -12,7 +12,7 @@ use super::{
             alias, expected, export_format, export_version, from_assignment, from_manifest, from_summary,
             get_version, name, note, version,
         },
-        run::{version_page, version_token},
+        run::{alias_page, alias_token, version_page, version_token},
     },
     onnx,
     transfer::{self, ExportStream, Transfers},
@@ -103,9 +103,12 @@ impl RegistryService for Models {
     ) -> Result<Response<v1::ListAliasHistoryResponse>, Status> {
         let request = request.into_inner();
         let (model, alias) = (name("name", &request.name)?, alias("alias", &request.alias)?);
-        let history = self.engine.registry().alias_history(&model, &alias).await.map_err(failed)?;
-        let assignments = history.into_iter().map(from_assignment).collect();
-        Ok(Response::new(v1::ListAliasHistoryResponse { assignments }))
+        let page = alias_page(&request)?;
+        let page = self.engine.registry().alias_page(&model, &alias, page).await.map_err(failed)?;
+        let last = page.items.last().filter(|_| page.more);
+        let next_page_token = alias_token(last.map(|assignment| assignment.number));
+        let assignments = page.items.into_iter().map(from_assignment).collect();
+        Ok(Response::new(v1::ListAliasHistoryResponse { assignments, next_page_token }))
     }
 
     async fn rollback(

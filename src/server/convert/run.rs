@@ -11,7 +11,7 @@ use crate::{
     engine::{RunPage, RunSummary},
     ids::{ModelName, RunId, Version},
     pb::digitd::v1,
-    registry::VersionPage,
+    registry::{AliasPage, VersionPage},
 };
 
 pub fn run_id(text: &str) -> Result<RunId, Invalid> {
@@ -84,9 +84,25 @@ pub fn version_token(last: Option<Version>) -> String {
     last.map(|version| format!("{VERSIONS}{version}")).unwrap_or_default()
 }
 
+pub fn alias_page(request: &v1::ListAliasHistoryRequest) -> Result<AliasPage, Invalid> {
+    let before = match request.page_token.as_str() {
+        "" => None,
+        token => {
+            let number = token.strip_prefix(ASSIGNMENTS).and_then(|number| number.parse().ok());
+            Some(number.filter(|number| *number > 0).ok_or_else(unknown_token)?)
+        }
+    };
+    Ok(AliasPage { size: page_size(request.page_size)?, before })
+}
+
+pub fn alias_token(last: Option<u32>) -> String {
+    last.map(|number| format!("{ASSIGNMENTS}{number}")).unwrap_or_default()
+}
+
 /// What tokens begin with, so that one list's token is no other list's.
 const RUNS: &str = "runs-before-";
 const VERSIONS: &str = "versions-before-";
+const ASSIGNMENTS: &str = "assignments-before-";
 
 fn page_size(given: Option<i32>) -> Result<usize, Invalid> {
     Ok(count("page_size", given, 1..=1000, 50)? as usize)
@@ -120,7 +136,17 @@ mod tests {
 
     #[test]
     fn hostile_tokens_are_refused() {
-        for token in ["x", "runs-before-", "runs-before-../x", "versions-before-0", "versions-before-x"] {
+        for token in [
+            "x",
+            "runs-before-",
+            "runs-before-../x",
+            "versions-before-0",
+            "versions-before-x",
+            "assignments-before-0",
+            "assignments-before--1",
+        ] {
+            let request = v1::ListAliasHistoryRequest { page_token: token.to_owned(), ..Default::default() };
+            assert_eq!(alias_page(&request).unwrap_err().field, "page_token", "{token}");
             let request = v1::ListRunsRequest { page_token: token.to_owned(), ..Default::default() };
             assert_eq!(run_page(&request).unwrap_err().field, "page_token", "{token}");
             let request = v1::ListVersionsRequest { page_token: token.to_owned(), ..Default::default() };

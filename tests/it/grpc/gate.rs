@@ -32,12 +32,12 @@ fn set(version: i32, require: &[&str]) -> v1::SetAliasRequest {
 }
 
 async fn history(server: &TestServer) -> Vec<v1::AliasAssignment> {
-    let request = v1::ListAliasHistoryRequest { name: String::new(), alias: "production".to_owned() };
+    let request = v1::ListAliasHistoryRequest { alias: "production".to_owned(), ..Default::default() };
     server.registry().list_alias_history(request).await.unwrap().into_inner().assignments
 }
 
 async fn check_unset(server: &TestServer) {
-    let request = v1::ListAliasHistoryRequest { name: String::new(), alias: "production".to_owned() };
+    let request = v1::ListAliasHistoryRequest { alias: "production".to_owned(), ..Default::default() };
     let missing = error(server.registry().list_alias_history(request).await);
     check_not_found(&missing, "ALIAS_NOT_FOUND", "digits/production");
 }

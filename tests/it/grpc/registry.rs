@@ -15,7 +15,7 @@ async fn point(server: &TestServer, alias: &str, version: i32) -> v1::AliasAssig
 }
 
 async fn history(server: &TestServer, alias: &str) -> Vec<(i32, i32, Option<i32>)> {
-    let request = v1::ListAliasHistoryRequest { name: String::new(), alias: alias.to_owned() };
+    let request = v1::ListAliasHistoryRequest { alias: alias.to_owned(), ..Default::default() };
     let history = server.registry().list_alias_history(request).await.unwrap().into_inner();
     history.assignments.into_iter().map(|a| (a.number, a.version, a.previous_version)).collect()
 }
@@ -121,7 +121,7 @@ async fn an_alias_tells_who_moved_it_when_from_where_and_why() {
     let back = v1::RollbackRequest { alias, by, ..v1::RollbackRequest::default() };
     server.registry().rollback(back).await.unwrap();
     let told = async |alias: &str| {
-        let request = v1::ListAliasHistoryRequest { name: String::new(), alias: alias.to_owned() };
+        let request = v1::ListAliasHistoryRequest { alias: alias.to_owned(), ..Default::default() };
         let history = server.registry().list_alias_history(request).await.unwrap().into_inner();
         assert!(history.assignments.iter().all(|it| it.time.is_some()));
         history
@@ -142,6 +142,36 @@ async fn an_alias_tells_who_moved_it_when_from_where_and_why() {
         latest.iter().all(|(by, _, _, reason)| by == "digitd" && reason.starts_with("run ")),
         "{latest:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_of_an_alias_comes_in_pages() {
+    let server = TestServer::start().await;
+    server.train().await;
+    server.train().await;
+    for turn in 0..5 {
+        point(&server, "production", 1 + turn % 2).await;
+    }
+    let page = async |page_token: String| {
+        let (alias, page_size) = ("production".to_owned(), Some(2));
+        let request = v1::ListAliasHistoryRequest { alias, page_size, page_token, ..Default::default() };
+        let page = server.registry().list_alias_history(request).await.unwrap().into_inner();
+        let numbers: Vec<i32> = page.assignments.iter().map(|assignment| assignment.number).collect();
+        (numbers, page.next_page_token)
+    };
+    let (first, token) = page(String::new()).await;
+    let (second, token) = page(token).await;
+    let (third, token) = page(token).await;
+    assert_eq!((first, second, third), (vec![5, 4], vec![3, 2], vec![1]));
+    assert_eq!(token, "");
+    let client = digitd::client::Client::connect(&format!("http://{}", server.addr)).await.unwrap();
+    assert_eq!(client.alias_history("", "production").await.unwrap().len(), 5);
+    for (page_size, page_token, field) in [(Some(0), "", "page_size"), (None, "runs-before-1", "page_token")]
+    {
+        let (alias, page_token) = ("production".to_owned(), page_token.to_owned());
+        let request = v1::ListAliasHistoryRequest { alias, page_size, page_token, ..Default::default() };
+        check_field(&error(server.registry().list_alias_history(request).await), field);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,6 +209,6 @@ async fn aliases_and_versions_that_cannot_be_are_refused() {
     check_not_found(&missing, "VERSION_NOT_FOUND", "digits/9");
     let request = v1::ListVersionsRequest { name: "nobody".to_owned(), ..Default::default() };
     check_not_found(&error(registry.list_versions(request).await), "MODEL_NOT_FOUND", "nobody");
-    let request = v1::ListAliasHistoryRequest { name: String::new(), alias: "beta".to_owned() };
+    let request = v1::ListAliasHistoryRequest { alias: "beta".to_owned(), ..Default::default() };
     check_not_found(&error(registry.list_alias_history(request).await), "ALIAS_NOT_FOUND", "digits/beta");
 }
