@@ -9,7 +9,7 @@ use super::{
     call::CallContext,
     convert::{
         picture::{Reads, Seen, check},
-        prediction::{from_predicted, predict_request},
+        prediction::{check_listed, from_predicted, predict_request, weight},
     },
     dialogue::{self, Answers},
     phase::Life,
@@ -20,6 +20,7 @@ use crate::{
     pb::digitd::v1::{
         self, predict_stream_response::Result as Outcome, prediction_service_server::PredictionService,
     },
+    registry::Manifest,
 };
 
 /// The service; clones share the engine and the decoders.
@@ -42,10 +43,13 @@ impl Prediction {
     ) -> Result<v1::PredictResponse, Status> {
         let question = predict_request(request)?;
         let version = self.engine.served(&question.model, deadline).await?;
+        let Manifest { height, width, classes, .. } = *version.manifest();
+        check_listed(&question, height * width, classes)?;
         let pictures = check(question.pictures, Reads::of(version.manifest()))?;
         let Seen { pictures, qualities, pngs } = self.reader.read(pictures).await?;
         let predicted = version.predict(pictures, deadline).await?;
-        Ok(from_predicted(&predicted, question.top_k, &qualities, pngs))
+        let (top_k, weight) = (question.top_k, weight(&predicted));
+        self.reader.work(weight, move |_| from_predicted(&predicted, top_k, &qualities, pngs)).await
     }
 
     /// The answer to one question of a stream; an error is an answer too.

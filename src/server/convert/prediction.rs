@@ -5,9 +5,11 @@ use bytes::Bytes;
 use super::{
     field::{Invalid, count, int},
     model,
-    picture::Given,
+    picture::{FEW, Given, MOST_PICTURES},
 };
-use crate::{data::image::Quality, engine::Predicted, pb::digitd::v1, registry::ModelRef};
+use crate::{
+    data::image::Quality, engine::Predicted, pb::digitd::v1, registry::ModelRef, server::reader::Weight,
+};
 
 /// A request to read pictures; what those are like, the version has to bear.
 #[derive(Debug)]
@@ -34,9 +36,31 @@ pub fn predict_request(request: v1::PredictRequest) -> Result<Question, Invalid>
 /// Most answers to list: as many as a data set can have classes.
 const MOST_CLASSES: u32 = 100;
 
+/// Most answers that are listed for the pictures of one call together, ten for each of as many pictures
+/// as a call may bring: the list of a hundred each would be a hundred megabytes of memory.
+const MOST_LISTED: usize = 10 * MOST_PICTURES;
+
 /// A probability from here on is confident. Of the validation images of MNIST that the recipe FAST reads
 /// with less, one in a hundred, about half are misread.
 const CONFIDENT: f32 = 0.7;
+
+/// Errors where a question asks to list more answers than a call may, of a version that reads pictures of
+/// `area` pixels and knows so many classes.
+pub fn check_listed(question: &Question, area: usize, classes: usize) -> Result<(), Invalid> {
+    let Given { images, batch, .. } = &question.pictures;
+    let listed = (images.len() + batch.len() / area) * question.top_k.min(classes);
+    if listed <= MOST_LISTED {
+        return Ok(());
+    }
+    let message = format!("lists {listed} answers: ask for at most {MOST_LISTED} a call");
+    Err(Invalid::new("top_k", message))
+}
+
+/// How long it takes to write the answers.
+pub fn weight(predicted: &Predicted) -> Weight {
+    let images = predicted.probabilities.len() / predicted.classes;
+    if images > FEW { Weight::Heavy } else { Weight::Light }
+}
 
 /// One prediction for each picture, in their order. `qualities` has one for each, `pngs` too or none.
 pub fn from_predicted(
@@ -64,7 +88,8 @@ pub fn from_predicted(
 /// reading: that is taken out.
 fn judged(read: v1::Prediction, quality: Option<Quality>) -> v1::Prediction {
     let doubted = quality.is_some_and(|quality| quality != Quality::Good)
-        || read.probability.is_none_or(|probability| probability < CONFIDENT);
+        // What is no number is below nothing, and not to be relied on.
+        || !read.probability.is_some_and(|probability| probability >= CONFIDENT);
     let read = match quality {
         Some(Quality::Blank) => {
             let classes = read.probabilities.len();
@@ -162,6 +187,7 @@ mod tests {
         };
         assert!(!low(0.9, Some(Quality::Good)) && !low(0.9, None));
         assert!(low(0.9, Some(Quality::SeveralShapes)) && low(0.9, Some(Quality::Blank)));
+        assert!(low(f32::NAN, Some(Quality::Good)) && low(f32::NAN, None));
         let unsure = judged(prediction(&[0.4, 0.3, 0.3], 0, &[]), Some(Quality::Good));
         assert_eq!((unsure.low_confidence, unsure.label), (Some(true), Some(0)));
     }
@@ -171,6 +197,18 @@ mod tests {
         let blank = judged(prediction(&[0.01, 0.99], 2, &[]), Some(Quality::Blank));
         assert_eq!((blank.label, blank.probability, blank.quality()), (None, None, v1::Quality::Blank));
         assert_eq!((blank.probabilities, blank.top), (vec![0.5, 0.5], Vec::new()));
+    }
+
+    #[test]
+    fn a_call_lists_ten_answers_for_each_picture_or_more_for_fewer() {
+        let of = |pictures: usize, top_k: i32| {
+            let pixel_batch = Bytes::from(vec![0; pictures]);
+            let request =
+                v1::PredictRequest { pixel_batch, top_k: Some(top_k), ..v1::PredictRequest::default() };
+            check_listed(&predict_request(request).unwrap(), 1, 47).map_err(|refused| refused.field)
+        };
+        assert_eq!((of(MOST_PICTURES, 10), of(3000, 100)), (Ok(()), Ok(())));
+        assert_eq!(of(MOST_PICTURES, 11), Err("top_k".to_owned()));
     }
 
     #[test]
