@@ -77,11 +77,17 @@ impl CallContext {
         self.0.span.record("code", tracing::field::debug(code));
         self.0.span.record("seconds", seconds);
         let _inside = self.0.span.enter();
-        match code {
-            Code::Ok => tracing::debug!("call ended"),
-            code => tracing::info!(?code, "call ended"),
+        match is_routine(code) {
+            true => tracing::debug!(?code, "call ended"),
+            false => tracing::info!(?code, "call ended"),
         }
     }
+}
+
+/// Whether a call's end is nothing to tell of. Refusals of an overload come by the thousand a second:
+/// `grpc_server_handled_total` counts them.
+fn is_routine(code: Code) -> bool {
+    matches!(code, Code::Ok | Code::ResourceExhausted | Code::DeadlineExceeded)
 }
 
 /// The caller's own id for the call, where it is fit for a log.
@@ -146,6 +152,16 @@ mod tests {
         assert_eq!(with(REQUEST_ID, "abc-1").request_id(), "abc-1");
         for bad in ["", "a b", &"x".repeat(129)] {
             assert_ne!(with(REQUEST_ID, bad).request_id(), bad);
+        }
+    }
+
+    #[test]
+    fn the_refusals_of_an_overload_do_not_fill_the_log() {
+        for code in [Code::ResourceExhausted, Code::DeadlineExceeded] {
+            assert!(is_routine(code));
+        }
+        for code in [Code::InvalidArgument, Code::Internal, Code::Unavailable, Code::Cancelled] {
+            assert!(!is_routine(code), "{code:?}");
         }
     }
 
