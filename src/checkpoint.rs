@@ -1,5 +1,6 @@
-//! Arrays ⇄ bytes: safetensors files of weights and of a run's whole state. Everything about a
-//! file is checked before a tensor is made of it. `foreign` takes files that others wrote. Knows no store.
+//! Arrays ⇄ bytes: safetensors files of weights and of a run's whole state. A file's size and form are
+//! checked before a tensor is made of it, names, shapes and values before a network is. `foreign` takes
+//! files that others wrote. Knows no store.
 
 pub mod foreign;
 mod mapping;
@@ -21,13 +22,13 @@ pub const MAX_BYTES: usize = 8 * (6 * NetworkConfig::MAX_PARAMETERS as usize) + 
 pub enum Error {
     #[error("the weights file is {bytes} bytes; the limit is {limit}")]
     TooLarge { bytes: usize, limit: usize },
-    #[error("the weights file is not safetensors: {0}")]
+    #[error("the weights file is not safetensors: {}", .0.to_string().chars().take(200).collect::<String>())]
     Format(#[from] safetensors::SafeTensorError),
     #[error("the weights file holds {name:?} as {found:?}, not {expected}")]
     Kind { name: String, found: Dtype, expected: &'static str },
     #[error("the weights file holds {name:?} as {found:?} and others otherwise: save all in one precision")]
     MixedKinds { name: String, found: Dtype },
-    #[error("{name:?} in the weights file holds a value that is no finite number")]
+    #[error("{name:?} in the weights file holds a value that is no finite number in float32")]
     NotFinite { name: String },
     /// Arrays of foreign names that could be more than one layer's.
     #[error("it is not clear which of {candidates} is layer {layer:?}: give the arrays the network's names")]
@@ -118,7 +119,8 @@ pub fn decode_network(
         let (found, expected) = (dtype(array.kind()).0, spelt(dtype(wanted).0));
         return Err(Error::Kind { name: name.clone(), found, expected });
     }
-    if let Some((name, _)) = file.arrays.iter().find(|(_, array)| !is_finite(array)) {
+    // As the network will hold them: a large float64 has no float32.
+    if let Some((name, _)) = file.arrays.iter().find(|(_, array)| !is_finite(&array.to_kind(kind))) {
         return Err(Error::NotFinite { name: name.clone() });
     }
     network.load(&file.arrays)?;

@@ -6,7 +6,10 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use super::{Error, mapping};
+use super::{
+    Error,
+    mapping::{self, shortened},
+};
 use crate::nn::{self, LayerKind, LayerShape, NetworkConfig, Precision};
 
 /// Largest file that is taken: the largest network in float64, and a header.
@@ -131,10 +134,10 @@ fn precision(arrays: &BTreeMap<String, TensorView<'_>>) -> Result<Precision, Err
         let found = match view.dtype() {
             Dtype::F32 => Precision::Float32,
             Dtype::F64 => Precision::Float64,
-            found => return Err(Error::Kind { name: name.clone(), found, expected: "F32 or F64" }),
+            found => return Err(Error::Kind { name: shortened(name), found, expected: "F32 or F64" }),
         };
         if *precision.get_or_insert(found) != found {
-            return Err(Error::MixedKinds { name: name.clone(), found: view.dtype() });
+            return Err(Error::MixedKinds { name: shortened(name), found: view.dtype() });
         }
     }
     Ok(precision.unwrap_or_default())
@@ -151,12 +154,16 @@ fn check_shape(wanted: &Wanted, view: &TensorView<'_>) -> Result<(), Error> {
         (true, false) => ": it lies as Paddle keeps it, so say that the layout is Paddle's",
         (true, true) => ": it lies as libtorch keeps it, so say that the layout is libtorch's",
     };
-    let message = format!("has shape {found:?}, not {expected:?}{hint}");
+    // A hostile header may give an array a hundred thousand dimensions.
+    let found = shortened(&format!("{found:?}"));
+    let message = format!("has shape {found}, not {expected:?}{hint}");
     Err(nn::Error::Parameter { name: wanted.name.clone(), message }.into())
 }
 
 fn check_values(array: &str, view: &TensorView<'_>) -> Result<(), Error> {
-    if all(view, f64::is_finite) { Ok(()) } else { Err(Error::NotFinite { name: array.to_owned() }) }
+    // As the network holds them: float32, whatever the file's precision.
+    let holds = |value: f64| (value as f32).is_finite();
+    if all(view, holds) { Ok(()) } else { Err(Error::NotFinite { name: shortened(array) }) }
 }
 
 /// Batch normalisation takes the root of its running variance.

@@ -101,8 +101,7 @@ fn in_order(candidates: Vec<String>, layer: &str) -> Result<Vec<String>, Error> 
     if numbered.windows(2).all(told) {
         return Ok(numbered.into_iter().map(|(_, name)| name.clone()).collect());
     }
-    let candidates = candidates.iter().map(|name| shortened(name)).collect::<Vec<_>>().join(", ");
-    Err(Error::Ambiguous { layer: layer.to_owned(), candidates })
+    Err(Error::Ambiguous { layer: layer.to_owned(), candidates: listed(&candidates) })
 }
 
 /// A name with `#` in place of its numbers, and the numbers: `layer1.0.conv` is `layer#.#.conv` and 1, 0.
@@ -124,7 +123,7 @@ fn unmatched(layer: &str, signature: &Signature, layers: usize, found: &[String]
     let shapes: Vec<String> = signature.iter().map(|(part, shape)| format!("{part} {shape:?}")).collect();
     let found = match found {
         [] => "none".to_owned(),
-        found => found.iter().map(|name| shortened(name)).collect::<Vec<_>>().join(", "),
+        found => listed(found),
     };
     let message = format!(
         "cannot be told from the file: the network has {layers} of {}, the file has {found}",
@@ -143,8 +142,18 @@ fn join(module: &str, part: &str) -> String {
 }
 
 /// A hostile name may be long: messages quote its beginning only.
-fn shortened(name: &str) -> String {
+pub(super) fn shortened(name: &str) -> String {
     name.chars().take(64).collect()
+}
+
+/// There may be many, too: the first few are told.
+fn listed(names: &[String]) -> String {
+    const TOLD: usize = 8;
+    let mut told: Vec<String> = names.iter().take(TOLD).map(|name| shortened(name)).collect();
+    if names.len() > TOLD {
+        told.push(format!("and {} more", names.len() - TOLD));
+    }
+    told.join(", ")
 }
 
 #[cfg(test)]
@@ -215,5 +224,12 @@ mod tests {
             ("x.weight", &[5]),
         ];
         assert!(told(arrays).contains("\"x\" belongs to no layer"));
+    }
+
+    #[test]
+    fn of_many_names_the_first_are_told() {
+        let names: Vec<String> = (0..100).map(|number| format!("{number}.{}", "x".repeat(1000))).collect();
+        let told = listed(&names);
+        assert!(told.ends_with(", and 92 more") && told.len() < 9 * 70, "{told}");
     }
 }

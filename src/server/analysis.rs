@@ -36,7 +36,7 @@ pub struct Analysis {
 
 impl Analysis {
     pub fn new(engine: Engine, reader: Reader) -> Self {
-        Self { engine, reader, transfers: Transfers::new() }
+        Self { engine, reader, transfers: Transfers::new("readings of parameters") }
     }
 
     /// The picture that is asked for, as the network reads it. From here on a version is exact: an

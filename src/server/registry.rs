@@ -32,7 +32,7 @@ pub struct Models {
 
 impl Models {
     pub fn new(engine: Engine) -> Self {
-        Self { engine, transfers: Transfers::new() }
+        Self { engine, transfers: Transfers::new("imports and exports") }
     }
 }
 

@@ -114,10 +114,10 @@ pub fn decoders_busy() -> Status {
     retry(Code::ResourceExhausted, "QUEUE_FULL", "too many pictures wait to be decoded", facts, SOON)
 }
 
-/// Too many files of weights on their way in or out.
-pub fn transfers_busy() -> Status {
+/// Too many files or values of weights on their way in or out.
+pub fn transfers_busy(what: &str) -> Status {
     let facts = [("queue", "transfers".to_owned())];
-    retry(Code::ResourceExhausted, "QUEUE_FULL", "too many imports and exports are under way", facts, SOON)
+    retry(Code::ResourceExhausted, "QUEUE_FULL", format!("too many {what} are under way"), facts, SOON)
 }
 
 /// A caller that neither goes on nor ends its stream.

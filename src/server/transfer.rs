@@ -5,7 +5,10 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -30,7 +33,7 @@ const AHEAD: usize = 2;
 /// Longest time between two pieces, so that a caller that has stopped holds up no other.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Longest time that a file may take to come.
+/// Longest time that a file may take to come or to go.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// The pieces of an exported file.
@@ -43,16 +46,19 @@ pub type Pieces<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[derive(Debug, Clone)]
 pub struct Transfers {
     free: Arc<Semaphore>,
+    /// What they are, for the caller who is refused.
+    what: &'static str,
 }
 
 impl Transfers {
-    pub fn new() -> Self {
-        Self { free: Arc::new(Semaphore::new(AT_ONCE)) }
+    /// Of `what`, for instance `imports and exports`.
+    pub fn new(what: &'static str) -> Self {
+        Self { free: Arc::new(Semaphore::new(AT_ONCE)), what }
     }
 
     /// Admits a file for as long as the permit is held, or refuses it.
     pub fn begin(&self) -> Result<OwnedSemaphorePermit, Status> {
-        self.free.clone().try_acquire_owned().map_err(|_| status::transfers_busy())
+        self.free.clone().try_acquire_owned().map_err(|_| status::transfers_busy(self.what))
     }
 }
 
@@ -97,13 +103,18 @@ pub fn in_pieces<T: Send + 'static>(
     let (cut, was_cut) = oneshot::channel();
     tokio::spawn(async move {
         let _held = held;
+        let end = Instant::now() + LONGEST;
         for message in messages {
-            let sent = pieces.send(Ok(message));
-            match tokio::time::timeout(SILENCE, sent).await {
+            let patience = end.min(Instant::now() + SILENCE);
+            match timeout_at(patience, pieces.send(Ok(message))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return,
                 Err(_) => {
-                    let _ = cut.send(status::late(format!("no piece was taken for {SILENCE:?}")));
+                    let late = match patience == end {
+                        true => format!("the file was not taken whole within {LONGEST:?}"),
+                        false => format!("no piece was taken for {SILENCE:?}"),
+                    };
+                    let _ = cut.send(status::late(late));
                     return;
                 }
             }
@@ -213,7 +224,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_takes_no_more_gets_an_error_in_place_of_the_rest() {
-        let transfers = Transfers::new();
+        let transfers = Transfers::new("imports and exports");
         let weights = vec![1; 9 * CHUNK];
         let mut stream = export(v1::ModelVersion::default(), weights, transfers.begin().unwrap());
         stream.next().await.unwrap().unwrap();
@@ -224,11 +235,31 @@ mod tests {
         assert_eq!(rest.last().unwrap().as_ref().unwrap_err().code(), Code::DeadlineExceeded);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_takes_pieces_without_end_is_cut_off() {
+        let transfers = Transfers::new("imports and exports");
+        let weights = vec![1; 80 * CHUNK];
+        let mut stream = export(v1::ModelVersion::default(), weights, transfers.begin().unwrap());
+        let mut taken = 0;
+        let end = loop {
+            // The clock goes on by itself, less than the silence that is allowed.
+            let _ = tokio::time::timeout(SILENCE / 2, std::future::pending::<()>()).await;
+            match stream.next().await.expect("it ends with an error") {
+                Ok(_) => taken += 1,
+                Err(status) => break status,
+            }
+        };
+        assert_eq!(end.code(), Code::DeadlineExceeded);
+        assert!(end.message().contains("600s") && taken < 50, "{end} after {taken}");
+    }
+
     #[tokio::test]
     async fn more_files_than_memory_holds_are_refused_until_one_ends() {
-        let transfers = Transfers::new();
+        let transfers = Transfers::new("imports and exports");
         let mut held: Vec<_> = (0..AT_ONCE).map(|_| transfers.begin().unwrap()).collect();
-        assert_eq!(transfers.begin().unwrap_err().code(), Code::ResourceExhausted);
+        let refused = transfers.begin().unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        assert_eq!(refused.message(), "too many imports and exports are under way");
         let stream = export(v1::ModelVersion::default(), vec![1; CHUNK + 1], held.remove(0));
         let messages: Vec<_> = stream.collect().await;
         assert_eq!(messages.len(), 3);

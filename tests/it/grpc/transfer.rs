@@ -134,6 +134,37 @@ async fn names_of_pytorch_are_mapped_by_order_and_shape_and_the_mapping_is_told(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_float64_that_no_float32_holds_is_refused_and_hostile_names_are_told_in_short() {
+    let server = TestServer::start().await;
+    let doubles = |value: f64| {
+        let bytes: Vec<Vec<u8>> =
+            TUTORIAL.iter().map(|(_, shape)| value.to_le_bytes().repeat(shape.iter().product())).collect();
+        let views = TUTORIAL.iter().zip(&bytes).map(|((name, shape), bytes)| {
+            (*name, TensorView::new(Dtype::F64, shape.to_vec(), bytes).unwrap())
+        });
+        safetensors::serialize(views, None).unwrap()
+    };
+    let refused = error(import(&server, v1::ImportMetadata::default(), &doubles(1e300)).await);
+    check_field(&refused, "chunk");
+    assert!(refused.message().contains("no finite number in float32"), "{refused}");
+    import(&server, v1::ImportMetadata::default(), &doubles(1e30)).await.unwrap();
+
+    let name = "x".repeat(5000);
+    let one = |dtype, shape: Vec<usize>, bytes: &[u8]| {
+        safetensors::serialize([(&name, TensorView::new(dtype, shape, bytes).unwrap())], None).unwrap()
+    };
+    let of_many_dimensions: Vec<_> =
+        TUTORIAL[1..].iter().copied().chain([("conv1.weight", &[1; 10_000][..])]).collect();
+    for bytes in
+        [one(Dtype::F16, vec![1], &[0; 2]), one(Dtype::F32, vec![1], &[0; 4]), file(&of_many_dimensions)]
+    {
+        let refused = error(import(&server, mapped(), &bytes).await);
+        check_field(&refused, "chunk");
+        assert!(refused.message().len() < 500, "{} bytes", refused.message().len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn paddles_layout_is_turned_and_a_layout_that_is_not_the_files_is_told() {
     let server = TestServer::start().await;
     let mut turned = TUTORIAL.to_vec();
