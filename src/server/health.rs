@@ -1,6 +1,7 @@
 //! Health, as gRPC's own service and on the plain port (`/livez`, `/readyz`): ready from when the
 //! engine takes work until the server drains. gRPC's services of predictions and the server as a whole
-//! wait for the first model beside that.
+//! wait for the first model beside that; `/readyz` does not: who is sent no calls before it is ready
+//! would never be asked to train one.
 
 use std::pin::pin;
 
@@ -89,7 +90,8 @@ impl Readiness {
         self.report(&reporter).await;
     }
 
-    /// `/livez` answers while the process can answer; `/readyz` while it takes work.
+    /// `/livez` answers while the process can answer; `/readyz` while it takes work, with or without a
+    /// model.
     pub fn router(self) -> Router {
         let ready = move || async move {
             match self.is_ready() {

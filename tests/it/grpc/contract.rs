@@ -38,13 +38,21 @@ async fn services_that_predict_wait_for_the_first_model_and_the_others_serve() {
         let request = HealthCheckRequest { service: "digitd.v1.NoService".to_owned() };
         assert_eq!(health.check(request).await.unwrap_err().code(), Code::NotFound);
     }
-    let mut health = HealthClient::new(server.channel());
-    let mut watched = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
-    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    let mut watched = Vec::new();
+    for channel in [server.channel(), channel(server.http_addr)] {
+        for service in ["", "digitd.v1.PredictionService", "inference.GRPCInferenceService"] {
+            let request = HealthCheckRequest { service: service.to_owned() };
+            let mut news = HealthClient::new(channel.clone()).watch(request).await.unwrap().into_inner();
+            assert_eq!(news.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+            watched.push(news);
+        }
+    }
     // Of whatever name, and without a prediction that loads it.
     let run = server.training().train(v1::TrainRequest { model: "other".to_owned(), ..tiny() }).await;
     collect(run.unwrap().into_inner()).await;
-    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    for mut news in watched {
+        assert_eq!(news.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
