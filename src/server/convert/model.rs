@@ -37,14 +37,19 @@ pub fn alias(field: &str, text: &str) -> Result<Alias, Invalid> {
 /// The reference at `path`; left out, it means the default model's default version.
 pub fn reference(path: &str, given: Option<v1::ModelRef>) -> Result<ModelRef, Invalid> {
     let Some(given) = given else { return Ok(ModelRef::default()) };
-    let which = match given.which {
+    parts(&format!("{path}."), &given.name, given.which)
+}
+
+/// The same of its parts, whose fields begin with `prefix`.
+fn parts(prefix: &str, text: &str, which: Option<model_ref::Which>) -> Result<ModelRef, Invalid> {
+    let which = match which {
         None => Which::Default,
         Some(model_ref::Which::Version(number)) => {
-            Which::Version(version(&format!("{path}.version"), number)?)
+            Which::Version(version(&format!("{prefix}version"), number)?)
         }
-        Some(model_ref::Which::Alias(text)) => Which::Alias(alias(&format!("{path}.alias"), &text)?),
+        Some(model_ref::Which::Alias(text)) => Which::Alias(alias(&format!("{prefix}alias"), &text)?),
     };
-    Ok(ModelRef { name: name(&format!("{path}.name"), &given.name)?, which })
+    Ok(ModelRef { name: name(&format!("{prefix}name"), text)?, which })
 }
 
 /// The reference at `path` to one version exactly, as `from_exact` writes it.
@@ -62,21 +67,19 @@ pub fn from_exact(exact: &VersionRef) -> v1::ModelRef {
 }
 
 pub fn get_version(request: v1::GetVersionRequest) -> Result<ModelRef, Invalid> {
-    let which = match request.which {
-        None => Which::Default,
-        Some(get_version_request::Which::Version(number)) => Which::Version(version("version", number)?),
-        Some(get_version_request::Which::Alias(text)) => Which::Alias(alias("alias", &text)?),
-    };
-    Ok(ModelRef { name: name("name", &request.name)?, which })
+    let which = request.which.map(|which| match which {
+        get_version_request::Which::Version(number) => model_ref::Which::Version(number),
+        get_version_request::Which::Alias(text) => model_ref::Which::Alias(text),
+    });
+    parts("", &request.name, which)
 }
 
 pub fn export_version(request: v1::ExportVersionRequest) -> Result<ModelRef, Invalid> {
-    let which = match request.which {
-        None => Which::Default,
-        Some(export_version_request::Which::Version(number)) => Which::Version(version("version", number)?),
-        Some(export_version_request::Which::Alias(text)) => Which::Alias(alias("alias", &text)?),
-    };
-    Ok(ModelRef { name: name("name", &request.name)?, which })
+    let which = request.which.map(|which| match which {
+        export_version_request::Which::Version(number) => model_ref::Which::Version(number),
+        export_version_request::Which::Alias(text) => model_ref::Which::Alias(text),
+    });
+    parts("", &request.name, which)
 }
 
 pub fn export_format(format: i32) -> Result<v1::ExportFormat, Invalid> {
