@@ -37,6 +37,9 @@ pub enum Error {
     /// A run whose weights are not to be seen; `reason` is for programs.
     #[error("run {run} has no weights to show: {message}")]
     RunWithoutWeights { run: RunId, reason: &'static str, message: String },
+    /// Only the server at which it trains or waits can stop it.
+    #[error("run {run} trains or waits at another server of this store: cancel it there")]
+    RunElsewhere { run: RunId },
     #[error("the model is being loaded: try again in a second")]
     Loading,
     #[error("the server is going down: try again in a few seconds")]

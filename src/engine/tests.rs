@@ -298,9 +298,12 @@ async fn a_run_of_a_living_server_is_left_alone() {
     let run = first.train(endless()).await.unwrap();
     let second = engine(&registry).await;
     assert_eq!(second.run(run).await.unwrap().state, RunState::Running);
+    let refused = second.cancel(run).await;
+    assert!(matches!(refused, Err(Error::RunElsewhere { run: named }) if named == run), "{refused:?}");
     first.cancel(run).await.unwrap();
     // The other server's watcher follows through the store.
     assert_eq!(ending(&events(&second, run).await).state, RunState::Cancelled);
+    assert_eq!(second.cancel(run).await.unwrap().state, RunState::Cancelled, "an ended run stays as it is");
 }
 
 #[tokio::test]

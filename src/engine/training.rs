@@ -19,7 +19,7 @@ use super::{
     jobs::{self, Go, Job, Resume, Wish},
     log::{Life, Opening, RunLog, State},
     owner::{Owner, Presence},
-    resume,
+    recover, resume,
     slot::{Entry, Held, Place, Slot, WhenBusy},
     summary::Fold,
     worker::{Device, JobThread, Priority, Setup},
@@ -203,10 +203,20 @@ impl Training {
         Ok((Event::Started(Box::new(prepared?)), go))
     }
 
-    /// Asks a run to stop after its current batch.
+    /// Asks a run to stop after its current batch. Errors: `RunElsewhere` for one that only another
+    /// server can stop.
     pub async fn cancel(&self, run: RunId) -> Result<RunSummary, Error> {
-        self.slot.ask(run, Wish::Cancel);
-        self.run(run).await
+        if let Some(entry) = self.slot.find(run) {
+            self.slot.ask(run, Wish::Cancel);
+            return Ok(entry.summary());
+        }
+        // It may have lost its server a moment ago: then it has ended, and there is nothing to stop.
+        recover::recover_run(&self.registry, self, run).await?;
+        let summary = self.run(run).await?;
+        match summary.state.has_ended() {
+            true => Ok(summary),
+            false => Err(Error::RunElsewhere { run }),
+        }
     }
 
     pub async fn run(&self, run: RunId) -> Result<RunSummary, Error> {

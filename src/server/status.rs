@@ -60,6 +60,10 @@ impl From<Error> for Status {
                 let facts = [("run_id", run.to_string())];
                 status(Code::FailedPrecondition, reason, message, facts)
             }
+            Error::RunElsewhere { run } => {
+                let facts = [("run_id", run.to_string())];
+                status(Code::FailedPrecondition, "RUN_ELSEWHERE", message, facts)
+            }
             Error::Loading => retry(Code::Unavailable, "MODEL_LOADING", message, [], SOON),
             Error::Draining => draining(),
             Error::DeadlineExceeded => deadline(),
@@ -316,6 +320,7 @@ mod tests {
         let run = RunId::new();
         let over = Error::NotResumable { run, reason: "RUN_COMPLETED", message: message.clone() };
         check(over, Code::FailedPrecondition, "RUN_COMPLETED");
+        check(Error::RunElsewhere { run }, Code::FailedPrecondition, "RUN_ELSEWHERE");
         let newer = Error::UnknownFormat { message: message.clone() };
         check(newer, Code::FailedPrecondition, "FORMAT_UNSUPPORTED");
         check(Error::Corrupt { message }, Code::DataLoss, "CHECKPOINT_CORRUPT");
