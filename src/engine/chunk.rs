@@ -8,6 +8,10 @@ use super::Record;
 /// at once and what one write may have to repeat.
 pub(super) const SEAL_BYTES: usize = 64 << 10;
 
+/// A chunk of this size takes no more events of those that were gathered for one write. With the largest
+/// event behind it, an inspection, it stays far below what the store reads.
+pub(super) const MOST_BYTES: usize = 1 << 20;
+
 /// Adds a line.
 pub(super) fn encode(record: &Record, lines: &mut Vec<u8>) {
     serde_json::to_writer(&mut *lines, record).expect("an event has string keys, and memory takes all");

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     Error, Metrics, Record, RunSummary,
-    chunk::{self, SEAL_BYTES},
+    chunk::{self, MOST_BYTES, SEAL_BYTES},
     jobs::{Stop, Wish},
     owner::{Owner, Presence, REFRESH},
     summary::Fold,
@@ -154,7 +154,7 @@ impl RunLog {
             first: newest + 1,
             lines: Vec::new(),
         };
-        let records = writer.number(vec![(Utc::now(), started)]);
+        let records = writer.number(&mut std::iter::once((Utc::now(), started)));
         writer.open().await?;
         writer.show(records);
         tokio::spawn(writer.run(pushed));
@@ -244,17 +244,18 @@ impl Writer {
                 }
             };
             let Some(first) = first else { return self.fail("the run ended without a last event") };
-            let gathered = gather(first, &mut pushed, written + GATHER).await;
-            self.seal();
-            let records = self.number(gathered);
-            if let Err(error) = self.persist_stubbornly(&records).await {
-                tracing::error!(run = %self.log.run, %error, "the events of a run cannot be kept");
-                return self.fail("the store does not take the run's events");
+            let mut gathered = gather(first, &mut pushed, written + GATHER).await.into_iter();
+            while gathered.len() > 0 {
+                self.seal();
+                let records = self.number(&mut gathered);
+                if let Err(error) = self.persist_stubbornly(&records).await {
+                    tracing::error!(run = %self.log.run, %error, "the events of a run cannot be kept");
+                    return self.fail("the store does not take the run's events");
+                }
+                self.show(records);
             }
             written = Instant::now();
-            let ended = self.fold.summary().state.has_ended();
-            self.show(records);
-            if ended {
+            if self.fold.summary().state.has_ended() {
                 return;
             }
         }
@@ -275,16 +276,19 @@ impl Writer {
         Ok(self.log.store.put_state(run, &self.state()).await?)
     }
 
-    /// Numbers events and adds them to the open chunk and to the summary.
-    fn number(&mut self, events: Vec<Pushed>) -> Vec<Arc<Record>> {
-        let number = |(time, event): Pushed| {
+    /// Numbers events and adds them to the open chunk and to the summary, as many as fit into it.
+    fn number(&mut self, events: &mut impl Iterator<Item = Pushed>) -> Vec<Arc<Record>> {
+        let mut records = Vec::new();
+        while self.lines.len() < MOST_BYTES
+            && let Some((time, event)) = events.next()
+        {
             let sequence = self.fold.summary().last_sequence + 1;
             let record = Record { sequence, time, event };
             chunk::encode(&record, &mut self.lines);
             self.fold.add(&record);
-            Arc::new(record)
-        };
-        events.into_iter().map(number).collect()
+            records.push(Arc::new(record));
+        }
+        records
     }
 
     /// Writes the open chunk, and the state where it changed in a way that matters after a crash.

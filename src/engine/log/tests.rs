@@ -3,8 +3,12 @@
 use super::*;
 use crate::{
     engine::{Watch, owner::Presence},
+    inspect::Report,
     registry::Registry,
-    train::{BatchReport, EpochReport, FinishReason, Finished, Measured, RunState, Started, TrainConfig},
+    train::{
+        BatchReport, EpochReport, FinishReason, Finished, InspectAt, Inspection, Measured, RunState, Started,
+        TrainConfig,
+    },
 };
 
 struct Fixture {
@@ -143,6 +147,32 @@ async fn every_watcher_gets_every_event_once_and_in_order() {
     assert!(all(run.live(2003)).await.is_empty());
     assert!(all(run.stored(u32::MAX)).await.is_empty());
     assert!(run.log.store.chunks(run.log.run).await.unwrap().len() > 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_events_that_come_together_are_read_back() {
+    let run = Fixture::new().await;
+    let shown = |step| Inspection {
+        at: InspectAt { epoch: 1, batch: step, shapes: false, contents: true },
+        step,
+        label: None,
+        report: Report {
+            input_shape: vec![1, 1, 28, 28],
+            layers: Vec::new(),
+            total_parameters: 0,
+            total_multiply_adds: 0,
+            logits: vec![-0.123_456_789_012_345_6; 1 << 16],
+            probabilities: Vec::new(),
+            sample_images: None,
+            bytes_per_value: 4,
+        },
+    };
+    // 40 MB, of which the store reads 8 at once.
+    run.push((1..=32).map(|step| Event::Inspection(Box::new(shown(step)))).chain([finished()]).collect())
+        .await;
+    let expected: Vec<u32> = (1..=34).collect();
+    assert_eq!(all(run.live(0)).await, expected);
+    assert_eq!(all(run.stored(0)).await, expected);
 }
 
 #[tokio::test(start_paused = true)]
