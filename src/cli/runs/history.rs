@@ -62,9 +62,44 @@ impl History {
         self.kinds().filter_map(|event| if let Event::Epoch(epoch) = event { Some(epoch) } else { None })
     }
 
+    /// The end of the run; none while it trains or waits, and none any more once it was resumed.
     pub fn finished(&self) -> Option<&RunFinished> {
-        self.kinds()
-            .find_map(|event| if let Event::Finished(finished) = event { Some(finished) } else { None })
+        self.kinds().fold(None, |end, event| match event {
+            Event::Finished(finished) => Some(finished),
+            Event::Queued(_) | Event::Started(_) => None,
+            Event::Batch(_)
+            | Event::Epoch(_)
+            | Event::Checkpoint(_)
+            | Event::Inspection(_)
+            | Event::Warning(_)
+            | Event::Validated(_) => end,
+        })
+    }
+
+    /// How long the run trained, all its parts together where it was resumed: from start to end, and over
+    /// its epochs where a part has not ended.
+    pub fn seconds(&self) -> Option<f64> {
+        let (mut ended, mut open) = (None, None);
+        for event in self.kinds() {
+            match event {
+                Event::Finished(finished) => {
+                    ended = Some(ended.unwrap_or(0.0) + finished.seconds.or(open).unwrap_or(0.0));
+                    open = None;
+                }
+                Event::Epoch(epoch) => open = Some(open.unwrap_or(0.0) + epoch.seconds.unwrap_or(0.0)),
+                Event::Queued(_)
+                | Event::Started(_)
+                | Event::Batch(_)
+                | Event::Checkpoint(_)
+                | Event::Inspection(_)
+                | Event::Warning(_)
+                | Event::Validated(_) => {}
+            }
+        }
+        match (ended, open) {
+            (Some(ended), open) => Some(ended + open.unwrap_or(0.0)),
+            (None, open) => open,
+        }
     }
 
     /// Batches of an epoch; 1 where the run has not told yet.

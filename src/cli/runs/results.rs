@@ -24,7 +24,7 @@ pub struct Results {
     pub train_accuracy: Option<f64>,
     #[serde(serialize_with = "number")]
     pub train_loss: Option<f64>,
-    /// From the run's start to its end; over its epochs where it has not ended.
+    /// From the run's start to its end, all parts of a resumed one; over its epochs where it has not ended.
     #[serde(serialize_with = "number")]
     pub seconds: Option<f64>,
     /// Training speed over all epochs, validation not included.
@@ -42,7 +42,9 @@ impl Results {
         let best = epochs.iter().find(|epoch| Some(epoch.epoch) == best_epoch);
         let last = epochs.last();
         // Speeds over equal amounts of work have a harmonic mean.
-        let pace: f64 = epochs.iter().filter_map(|epoch| epoch.images_per_second).map(f64::recip).sum();
+        // An epoch that was resumed behind its last batch trained nothing, and has none.
+        let speeds = epochs.iter().filter_map(|epoch| epoch.images_per_second).filter(|speed| *speed > 0.0);
+        let paces: Vec<f64> = speeds.map(f64::recip).collect();
         Self {
             run_id: run.run_id.clone(),
             state: RunState::try_from(run.state).unwrap_or_default().as_str_name(),
@@ -52,10 +54,8 @@ impl Results {
             validation_loss: best.and_then(|epoch| epoch.validation_loss),
             train_accuracy: last.and_then(|epoch| epoch.train_accuracy),
             train_loss: last.and_then(|epoch| epoch.train_loss),
-            seconds: finished
-                .and_then(|finished| finished.seconds)
-                .or_else(|| last.map(|_| epochs.iter().filter_map(|epoch| epoch.seconds).sum())),
-            images_per_second: (pace > 0.0).then(|| epochs.len() as f64 / pace),
+            seconds: history.seconds(),
+            images_per_second: (!paces.is_empty()).then(|| paces.len() as f64 / paces.iter().sum::<f64>()),
             version: finished.and_then(|finished| finished.version).or(run.version),
         }
     }
@@ -76,7 +76,7 @@ fn number<S: serde::Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pb::digitd::v1::{Run, RunFinished, TrainEvent, train_event::Event};
+    use crate::pb::digitd::v1::{Run, RunFinished, RunStarted, TrainEvent, train_event::Event};
 
     fn epoch(epoch: i32, validation_accuracy: Option<f64>, images_per_second: f64) -> Event {
         Event::Epoch(EpochReport {
@@ -104,6 +104,39 @@ mod tests {
         assert_eq!((found.train_loss, found.seconds), (Some(0.5), Some(5.0)));
         // 1000 images in 1 s and 1000 in 1/3 s.
         assert!((found.images_per_second.unwrap() - 1500.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_resumed_run_is_judged_by_its_last_end() {
+        let end = |state: RunState, best_epoch, version| {
+            let (best_epoch, seconds) = (Some(best_epoch), Some(5.0));
+            Event::Finished(RunFinished {
+                state: state.into(),
+                best_epoch,
+                version,
+                seconds,
+                ..Default::default()
+            })
+        };
+        let started = || Event::Started(RunStarted::default());
+        let mut events = vec![
+            started(),
+            epoch(1, Some(0.9), 1000.0),
+            end(RunState::Cancelled, 1, None),
+            started(),
+            // Nothing was left of it but to validate.
+            epoch(2, Some(0.95), 0.0),
+        ];
+        let found = Results::of(&history(events.clone()));
+        assert_eq!(
+            (found.version, found.seconds, found.best_epoch),
+            (None, Some(5.0 + 2.0), None),
+            "it goes on"
+        );
+        events.push(end(RunState::Completed, 2, Some(3)));
+        let found = Results::of(&history(events));
+        assert_eq!((found.version, found.seconds, found.best_epoch), (Some(3), Some(10.0), Some(2)));
+        assert_eq!((found.validation_accuracy, found.images_per_second), (Some(0.95), Some(1000.0)));
     }
 
     #[test]
