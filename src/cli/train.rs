@@ -56,7 +56,8 @@ pub struct Args {
     #[arg(long, value_name = "N", help_heading = "Data")]
     max_train_images: Option<i32>,
 
-    /// Images that are held back to validate on; 0 turns validation off [default: 10000]
+    /// Images that are held back to validate on; 0 turns validation off [default: the recipe's share, else a
+    /// sixth, at most 10000]
     #[arg(long, value_name = "N", help_heading = "Data")]
     validation_count: Option<i32>,
 
@@ -88,8 +89,9 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "RULE", help_heading = "Training")]
     optimizer: Option<OptimizerArg>,
 
-    /// Length of a step, the same throughout [default: 0.001 for adam, 0.01 for the others; where
-    /// neither this nor --optimizer is given: 0.003 with adam under a one-cycle schedule]
+    /// Length of a step, the same throughout, or the largest under a recipe's schedule [default: the
+    /// recipe's; 0.001 for adam, 0.01 for the others; where neither this nor --optimizer nor --recipe is
+    /// given: 0.003 with adam under a one-cycle schedule]
     #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true)]
     learning_rate: Option<f64>,
 

@@ -16,6 +16,7 @@ pub mod inspection;
 pub mod model;
 pub mod network;
 pub mod optimizer;
+pub mod overlay;
 pub mod parameters;
 pub mod picture;
 pub mod precision;

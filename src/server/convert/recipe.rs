@@ -1,6 +1,10 @@
 //! `Recipe` ⇄ that of the train room, and what it fills in.
 
-use super::field::{Invalid, choice};
+use super::{
+    augmentation,
+    field::{Invalid, choice},
+    optimizer, overlay, schedule,
+};
 use crate::{
     data::{Facts, ValidationSize},
     pb::digitd::v1,
@@ -24,6 +28,20 @@ pub fn from_recipe(recipe: Option<Recipe>) -> v1::Recipe {
         Some(Recipe::Fast) => v1::Recipe::Fast,
         Some(Recipe::Accurate) => v1::Recipe::Accurate,
     }
+}
+
+/// The request with the recipe's own numbers in its messages where it gives no others: a learning rate
+/// alone leaves the recipe's rule and schedule what they are.
+pub fn fill_in(request: v1::TrainRequest, recipe: Option<Recipe>) -> v1::TrainRequest {
+    let Some(config) = recipe.map(Recipe::config) else { return request };
+    let base = v1::TrainRequest {
+        optimizer: Some(optimizer::from_optimizer(config.optimizer)),
+        schedule: Some(schedule::from_schedule(config.schedule)),
+        augmentation: Some(augmentation::from_augmentation(&config.augmentation)),
+        weight_averaging: config.weight_averaging.map(optimizer::from_weight_averaging),
+        ..v1::TrainRequest::default()
+    };
+    overlay::overlaid(&base, &request)
 }
 
 /// What a request leaves out.

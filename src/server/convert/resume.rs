@@ -1,22 +1,18 @@
 //! A request that resumes a run: what it gives must be the run's own. The messages are compared field
 //! by field as the contract describes them, so that a field that is added is compared too.
 
-use std::sync::LazyLock;
-
-use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage, Value};
+use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
 use super::{
     field::Invalid,
+    overlay::overlaid,
     train::{Manner, from_train_config, train_request},
 };
 use crate::{
     data::Facts,
-    pb::{FILE_DESCRIPTOR_SET, digitd::v1},
+    pb::{self, digitd::v1},
     train::TrainConfig,
 };
-
-static POOL: LazyLock<DescriptorPool> =
-    LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("build.rs wrote the descriptor set"));
 
 /// What a run goes on with, on a data set of which these are the facts: its own request, with more
 /// epochs where `given` asks for them. Errors name the field that is not the run's.
@@ -25,17 +21,14 @@ pub fn resume_request(
     given: &v1::TrainRequest,
     facts: Facts,
 ) -> Result<(TrainConfig, Manner), Invalid> {
-    let mut merged = dynamic(&from_train_config(own));
-    overlay(&mut merged, &dynamic(given));
-    let merged = merged.transcode_to().expect("the descriptor set describes the generated code");
-    let (resumed, manner) = train_request(merged, facts)?;
+    let (resumed, manner) = train_request(overlaid(&from_train_config(own), given), facts)?;
     if resumed.epochs < own.epochs {
         let message =
             format!("is {}: the run has {} epochs, ask for as many or more", resumed.epochs, own.epochs);
         return Err(Invalid::new("epochs", message));
     }
-    let own = dynamic(&from_train_config(&TrainConfig { epochs: resumed.epochs, ..own.clone() }));
-    match difference("", &own, &dynamic(&from_train_config(&resumed))) {
+    let own = TrainConfig { epochs: resumed.epochs, ..own.clone() };
+    match difference("", &dynamic(&own), &dynamic(&resumed)) {
         None => Ok((resumed, manner)),
         Some(field) => {
             Err(Invalid::new(field, "is not what the run was started with: leave it out to resume"))
@@ -43,30 +36,8 @@ pub fn resume_request(
     }
 }
 
-fn dynamic(request: &v1::TrainRequest) -> DynamicMessage {
-    let descriptor = POOL.get_message_by_name("digitd.v1.TrainRequest");
-    let mut dynamic = DynamicMessage::new(descriptor.expect("the message is of the contract"));
-    dynamic.transcode_from(request).expect("the descriptor set describes the generated code");
-    dynamic
-}
-
-/// Puts the fields that are given over those of `base`.
-fn overlay(base: &mut DynamicMessage, given: &DynamicMessage) {
-    for (field, value) in given.fields() {
-        // A network is given by preset or by layers: one replaces the other.
-        if let Value::Message(inner) = value
-            && base.has_field(&field)
-            && field.name() != "network"
-        {
-            let mut merged = base.get_field(&field).into_owned();
-            if let Some(message) = merged.as_message_mut() {
-                overlay(message, inner);
-            }
-            base.set_field(&field, merged);
-        } else {
-            base.set_field(&field, value.clone());
-        }
-    }
+fn dynamic(config: &TrainConfig) -> DynamicMessage {
+    pb::dynamic("TrainRequest", &from_train_config(config))
 }
 
 /// The path of the first field in which they differ.

@@ -54,7 +54,7 @@ pub fn train_request(request: v1::TrainRequest, facts: Facts) -> Result<(TrainCo
         extent: if request.validate_only { Extent::Validate } else { Extent::Train },
     };
     let recipe = recipe::recipe(request.recipe)?;
-    let default = recipe::defaults(recipe);
+    let (request, default) = (recipe::fill_in(request, recipe), recipe::defaults(recipe));
     let config = TrainConfig {
         model: model::name("model", &request.model)?,
         recipe,
@@ -84,7 +84,7 @@ pub fn train_request(request: v1::TrainRequest, facts: Facts) -> Result<(TrainCo
         label_smoothing: request.label_smoothing.unwrap_or(default.label_smoothing),
         regularization: optimizer::regularization(request.regularization),
         clip_gradient_norm: request.clip_gradient_norm,
-        weight_averaging: optimizer::weight_averaging(request.weight_averaging).or(default.weight_averaging),
+        weight_averaging: optimizer::weight_averaging(request.weight_averaging),
         augmentation: request.augmentation.map_or(default.augmentation, augmentation::augmentation),
         validation: dataset::validation(request.validation, recipe::validation(recipe, facts))?,
         report_every_batches: count(
@@ -157,7 +157,7 @@ mod tests {
         data::{Augmentation, DatasetSpec, ValidationSize},
         ids::Version,
         nn::Precision,
-        optim::{Decay, OptimizerConfig, WeightAveraging},
+        optim::{Decay, OptimizerConfig, Schedule, WeightAveraging},
         pb::digitd::v1::{layer::Kind, optimizer::Rule, validation::Size},
         train::{EarlyStopping, InspectAt, Loss, Metric, Recipe, ValidationConfig},
     };
@@ -186,9 +186,9 @@ mod tests {
         assert_eq!(config, TrainConfig { validation, ..Recipe::Accurate.config() });
         let given = v1::TrainRequest {
             epochs: Some(2),
-            augmentation: Some(v1::Augmentation::default()),
+            augmentation: Some(augmentation::from_augmentation(&Augmentation::default())),
             weight_averaging: Some(v1::WeightAveraging { decay: Some(0.0) }),
-            schedule: Some(v1::Schedule::default()),
+            schedule: Some(schedule::from_schedule(Schedule::default())),
             ..of(v1::Recipe::Accurate)
         };
         let (config, _) = train_request(given, Facts::MNIST).unwrap();
@@ -196,6 +196,39 @@ mod tests {
         assert_eq!(config.weight_averaging, Some(WeightAveraging { decay: 0.0 }));
         assert_eq!(config.schedule.shape, crate::optim::ScheduleShape::Constant);
         assert_eq!(field(|request| request.recipe = 9), "recipe");
+    }
+
+    #[test]
+    fn a_number_that_is_given_beside_a_recipe_replaces_that_number_alone() {
+        let adam = |learning_rate| {
+            let rule = Rule::Adam(v1::Adam { learning_rate: Some(learning_rate), ..Default::default() });
+            Some(v1::Optimizer { rule: Some(rule) })
+        };
+        let augmentation = Some(v1::Augmentation { rotation_degrees: Some(15.0), ..Default::default() });
+        let given = |recipe: v1::Recipe| v1::TrainRequest {
+            recipe: recipe.into(),
+            optimizer: adam(0.002),
+            augmentation,
+            ..Default::default()
+        };
+        for (named, recipe) in [(v1::Recipe::Accurate, Recipe::Accurate), (v1::Recipe::Fast, Recipe::Fast)] {
+            let (found, _) = train_request(given(named), Facts::MNIST).unwrap();
+            let own = recipe.config();
+            let mut expected = TrainConfig { validation: found.validation, ..own.clone() };
+            expected.augmentation.rotation_degrees = 15.0;
+            if let OptimizerConfig::Adam { learning_rate, .. } = &mut expected.optimizer {
+                *learning_rate = 0.002;
+            }
+            assert_eq!(found, expected);
+        }
+        let sgd = Rule::Sgd(v1::Sgd::default());
+        let other = v1::TrainRequest {
+            optimizer: Some(v1::Optimizer { rule: Some(sgd) }),
+            ..given(v1::Recipe::Fast)
+        };
+        let (found, _) = train_request(other, Facts::MNIST).unwrap();
+        assert_eq!(found.optimizer, OptimizerConfig::sgd(0.01), "another rule has its own defaults");
+        assert_eq!(found.schedule, Recipe::Fast.config().schedule);
     }
 
     #[test]
