@@ -291,8 +291,12 @@ impl Trainer {
         Ok(Ok(totals.means()))
     }
 
+    /// Of everything that may be published: running statistics overflow before weights do, and an average
+    /// never forgets.
     fn has_finite_weights(&self) -> bool {
-        self.network.parameters().flat().isfinite().all().int64_value(&[]) == 1
+        let networks = [Some(&self.network), self.averaged.as_ref()].into_iter().flatten();
+        let mut sets = networks.flat_map(|it| [it.parameters(), it.running_statistics()]);
+        sets.all(|set| set.flat().isfinite().all().int64_value(&[]) == 1)
     }
 
     fn is_stopped_early(&self) -> bool {

@@ -5,8 +5,8 @@ use std::cell::Cell;
 
 use super::*;
 use crate::{
-    data::{Augmentation, ValidationSize, synthetic},
-    nn::{BatchNormConfig, DropoutConfig, DropoutMode},
+    data::{Augmentation, DeviceSet, ValidationSize, synthetic},
+    nn::{BatchNormConfig, DropoutConfig, DropoutMode, ParameterSet},
     optim::{Decay, ScheduleShape, WeightAveraging},
 };
 
@@ -195,5 +195,29 @@ fn weights_beyond_all_bounds_end_a_run_at_their_batch() {
     .unwrap();
     let Ending::NonFinite { epoch: 1, batch } = outcome.ending else { panic!("{:?}", outcome.ending) };
     assert!(batch <= 3, "{batch}");
+    assert!(kept.checkpoint.is_none() && outcome.best.is_none());
+}
+
+#[test]
+fn what_could_never_be_loaded_ends_a_run_as_its_weights_do() {
+    let config = TrainConfig { weight_averaging: None, ..config(OptimizerConfig::sgd(1e-9)) };
+    // Normalised, values of 1e25 are as good as any; their variance is beyond float32.
+    let mut large = trainer(&config);
+    let times = |set: &mut ParameterSet, factor: f64| {
+        let scaled = set.view(0).detach() * factor;
+        set.assign(0, &scaled);
+    };
+    times(large.network.parameters_mut(), 1e25);
+    assert!(matches!(large.fit(&mut Kept::default()).unwrap().ending, Ending::NonFinite { epoch: 1, .. }));
+
+    let mut averaging = config.clone();
+    averaging.weight_averaging = Some(WeightAveraging { decay: 0.9 });
+    averaging.validation.size = ValidationSize::Count(0);
+    let mut broken = trainer(&averaging);
+    broken.validation = DeviceSet::new(&splits().test, Device::Cpu);
+    times(broken.averaged.as_mut().unwrap().parameters_mut(), f64::INFINITY);
+    let mut kept = Kept::default();
+    let outcome = broken.fit(&mut kept).unwrap();
+    assert!(matches!(outcome.ending, Ending::NonFinite { epoch: 1, .. }), "{:?}", outcome.ending);
     assert!(kept.checkpoint.is_none() && outcome.best.is_none());
 }
