@@ -58,7 +58,7 @@ impl TrainConfig {
         self.check_regularizers()?;
         let shapes = self.network.shapes(input, images.classes).map_err(|error| network(&error))?;
         self.check_memory(input, &shapes)?;
-        self.check_batch_norm(&shapes)?;
+        self.check_batch_norm(&shapes, self.dataset.max_train_images.unwrap_or(usize::MAX))?;
         self.check_inspections(&shapes)?;
         let known: Vec<&str> =
             shapes.iter().flat_map(|layer| &layer.parameters).map(|parameter| &*parameter.name).collect();

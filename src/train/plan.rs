@@ -34,6 +34,7 @@ impl Plan {
         let [train_images, validation_images] = images;
         let batches_per_epoch = train_images.div_ceil(config.batch_size as usize);
         config.check_inspected_batches(batches_per_epoch as u32)?;
+        config.check_batch_norm(shapes, train_images)?;
         let parameters = shapes.iter().flat_map(|shape| &shape.parameters);
         let total_parameters = parameters.map(ParameterShape::count).sum::<i64>().unsigned_abs();
         Ok(Self {

@@ -126,7 +126,8 @@ impl Trainer {
     ) -> Result<Self, Error> {
         let images = Shape::grey(splits.train.height(), splits.train.width());
         let classes = splits.train.classes();
-        config.check_for(splits.train.dims())?;
+        let shapes = config.check_for(splits.train.dims())?;
+        config.check_batch_norm(&shapes, splits.train.len())?;
         config.check_inspected_batches((splits.train.len() as u32).div_ceil(config.batch_size))?;
         let mut network = config.zeros((images, classes), device).expect("the layers were checked");
         network.train_in(config.precision);

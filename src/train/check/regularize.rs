@@ -17,21 +17,29 @@ impl TrainConfig {
 }
 
 impl TrainConfig {
-    /// Batches of one image would leave such a layer with its initial statistics for ever.
-    pub(super) fn check_batch_norm(&self, shapes: &[LayerShape]) -> Result<(), Invalid> {
+    /// Batches of one image would leave such a layer with its initial statistics for ever. One at an
+    /// epoch's end does no harm: it is normalised with what the others left.
+    pub(in crate::train) fn check_batch_norm(
+        &self,
+        shapes: &[LayerShape],
+        train_images: usize,
+    ) -> Result<(), Invalid> {
         let single = |shape: &LayerShape| {
             !shape.running_statistics.is_empty() && shape.input.len() == shape.input.channels()
         };
-        match self.network.layers.iter().zip(shapes).find(|(_, shape)| single(shape)) {
-            Some((layer, shape)) if self.batch_size == 1 => {
-                let message = format!(
-                    "is 1: layer {:?} normalises {} over the batch, and one value has no variance: use 2 or more",
-                    layer.name, shape.input
-                );
-                Err(invalid("batch_size", message))
-            }
-            _ => Ok(()),
-        }
+        let layer = self.network.layers.iter().zip(shapes).find(|(_, shape)| single(shape));
+        let (field, is) = match (self.batch_size, train_images, self.dataset.max_train_images) {
+            (1, ..) => ("batch_size", "is 1"),
+            (_, 1, Some(1)) => ("dataset.max_train_images", "is 1"),
+            (_, 1, _) => ("dataset", "has 1 training image"),
+            _ => return Ok(()),
+        };
+        let Some((layer, shape)) = layer else { return Ok(()) };
+        let message = format!(
+            "{is}: layer {:?} normalises {} over the batch, and one value has no variance: use 2 or more",
+            layer.name, shape.input
+        );
+        Err(invalid(field, message))
     }
 }
 
@@ -61,7 +69,7 @@ fn check_augmentation(augmentation: &Augmentation) -> Result<(), Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{nn::NetworkConfig, optim::WeightAveraging};
+    use crate::{data::dataset::Dims, nn::NetworkConfig, optim::WeightAveraging};
 
     fn refused(change: impl FnOnce(&mut TrainConfig)) -> String {
         let mut config = TrainConfig::default();
@@ -92,6 +100,16 @@ mod tests {
             config.batch_size = 1;
         });
         assert!(told.starts_with("batch_size is 1: layer \"bn5\" normalises [N,256]"), "{told}");
+        let told = refused(|config| {
+            config.network = NetworkConfig::deep();
+            config.dataset.max_train_images = Some(1);
+        });
+        assert!(told.starts_with("dataset.max_train_images is 1: layer \"bn5\" normalises"), "{told}");
+        let deep = TrainConfig { network: NetworkConfig::deep(), ..TrainConfig::default() };
+        let shapes = deep.check_for(Dims::MNIST).unwrap();
+        let told = deep.check_batch_norm(&shapes, 1).unwrap_err().to_string();
+        assert!(told.starts_with("dataset has 1 training image: layer \"bn5\""), "{told}");
+        deep.check_batch_norm(&shapes, 101).unwrap();
         let mut maps = NetworkConfig::deep();
         maps.layers.retain(|layer| layer.name != "bn5");
         TrainConfig { network: maps, batch_size: 1, ..TrainConfig::default() }.check().unwrap();
