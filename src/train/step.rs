@@ -24,9 +24,8 @@ impl Trainer {
             |logits: &Tensor| self.config.loss.smoothed(logits, &batch.labels, self.config.label_smoothing);
         let (loss, logits) = self.network.learn(&images, Mode::Train(at), loss, &mut self.gradients);
         self.look = self.report_is_due().then(|| Look::before(&self.gradients, self.network.parameters()));
-        if let Some(max) = self.config.clip_gradient_norm {
-            let _ = optim::clip_gradient_norm(&mut self.gradients, max);
-        }
+        let max = self.config.clip_gradient_norm;
+        self.unclipped = max.map(|max| optim::clip_gradient_norm(&mut self.gradients, max));
         let rate = self.learning_rate();
         self.optimizer.step(self.network.parameters_mut(), &mut self.gradients, rate);
         if let Some(look) = &mut self.look {

@@ -99,6 +99,8 @@ pub struct Trainer {
     pub(super) step: u32,
     /// Of the last step, where it is reported.
     pub(super) look: Option<Look>,
+    /// The last step's gradient norm before it was clipped, where it is, still on the device.
+    pub(super) unclipped: Option<Tensor>,
     /// Of the last validation, until it is judged.
     pub(super) answers: Option<Answers>,
     pub(super) health: Memory,
@@ -151,6 +153,7 @@ impl Trainer {
             validation: DeviceSet::new(&splits.validation, device),
             step: 0,
             look: None,
+            unclipped: None,
             answers: None,
             health: Memory::default(),
             inspection: None,

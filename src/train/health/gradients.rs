@@ -60,10 +60,15 @@ pub(super) fn exploding(step: &StepFigures) -> Option<Finding> {
 
 /// Of a run whose loss became infinite or not a number, whatever the norm is by then.
 pub(super) fn exploded(gradient_norm: f64) -> Finding {
+    // Where the loss alone tells it the norm may be an ordinary one.
+    let norm = match gradient_norm <= EXPLODING_NORM {
+        true => Measurement::new("gradient_norm", gradient_norm),
+        false => Measurement::beyond("gradient_norm", gradient_norm, EXPLODING_NORM),
+    };
     Finding {
         rule: Rule::ExplodingGradients,
         subject: Subject::default(),
-        measurements: vec![Measurement::beyond("gradient_norm", gradient_norm, EXPLODING_NORM)],
+        measurements: vec![norm],
         advice: EXPLODING_ADVICE,
     }
 }

@@ -49,9 +49,14 @@ impl Trainer {
         tell(self.health.epoch(place, now, answers.as_ref(), last), run);
     }
 
-    /// After a loss that is no finite number, which may have come between two reports.
+    /// After a loss that is no finite number, which may have come between two reports: then the gradients
+    /// are looked at as the step left them, with decay.
     pub(in crate::train) fn warn_of_explosion(&mut self, epoch: u32, batch: u32, run: &mut dyn RunHooks) {
-        let norm = Look::before(&self.gradients, self.network.parameters()).gradient_norm();
+        let norm = match (&self.look, &self.unclipped) {
+            (Some(look), _) => look.gradient_norm(),
+            (None, Some(norm)) => norm.double_value(&[]),
+            (None, None) => Look::before(&self.gradients, self.network.parameters()).gradient_norm(),
+        };
         let place = Place { epoch, batch: Some(batch), step: self.step };
         tell(self.health.exploded(place, norm), run);
     }

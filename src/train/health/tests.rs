@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{Rule, Warning};
 use crate::{
-    data::{ImageSet, Splits, dataset::Dims},
+    data::{ImageSet, Order, Splits, dataset::Dims},
     nn::{LayerKind, LinearConfig, Network, NetworkConfig, Shape},
     optim::{Decay, OptimizerConfig, Schedule},
     train::{
@@ -125,6 +125,33 @@ fn a_loss_that_ends_the_run_between_two_reports_is_told_as_an_explosion() {
     let [exploding] = &found[..] else { panic!("{found:?}") };
     assert_eq!(exploding.rule, Rule::ExplodingGradients);
     assert!(exploding.batch.is_some(), "{exploding:?}");
+}
+
+#[test]
+fn an_explosion_is_told_with_the_norm_before_clipping() {
+    let config = TrainConfig {
+        network: linear(),
+        batch_size: 2,
+        order: Order::File,
+        report_every_batches: 1000,
+        clip_gradient_norm: Some(1.0),
+        ..descent(1e-30)
+    };
+    let mut sure = network(&config);
+    // Logits of 3e38 for class 0 and -3e38 for the others: right about the first batch, and a loss beyond
+    // float32 for the second.
+    let mut rows = vec![-3.8e35f32; 7840];
+    rows[..784].fill(3.8e35);
+    fill(&mut sure, "linear1.weight", &Tensor::from_slice(&rows).view([10, 784]));
+    let images =
+        |labels: &[u8]| ImageSet::new(Dims::MNIST, vec![255; 784 * labels.len()], labels.into()).unwrap();
+    let splits = Splits { train: images(&[0, 0, 7, 7]), validation: images(&[]), test: images(&[]) };
+    let found = warnings(config, sure, &splits);
+    let [exploding] = of(Rule::ExplodingGradients, &found)[..] else { panic!("{found:?}") };
+    // 1 at the class that was answered, -1 at the label, at the bias and at 784 pixels of 1.
+    let (norm, expected) = (&exploding.measurements[0], (2.0 * 785.0f64).sqrt());
+    assert!(exploding.batch == Some(2) && (norm.value / expected - 1.0).abs() < 1e-5, "{exploding:?}");
+    assert_eq!(norm.threshold, None, "it is not beyond it");
 }
 
 #[test]
