@@ -68,15 +68,21 @@ pub(super) struct Job {
     /// Where to go on from; none begins the run.
     pub resume: Option<Resume>,
     pub splits: Splits,
-    /// Of the training images.
-    pub digest: String,
+    pub digests: Digests,
     pub device: Device,
     pub registry: Registry,
     pub runtime: Handle,
     pub observer: Option<Arc<dyn Observer>>,
 }
 
-/// A checkpoint to go on from.
+/// What tells the images of a run from all others.
+#[derive(Debug, Clone)]
+pub(super) struct Digests {
+    pub train: String,
+    pub validation: String,
+}
+
+/// Where to go on from.
 #[derive(Debug)]
 pub(super) struct Resume {
     /// Its key under the run in the store.
@@ -107,7 +113,9 @@ pub(super) fn run(job: Job, prepared: oneshot::Sender<Result<Started, Error>>, g
             return;
         }
     };
-    let started = Started { dataset_digest: Some(job.digest.clone()), ..trainer.started() };
+    let Digests { train, validation } = job.digests.clone();
+    let (dataset_digest, validation_digest) = (Some(train), Some(validation));
+    let started = Started { dataset_digest, validation_digest, ..trainer.started() };
     let mut ending = Closing { dims: job.splits.train.dims(), parameters: started.total_parameters, job };
     // The device holds the images now.
     ending.job.splits = empty(&ending.job.splits);
@@ -198,7 +206,7 @@ impl Closing {
             dims: self.dims,
             class_names: self.job.splits.train.class_names(),
             parameters: self.parameters,
-            digest: &self.job.digest,
+            digest: &self.job.digests.train,
         };
         match self.job.runtime.block_on(publish::publish(&self.job.registry, candidate, best)) {
             Ok(version) => Finished {

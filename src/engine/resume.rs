@@ -2,7 +2,7 @@
 
 use super::{
     Error,
-    jobs::Resume,
+    jobs::{Digests, Resume},
     log::State,
     recover::{self, Found},
     summary::{Fold, RunSummary},
@@ -38,15 +38,17 @@ pub(super) async fn find(
     Ok((fold, Resume { key, bytes, told }))
 }
 
-/// Whether the data are those that the run was begun with.
-pub(super) fn check_data(fold: &Fold, digest: &str) -> Result<(), Error> {
-    match fold.dataset_digest() {
-        Some(known) if known != digest => {
-            let message = "its training images are not the same any more";
-            Err(refused(fold.summary().run_id, "DATASET_CHANGED", message))
-        }
-        Some(_) | None => Ok(()),
-    }
+/// Whether the data are those that the run was begun with: training images decide the steps, validation
+/// images which epoch is the best and when to stop. What the run has not told is not compared.
+pub(super) fn check_data(fold: &Fold, found: &Digests) -> Result<(), Error> {
+    let differs = |known: Option<&str>, found: &str| known.is_some_and(|known| known != found);
+    let part = match (fold.dataset_digest(), fold.validation_digest()) {
+        (known, _) if differs(known, &found.train) => "training",
+        (_, known) if differs(known, &found.validation) => "validation",
+        (_, _) => return Ok(()),
+    };
+    let message = format!("its {part} images are not the same any more");
+    Err(refused(fold.summary().run_id, "DATASET_CHANGED", &message))
 }
 
 pub(super) fn not_ended(run: RunId) -> Error {
@@ -73,5 +75,49 @@ fn check(ended: &RunSummary, config: &TrainConfig) -> Result<(), Error> {
             Err(refused(run, "RUN_NON_FINITE", message))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+
+    use super::*;
+    use crate::{
+        engine::Record,
+        train::{Event, Started},
+    };
+
+    fn begun(dataset_digest: Option<&str>, validation_digest: Option<&str>) -> Fold {
+        let mut fold = Fold::new(RunId::new(), TrainConfig::default(), Utc::now());
+        let started = Started {
+            config: TrainConfig::default(),
+            train_images: 2,
+            validation_images: 1,
+            batches_per_epoch: 1,
+            total_parameters: 1,
+            device: "cpu".to_owned(),
+            resumed: None,
+            dataset_digest: dataset_digest.map(str::to_owned),
+            validation_digest: validation_digest.map(str::to_owned),
+        };
+        let event = Event::Started(Box::new(started));
+        fold.add(&Record { sequence: 1, time: Utc::now(), event });
+        fold
+    }
+
+    #[test]
+    fn a_run_goes_on_with_the_images_that_it_was_begun_with_alone() {
+        let found = Digests { train: "t".to_owned(), validation: "v".to_owned() };
+        let told = |fold: Fold| check_data(&fold, &found).map_err(|error| error.to_string());
+        told(begun(Some("t"), Some("v"))).unwrap();
+        // A log from before validation images had a digest.
+        told(begun(Some("t"), None)).unwrap();
+        for (fold, part) in
+            [(begun(Some("x"), Some("v")), "training"), (begun(Some("t"), Some("x")), "validation")]
+        {
+            let refused = told(fold).unwrap_err();
+            assert!(refused.ends_with(&format!("its {part} images are not the same any more")), "{refused}");
+        }
     }
 }

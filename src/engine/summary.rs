@@ -61,6 +61,8 @@ pub(super) struct Fold {
     told: Told,
     /// Of the training images.
     dataset_digest: Option<String>,
+    /// Of the validation images.
+    validation_digest: Option<String>,
 }
 
 impl Fold {
@@ -93,6 +95,7 @@ impl Fold {
             began: created,
             told: Told::default(),
             dataset_digest: None,
+            validation_digest: None,
         }
     }
 
@@ -113,6 +116,11 @@ impl Fold {
     /// Digest of the training images, where the run told one.
     pub fn dataset_digest(&self) -> Option<&str> {
         self.dataset_digest.as_deref()
+    }
+
+    /// Digest of the validation images, likewise.
+    pub fn validation_digest(&self) -> Option<&str> {
+        self.validation_digest.as_deref()
     }
 
     /// When the run was accepted, got its turn, or was resumed for the last time.
@@ -165,6 +173,7 @@ impl Fold {
     fn started(&mut self, started: &Started, time: DateTime<Utc>) {
         self.validates = started.validation_images > 0;
         self.dataset_digest.clone_from(&started.dataset_digest);
+        self.validation_digest.clone_from(&started.validation_digest);
         if started.resumed.is_some() || self.summary.state == RunState::Queued {
             self.resume(started.config.clone(), time);
         }

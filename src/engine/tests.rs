@@ -89,7 +89,9 @@ async fn a_run_trains_publishes_a_version_and_the_version_answers() {
     let config = TrainConfig { set_alias: Some(Alias::production()), ..short() };
     let run = engine.train(config.clone()).await.unwrap();
     let records = events(&engine, run).await;
-    assert!(matches!(&records[0].event, Event::Started(started) if started.config == config));
+    let Event::Started(started) = &records[0].event else { panic!("{:?}", records[0]) };
+    assert_eq!(started.config, config);
+    assert!(started.dataset_digest.is_some() && started.validation_digest.is_some());
     let count = |of: fn(&Event) -> bool| records.iter().filter(|record| of(&record.event)).count();
     assert_eq!(count(|event| matches!(event, Event::Batch(_))), 8);
     assert_eq!(count(|event| matches!(event, Event::Epoch(_))), 2);
@@ -254,6 +256,7 @@ async fn killed(registry: &Registry, config: &TrainConfig) -> RunId {
         device: "cpu".to_owned(),
         resumed: None,
         dataset_digest: None,
+        validation_digest: None,
     }));
     log::RunLog::start(registry.runs(), opening, started).await.unwrap();
     run

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     Error, Metrics, Observer, RunPage, RunSummary, Watch,
-    jobs::{self, Go, Job, Resume, Wish},
+    jobs::{self, Digests, Go, Job, Resume, Wish},
     log::{Life, Opening, RunLog, State},
     owner::{Owner, Presence},
     recover, resume,
@@ -112,8 +112,9 @@ impl Training {
         facts.unwrap_or_else(|error| Err(Error::backend("reading the data set", error)))
     }
 
-    /// Goes on with an ended run from its last checkpoint; returns the number of the last event that
-    /// its log had before. `config` is its own request, with more epochs maybe.
+    /// Goes on with an ended run from its last checkpoint, or from its first step where it came to none;
+    /// returns the number of the last event that its log had before. `config` is its own request, with more
+    /// epochs maybe.
     pub async fn resume(
         self: &Arc<Self>,
         run: RunId,
@@ -176,8 +177,8 @@ impl Training {
         resume: Option<Resume>,
     ) -> Result<(Event, oneshot::Sender<Go>), Error> {
         let (run, config) = (fold.summary().run_id, fold.summary().config.clone());
-        let (splits, digest) = self.load(&config).await?;
-        resume::check_data(fold, &digest)?;
+        let (splits, digests) = self.load(&config).await?;
+        resume::check_data(fold, &digests)?;
         let initial = match resume {
             None => self.initial(&config).await?,
             // Its weights come from the checkpoint; the version may be gone.
@@ -188,7 +189,7 @@ impl Training {
             initial,
             resume,
             splits,
-            digest,
+            digests,
             device: self.device,
             registry: self.registry.clone(),
             runtime: Handle::current(),
@@ -319,15 +320,15 @@ impl Training {
         Ok(Some((manifest, weights)))
     }
 
-    /// Training and validation images, and the digest of the former. Test images stay where they
-    /// are: no choice inside a run may look at them.
-    async fn load(&self, config: &TrainConfig) -> Result<(Splits, String), Error> {
+    /// Training and validation images, and their digests. Test images stay where they are: no choice
+    /// inside a run may look at them.
+    async fn load(&self, config: &TrainConfig) -> Result<(Splits, Digests), Error> {
         let (catalog, dataset, size) = (self.catalog.clone(), config.dataset.clone(), config.validation.size);
         let loading = tokio::task::spawn_blocking(move || {
             let [train, validation] =
                 catalog.load_parts(&dataset, size, [Split::Train, Split::Validation])?;
-            let digest = train.digest();
-            Ok((Splits { test: train.slice(0..0), train, validation }, digest))
+            let digests = Digests { train: train.digest(), validation: validation.digest() };
+            Ok((Splits { test: train.slice(0..0), train, validation }, digests))
         });
         loading.await.unwrap_or_else(|error| Err(Error::backend("reading the data set", error)))
     }

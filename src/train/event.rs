@@ -47,6 +47,9 @@ pub struct Started {
     /// Of the training images; a resumed run must have the same.
     #[serde(default)]
     pub dataset_digest: Option<String>,
+    /// Of the validation images, likewise; none in logs that were kept before it was told.
+    #[serde(default)]
+    pub validation_digest: Option<String>,
 }
 
 /// A batch was trained on: its own loss and accuracy, before its step.

@@ -179,6 +179,7 @@ impl Trainer {
             device: device_name(self.network.device()),
             resumed: self.resumed,
             dataset_digest: None,
+            validation_digest: None,
         }
     }
 

@@ -78,6 +78,7 @@ fn started() -> Event {
         device: "cpu".to_owned(),
         resumed: None,
         dataset_digest: None,
+        validation_digest: None,
     }))
 }
 

@@ -26,9 +26,9 @@ impl Training {
             // A set is large: no more of them at once than are read for requests to train.
             let reading = self.reading.acquire().await;
             let _permit = reading.map_err(|closed| Error::backend("reading the data set", closed))?;
-            let (splits, digest) = self.load(&config).await?;
+            let (splits, digests) = self.load(&config).await?;
             if let Some(fold) = &fold {
-                resume::check_data(fold, &digest)?;
+                resume::check_data(fold, &digests)?;
             }
             [splits.train.len(), splits.validation.len()]
         };

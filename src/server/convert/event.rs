@@ -188,6 +188,7 @@ mod tests {
             device: "cpu".to_owned(),
             resumed: None,
             dataset_digest: None,
+            validation_digest: None,
         };
         let train_event::Event::Started(started) = convert(Event::Started(Box::new(started))) else {
             panic!("a start")

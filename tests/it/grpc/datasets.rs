@@ -13,7 +13,8 @@ use digitd::pb::digitd::v1::{self, image::Form, train_event::Event};
 use tonic::Code;
 
 use super::{
-    server::{TestServer, collect, finished},
+    resume::resume,
+    server::{TestServer, collect, finished, run_id, until},
     status::{check, check_field, check_not_found},
 };
 
@@ -110,6 +111,32 @@ async fn a_folder_that_changed_between_two_runs_is_read_anew() {
     assert_eq!(digest().await, first);
     write_idx(folder.path(), &bars(90), &bars(6));
     assert_ne!(digest().await, first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_not_resumed_on_images_that_changed_be_they_for_training_or_validation() {
+    let folder = tempfile::tempdir().unwrap();
+    write_idx(folder.path(), &bars(60), &bars(6));
+    let server = TestServer::with_set("bars", folder.path()).await;
+    let long = v1::TrainRequest { epochs: Some(10_000), ..one_epoch("bars") };
+    let mut stream = server.training().train(long).await.unwrap().into_inner();
+    let id = run_id(&until(&mut stream, |event| matches!(event, Event::Checkpoint(_))).await);
+    server.training().cancel_run(v1::CancelRunRequest { run_id: id.clone() }).await.unwrap();
+    collect(stream).await;
+    // Ten of the sixty validate: the last.
+    for (at, part) in [(0, "training"), (59, "validation")] {
+        let mut pixels = bars(60).pixels().to_vec();
+        pixels[at * DIMS.height * DIMS.width] ^= 255;
+        let changed = ImageSet::new(DIMS, pixels, bars(60).labels().to_vec()).unwrap();
+        write_idx(folder.path(), &changed, &bars(6));
+        let request = v1::TrainRequest { validate_only: true, ..resume(&id) };
+        let status = server.training().train(request).await.unwrap_err();
+        check(&status, Code::FailedPrecondition, "DATASET_CHANGED");
+        assert!(status.message().contains(part), "{status}");
+    }
+    write_idx(folder.path(), &bars(60), &bars(6));
+    let request = v1::TrainRequest { validate_only: true, ..resume(&id) };
+    server.training().train(request).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
