@@ -149,6 +149,14 @@ pub(super) async fn read(runs: &RunStore, run: RunId, state: &State) -> Result<F
     Ok(fold)
 }
 
+/// Why a run that published had come to its end: before its last epoch early stopping alone ends it so.
+fn completed(summary: &RunSummary) -> FinishReason {
+    match summary.config.early_stopping {
+        Some(_) if summary.epoch < summary.config.epochs => FinishReason::EarlyStopped,
+        Some(_) | None => FinishReason::Completed,
+    }
+}
+
 /// How the run is told to have ended.
 async fn finish(registry: &Registry, fold: &Fold, loss: Loss) -> Result<Finished, Error> {
     let (summary, began) = (fold.summary(), fold.began());
@@ -159,7 +167,7 @@ async fn finish(registry: &Registry, fold: &Fold, loss: Loss) -> Result<Finished
         publish::move_aliases(registry, summary.run_id, manifest).await?;
     }
     let (state, reason, message) = match (&published, loss) {
-        (Some(_), _) => (RunState::Completed, FinishReason::Completed, ""),
+        (Some(_), _) => (RunState::Completed, completed(summary), ""),
         (None, Loss::Log) => (
             RunState::Failed,
             FinishReason::Failed,

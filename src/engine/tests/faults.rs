@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::train::EarlyStopping;
 
 /// A folder of a run, taken away and given back.
 struct Blocked {
@@ -89,4 +90,18 @@ async fn an_own_picture_is_shown_where_the_data_set_is_not() {
     };
     assert_eq!(show(0).await.unwrap().report.sample_images, Some(0));
     assert!(matches!(show(1).await, Err(Error::DatasetUnavailable { .. })));
+}
+
+#[tokio::test]
+async fn a_run_that_was_killed_after_it_stopped_early_is_told_so() {
+    let registry = memory().await;
+    let config = TrainConfig { early_stopping: Some(EarlyStopping::default()), ..endless() };
+    let run = killed(&registry, &config).await;
+    let draft = Draft { run_id: Some(run), config: Some(config.clone()), ..testing::draft() };
+    registry.publish(&config.model, draft, weights()).await.unwrap();
+    let engine = engine(&registry).await;
+    let summary = engine.run(run).await.unwrap();
+    assert_eq!((summary.state, summary.reason), (RunState::Completed, Some(FinishReason::EarlyStopped)));
+    let refused = engine.resume(run, config, WhenBusy::Refuse).await;
+    assert!(matches!(refused, Err(Error::NotResumable { reason: "RUN_COMPLETED", .. })), "{refused:?}");
 }
