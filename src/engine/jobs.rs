@@ -153,7 +153,8 @@ impl Closing {
     fn train(&self, trainer: &mut Trainer, go: &Go) -> Finished {
         let began = std::time::Instant::now();
         let class_names = self.job.splits.train.class_names().to_vec();
-        let mut hooks = Hooks { job: &self.job, go, dims: self.dims, class_names, last: None };
+        let mut hooks =
+            Hooks { job: &self.job, go, dims: self.dims, class_names, last: None, retaken: false };
         hooks.tell_resumed(trainer);
         let outcome =
             catch_unwind(AssertUnwindSafe(|| trainer.fit(&mut hooks).map(|outcome| self.ended(outcome, go))));
@@ -232,11 +233,16 @@ struct Hooks<'a> {
     class_names: Vec<String>,
     /// The last step.
     last: Option<Moment>,
+    /// The newest epoch was taken again: it was told before the run was resumed.
+    retaken: bool,
 }
 
 impl RunHooks for Hooks<'_> {
     fn report(&mut self, event: Event) {
         let told = self.job.resume.as_ref().is_some_and(|resume| resume.told.has(&event));
+        if matches!(event, Event::Epoch(_)) {
+            self.retaken = told;
+        }
         if let Some(observer) = self.job.observer.as_ref().filter(|_| !told) {
             observer.happened(self.go.run, Utc::now(), &event);
         }
@@ -256,7 +262,8 @@ impl RunHooks for Hooks<'_> {
         if let Some(at) = self.last {
             self.show(at, network);
         }
-        if let Some(observer) = self.job.observer.as_ref().filter(|observer| observer.wants_weights()) {
+        let observer = self.job.observer.as_ref().filter(|_| !self.retaken);
+        if let Some(observer) = observer.filter(|observer| observer.wants_weights()) {
             observer.weights(self.go.run, step, worker::arrays(network));
         }
     }

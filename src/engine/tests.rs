@@ -64,6 +64,7 @@ async fn first_batch(engine: &Engine, run: RunId) {
 mod evaluating;
 mod faults;
 mod looking;
+mod observing;
 mod queue;
 
 use looking::{contents, inspection};

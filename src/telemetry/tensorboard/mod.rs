@@ -41,15 +41,26 @@ const MOST_WEIGHTS: usize = 2;
 #[derive(Debug)]
 pub struct TensorBoard {
     /// None once it is closed.
-    queue: Mutex<Option<SyncSender<Message>>>,
+    queue: Mutex<Option<SyncSender<(Part, Message)>>>,
+    /// What trains now; the last that began.
+    part: Mutex<Part>,
     thread: Mutex<Option<JoinHandle<()>>>,
     weights_waiting: std::sync::Arc<AtomicUsize>,
     left_out: AtomicU64,
 }
 
+/// A run from its beginning, or from where it was resumed, to its end. It goes with every message, so that
+/// no message that was left out puts what follows into another run's folder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Part {
+    run: Option<RunId>,
+    batches_per_epoch: u32,
+    /// Tells the parts of one run apart.
+    number: u64,
+}
+
 #[derive(Debug)]
 enum Message {
-    Begins { run: RunId, batches_per_epoch: u32 },
     Happened(Box<TrainEvent>),
     Weights { time: DateTime<Utc>, step: u32, arrays: Vec<Array> },
 }
@@ -66,6 +77,7 @@ impl TensorBoard {
             .spawn(move || write(&root, &messages, &waiting))?;
         Ok(Self {
             queue: Mutex::new(Some(queue)),
+            part: Mutex::default(),
             thread: Mutex::new(Some(thread)),
             weights_waiting,
             left_out: AtomicU64::new(0),
@@ -82,8 +94,9 @@ impl TensorBoard {
     }
 
     fn hand(&self, message: Message) -> bool {
+        let part = *self.part.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.as_ref().is_some_and(|queue| queue.try_send(message).is_ok()) {
+        if queue.as_ref().is_some_and(|queue| queue.try_send((part, message)).is_ok()) {
             return true;
         }
         self.leave_out();
@@ -100,7 +113,9 @@ impl TensorBoard {
 
 impl Observer for TensorBoard {
     fn begins(&self, run: RunId, started: &Started) {
-        self.hand(Message::Begins { run, batches_per_epoch: started.batches_per_epoch });
+        let mut part = self.part.lock().unwrap_or_else(PoisonError::into_inner);
+        let (number, batches_per_epoch) = (part.number + 1, started.batches_per_epoch);
+        *part = Part { run: Some(run), batches_per_epoch, number };
     }
 
     fn happened(&self, run: RunId, time: DateTime<Utc>, event: &Event) {
@@ -125,25 +140,34 @@ impl Observer for TensorBoard {
     }
 }
 
-/// Writes what comes to the folder of the run that trains; a folder that cannot be written ends the
-/// writing of that run alone.
-fn write(root: &Path, messages: &Receiver<Message>, weights_waiting: &AtomicUsize) {
-    let mut folder: Option<RunFolder> = None;
-    for message in messages {
-        let written = match message {
-            Message::Begins { run, batches_per_epoch } => {
-                let batches = i32::try_from(batches_per_epoch).unwrap_or(i32::MAX);
-                RunFolder::open(root, &run.to_string(), batches).map(|opened| folder = Some(opened))
-            }
-            Message::Happened(event) => folder.as_mut().map_or(Ok(()), |folder| folder.add(&event)),
-            Message::Weights { time, step, arrays } => {
-                weights_waiting.fetch_sub(1, Ordering::AcqRel);
-                folder.as_mut().map_or(Ok(()), |folder| folder.add_weights(time, step, &arrays))
-            }
-        };
-        if let Err(error) = written {
-            tracing::warn!(%error, folder = %root.display(), "cannot write event files of a run");
-            folder = None;
+/// Writes what comes to the folder of the run that it is of; a folder that cannot be written ends the
+/// writing of that part of a run alone.
+fn write(root: &Path, messages: &Receiver<(Part, Message)>, weights_waiting: &AtomicUsize) {
+    let (mut open, mut folder) = (Part::default(), None);
+    for (part, message) in messages {
+        if matches!(message, Message::Weights { .. }) {
+            weights_waiting.fetch_sub(1, Ordering::AcqRel);
         }
+        let opened = if part == open { Ok(folder.take()) } else { part.folder(root) };
+        open = part;
+        let written = opened.and_then(|opened| {
+            let Some(mut opened) = opened else { return Ok(None) };
+            match message {
+                Message::Happened(event) => opened.add(&event)?,
+                Message::Weights { time, step, arrays } => opened.add_weights(time, step, &arrays)?,
+            }
+            Ok(Some(opened))
+        });
+        folder = written.unwrap_or_else(|error| {
+            tracing::warn!(%error, folder = %root.display(), "cannot write event files of a run");
+            None
+        });
+    }
+}
+
+impl Part {
+    fn folder(self, root: &Path) -> io::Result<Option<RunFolder>> {
+        let batches = i32::try_from(self.batches_per_epoch).unwrap_or(i32::MAX);
+        self.run.map(|run| RunFolder::open(root, &run.to_string(), batches)).transpose()
     }
 }

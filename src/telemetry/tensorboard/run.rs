@@ -40,16 +40,20 @@ impl RunFolder {
     /// Adds the numbers of a batch or an epoch; of an epoch at the step that it ended with. Other
     /// events have none.
     pub fn add(&mut self, event: &TrainEvent) -> io::Result<()> {
-        let (prefix, step) = match &event.event {
-            Some(train_event::Event::Batch(batch)) => ("batch", batch.step),
+        // The last batch of an epoch has the epoch's step, and is not void where the epoch is first to come.
+        let (prefix, step, void_from) = match &event.event {
+            Some(train_event::Event::Batch(batch)) => ("batch", batch.step, batch.step),
             Some(train_event::Event::Epoch(epoch)) => {
-                ("epoch", epoch.epoch.saturating_mul(self.batches_per_epoch))
+                let step = epoch.epoch.saturating_mul(self.batches_per_epoch);
+                ("epoch", step, step.saturating_add(1))
             }
             _ => return Ok(()),
         };
         let time = event.time.as_ref();
         let time = time.and_then(|time| DateTime::from_timestamp(time.seconds, time.nanos.unsigned_abs()));
-        self.write(time.unwrap_or_default(), step.into(), scalars(event, prefix))
+        let time = time.unwrap_or_default();
+        self.start(time, void_from.into())?;
+        self.write(time, step.into(), scalars(event, prefix))
     }
 
     /// Adds the weights as they are after so many steps.
@@ -64,16 +68,22 @@ impl RunFolder {
                 values.push(Value { tag: format!("kernels/{}", array.name), kind: Some(Kind::Image(image)) });
             }
         }
+        self.start(time, i64::from(step) + 1)?;
         self.write(time, step.into(), values)
+    }
+
+    /// Before the first record of a run that goes on: steps after the last checkpoint are trained again,
+    /// and what was written from this one on is void.
+    fn start(&mut self, time: DateTime<Utc>, void_from: i64) -> io::Result<()> {
+        match std::mem::take(&mut self.resumes) {
+            true => self.file.write(time, void_from, What::SessionLog(SessionLog::START)),
+            false => Ok(()),
+        }
     }
 
     fn write(&mut self, time: DateTime<Utc>, step: i64, value: Vec<Value>) -> io::Result<()> {
         if value.is_empty() {
             return Ok(());
-        }
-        // Steps after the last checkpoint are trained again: what was written of them is void.
-        if std::mem::take(&mut self.resumes) {
-            self.file.write(time, step, What::SessionLog(SessionLog::START))?;
         }
         self.file.write(time, step, What::Summary(Summary { value }))
     }

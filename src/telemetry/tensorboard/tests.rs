@@ -8,7 +8,7 @@ use super::{
     format::{self, What},
     *,
 };
-use crate::train::{BatchReport, EpochReport, Measured};
+use crate::train::{BatchReport, EpochReport, Measured, TrainConfig};
 
 /// The records of all files of a folder, in the order of their names.
 fn records(folder: &Path) -> Vec<format::Event> {
@@ -62,6 +62,33 @@ fn epoch(epoch: u32) -> Event {
     })
 }
 
+fn started() -> Started {
+    Started {
+        config: TrainConfig::default(),
+        train_images: 1_000,
+        validation_images: 0,
+        batches_per_epoch: 10,
+        total_parameters: 1,
+        device: "cpu".to_owned(),
+        resumed: None,
+        dataset_digest: None,
+        validation_digest: None,
+    }
+}
+
+impl TensorBoard {
+    /// Takes nothing, as long as it has no queue.
+    fn without_thread() -> Self {
+        Self {
+            queue: Mutex::new(None),
+            part: Mutex::default(),
+            thread: Mutex::new(None),
+            weights_waiting: Arc::default(),
+            left_out: AtomicU64::new(0),
+        }
+    }
+}
+
 fn converted(run: RunId, event: &Event) -> TrainEvent {
     server::train_event(run, 1, Utc::now(), event)
 }
@@ -105,24 +132,61 @@ fn what_is_handed_over_is_written_when_it_is_closed() {
     let root = tempfile::tempdir().unwrap();
     let board = TensorBoard::start(root.path()).unwrap();
     let run = RunId::new();
-    board.hand(Message::Begins { run, batches_per_epoch: 10 });
+    board.begins(run, &started());
     for step in 1..=100 {
         board.happened(run, Utc::now(), &batch(step));
     }
     board.close();
     assert_eq!(records(&root.path().join(run.to_string())).len(), 1 + 100);
-    assert!(!board.hand(Message::Begins { run, batches_per_epoch: 10 }), "it is closed");
+    assert!(!board.hand(Message::Happened(Box::default())), "it is closed");
+}
+
+#[test]
+fn a_run_that_begins_while_the_disk_is_busy_has_its_own_folder_and_a_further_file_for_each_part() {
+    let (queue, messages) = sync_channel(2);
+    let board = TensorBoard { queue: Mutex::new(Some(queue)), ..TensorBoard::without_thread() };
+    let (kept, waiting) = sync_channel(8);
+    let move_on = || messages.try_iter().for_each(|message| kept.send(message).unwrap());
+    let runs = [RunId::new(), RunId::new()];
+    for run in [runs[0], runs[1], runs[1]] {
+        // But for the first there is no room by now.
+        board.begins(run, &started());
+        board.happened(run, Utc::now(), &batch(1));
+        move_on();
+        for step in [2, 3] {
+            board.happened(run, Utc::now(), &batch(step));
+        }
+    }
+    move_on();
+    drop(kept);
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), &waiting, &AtomicUsize::new(0));
+    let steps = |run: RunId| -> Vec<i64> {
+        let records = records(&root.path().join(run.to_string()));
+        records.iter().map(|record| record.step).collect()
+    };
+    assert_eq!(steps(runs[0]), [0, 1, 2, 3]);
+    // The second file begins by taking the place of the first one's steps.
+    assert_eq!(steps(runs[1]), [0, 2, 3, 0, 2, 2, 3]);
+}
+
+#[test]
+fn an_epoch_that_is_told_first_after_an_interruption_leaves_its_last_batch_in_place() {
+    let root = tempfile::tempdir().unwrap();
+    let run = RunId::new();
+    for event in [batch(6), epoch(1)] {
+        let mut folder = RunFolder::open(root.path(), &run.to_string(), 6).unwrap();
+        folder.add(&converted(run, &event)).unwrap();
+    }
+    let records = records(&root.path().join(run.to_string()));
+    let start = records.iter().find(|record| tags(record) == ["(start)"]).unwrap();
+    assert_eq!((records.last().unwrap().step, start.step), (6, 7), "a start voids its step and later ones");
 }
 
 #[test]
 fn what_a_slow_disk_does_not_take_is_left_out_and_nobody_waits() {
     let (queue, _messages) = sync_channel(3);
-    let board = TensorBoard {
-        queue: Mutex::new(Some(queue)),
-        thread: Mutex::new(None),
-        weights_waiting: Arc::default(),
-        left_out: AtomicU64::new(0),
-    };
+    let board = TensorBoard { queue: Mutex::new(Some(queue)), ..TensorBoard::without_thread() };
     let run = RunId::new();
     for _ in 0..3 {
         if board.wants_weights() {
