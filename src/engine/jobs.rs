@@ -85,9 +85,9 @@ pub(super) struct Digests {
 /// Where to go on from.
 #[derive(Debug)]
 pub(super) struct Resume {
-    /// Its key under the run in the store.
-    pub key: String,
-    pub bytes: Bytes,
+    /// A checkpoint: its key under the run in the store, and its bytes. None where the run came to none: it
+    /// is taken from its first step.
+    pub checkpoint: Option<(String, Bytes)>,
     /// What the run's log tells already: the steps between the checkpoint and its end are taken again
     /// without a word.
     pub told: Told,
@@ -136,8 +136,10 @@ fn prepare(job: &Job) -> Result<Trainer, Error> {
     let initial =
         initial.map(|(manifest, weights)| worker::decode(manifest, weights, job.device)).transpose()?;
     let mut trainer = Trainer::new(job.config.clone(), initial.as_ref(), &job.splits, job.device)?;
-    if let Some(resume) = &job.resume {
-        trainer.resume(&resume.bytes)?;
+    match job.resume.as_ref().map(|resume| &resume.checkpoint) {
+        None => {}
+        Some(None) => trainer.restart(),
+        Some(Some((_, bytes))) => drop(trainer.resume(bytes)?),
     }
     Ok(trainer)
 }
@@ -305,9 +307,10 @@ impl Hooks<'_> {
     /// Tells of the checkpoint that the run goes on from, where its server was killed between keeping
     /// and telling it.
     fn tell_resumed(&mut self, trainer: &Trainer) {
-        let (Some(resume), Some(at)) = (&self.job.resume, trainer.started().resumed) else { return };
-        let bytes = u32::try_from(resume.bytes.len()).unwrap_or(u32::MAX);
-        let (epoch, step, key) = (at.epoch, at.step, resume.key.clone());
+        let checkpoint = self.job.resume.as_ref().and_then(|resume| resume.checkpoint.as_ref());
+        let (Some((key, bytes)), Some(at)) = (checkpoint, trainer.started().resumed) else { return };
+        let bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let (epoch, step, key) = (at.epoch, at.step, key.clone());
         self.report(Event::Checkpoint(CheckpointWritten { epoch, step, key, bytes }));
     }
 

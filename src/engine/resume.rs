@@ -1,4 +1,5 @@
-//! Which runs can go on, and from where: an ended run with a checkpoint whose end is not for good.
+//! Which runs can go on, and from where: an ended run whose end is not for good, from its last checkpoint,
+//! or from its first step where it came to none.
 
 use super::{
     Error,
@@ -11,10 +12,10 @@ use super::{
 use crate::{
     ids::RunId,
     registry::Registry,
-    train::{FinishReason, RunState, TrainConfig},
+    train::{FinishReason, RunState, Told, TrainConfig},
 };
 
-/// The run as its log tells it, and its last checkpoint. `config` is what it shall go on with.
+/// The run as its log tells it, and where it goes on from. `config` is what it shall go on with.
 pub(super) async fn find(
     registry: &Registry,
     training: &Training,
@@ -30,12 +31,22 @@ pub(super) async fn find(
     let state: State = registry.runs().state(run).await?;
     check(&state.summary, config)?;
     let fold = recover::read(&registry.runs(), run, &state).await?;
-    let Some((key, bytes)) = registry.runs().checkpoint(run).await? else {
-        let message = "it ended before its first checkpoint: train anew";
-        return Err(refused(run, "CHECKPOINT_MISSING", message));
+    let (checkpoint, told) = (registry.runs().checkpoint(run).await?, fold.told());
+    if checkpoint.is_none() {
+        check_restart(&state.summary, config, &told)?;
+    }
+    Ok((fold, Resume { checkpoint, told }))
+}
+
+/// Whether a run without a checkpoint may be taken from its first step: what its log tells would have to
+/// come out the same.
+fn check_restart(ended: &RunSummary, config: &TrainConfig, told: &Told) -> Result<(), Error> {
+    let message = match (told.has_checkpoint(), config.epochs == ended.config.epochs) {
+        (true, _) => "the checkpoint that it kept is gone: train anew",
+        (false, false) => "it ended before its first checkpoint: resume it with as many epochs as it has",
+        (false, true) => return Ok(()),
     };
-    let told = fold.told();
-    Ok((fold, Resume { key, bytes, told }))
+    Err(refused(ended.run_id, "CHECKPOINT_MISSING", message))
 }
 
 /// Whether the data are those that the run was begun with: training images decide the steps, validation

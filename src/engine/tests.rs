@@ -66,6 +66,7 @@ mod faults;
 mod looking;
 mod observing;
 mod queue;
+mod resuming;
 
 use looking::{contents, inspection};
 

@@ -179,10 +179,10 @@ impl Training {
         let (run, config) = (fold.summary().run_id, fold.summary().config.clone());
         let (splits, digests) = self.load(&config).await?;
         resume::check_data(fold, &digests)?;
-        let initial = match resume {
-            None => self.initial(&config).await?,
+        let initial = match &resume {
             // Its weights come from the checkpoint; the version may be gone.
-            Some(_) => None,
+            Some(Resume { checkpoint: Some(_), .. }) => None,
+            Some(Resume { checkpoint: None, .. }) | None => self.initial(&config).await?,
         };
         let job = Job {
             config,

@@ -101,11 +101,8 @@ impl Trainer {
     /// Puts the state of a checkpoint in place; `fit` goes on from there. Errors where the file is
     /// none of a run of this request.
     pub fn resume(&mut self, checkpoint: &[u8]) -> Result<Position, Error> {
-        let file = Arrays::decode(checkpoint).map_err(broken)?;
-        let counters = file.metadata.get(COUNTERS).ok_or_else(|| broken("it holds no counters"))?;
-        let counters: Counters = serde_json::from_str(counters).map_err(broken)?;
+        let (counters, groups) = read(checkpoint)?;
         self.check(&counters)?;
-        let groups = Groups(file.arrays);
         self.network.load(&groups.get(PARAMETER)).map_err(broken)?;
         if let Some(averaged) = &mut self.averaged {
             averaged.load(&groups.get(AVERAGE)).map_err(broken)?;
@@ -133,6 +130,11 @@ impl Trainer {
         Ok(counters.at)
     }
 
+    /// Goes on with a run that came to no checkpoint: `fit` takes it from its first step.
+    pub fn restart(&mut self) {
+        self.resumed = Some(Position::default());
+    }
+
     fn check(&self, counters: &Counters) -> Result<(), Error> {
         let (at, batches) = (counters.at, self.batches_per_epoch());
         let step = u64::from(at.epoch) * u64::from(batches) + u64::from(at.batch);
@@ -145,10 +147,14 @@ impl Trainer {
 
 /// The arrays of the network that a checkpoint keeps, and when in its run it was.
 pub(super) fn kept(checkpoint: &[u8]) -> Result<(Moment, BTreeMap<String, Tensor>), Error> {
+    let (counters, groups) = read(checkpoint)?;
+    Ok((counters.at.into(), groups.get(PARAMETER)))
+}
+
+fn read(checkpoint: &[u8]) -> Result<(Counters, Groups), Error> {
     let file = Arrays::decode(checkpoint).map_err(broken)?;
     let counters = file.metadata.get(COUNTERS).ok_or_else(|| broken("it holds no counters"))?;
-    let counters: Counters = serde_json::from_str(counters).map_err(broken)?;
-    Ok((counters.at.into(), Groups(file.arrays).get(PARAMETER)))
+    Ok((serde_json::from_str(counters).map_err(broken)?, Groups(file.arrays)))
 }
 
 impl Groups {

@@ -37,6 +37,11 @@ impl Told {
         }
     }
 
+    /// Whether the log tells of any checkpoint.
+    pub fn has_checkpoint(&self) -> bool {
+        self.checkpoint > 0
+    }
+
     /// Whether the log has this event.
     pub fn has(&self, event: &Event) -> bool {
         match event {

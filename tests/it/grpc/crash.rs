@@ -224,12 +224,17 @@ async fn a_run_that_died_goes_on_to_the_same_weights_and_tells_nothing_twice() {
     let whole = collect(program.training().train(forty()).await.unwrap().into_inner()).await;
     let digest = program.versions().await[0].weights_sha256.clone();
     program.kill();
-    // Behind a checkpoint, right at one, and asked to go by SIGTERM in the middle of an epoch.
+    // Before there is a checkpoint, behind one, right at one, and asked to go by SIGTERM in the middle of an
+    // epoch.
+    let before: fn(&Event) -> bool = |event| matches!(event, Event::Batch(batch) if batch.step == 1);
     let behind: fn(&Event) -> bool = |event| matches!(event, Event::Batch(batch) if batch.step == 16);
     let at: fn(&Event) -> bool = |event| matches!(event, Event::Checkpoint(_));
-    for (moment, stop) in
-        [(behind, Program::kill as fn(Program)), (at, Program::kill), (behind, Program::terminate)]
-    {
+    for (moment, stop) in [
+        (before, Program::kill as fn(Program)),
+        (behind, Program::kill),
+        (at, Program::kill),
+        (behind, Program::terminate),
+    ] {
         let (resumed, log) = resumed(store.path(), moment, stop).await;
         assert_eq!(resumed, digest);
         assert_eq!(story(&log), story(&whole));
