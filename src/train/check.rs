@@ -225,7 +225,7 @@ fn below_one(field: &str, value: f64) -> Result<(), Invalid> {
     Err(invalid(field, format!("is {value}: use a number from 0 to below 1")))
 }
 
-fn invalid(field: &str, message: String) -> Invalid {
+pub(super) fn invalid(field: &str, message: String) -> Invalid {
     Invalid { field: field.to_owned(), message }
 }
 

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Invalid, TrainConfig};
+use super::{Invalid, TrainConfig, check::invalid};
 use crate::{
     inspect::{self, Report},
     nn::{LayerShape, Mode, Network, StepSeed},
@@ -111,10 +111,6 @@ impl Inspection {
             report: inspect::inspect_batch(network, images, Mode::Train(seed), channels),
         }
     }
-}
-
-fn invalid(field: &str, message: String) -> Invalid {
-    Invalid { field: field.to_owned(), message }
 }
 
 #[cfg(test)]
