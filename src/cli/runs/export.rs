@@ -44,6 +44,10 @@ enum Format {
 }
 
 pub async fn run(args: Args) -> Result<Outcome, Error> {
+    if args.session.json {
+        let message = "--json has no meaning here: --format says in what form to write, jsonl is JSON";
+        return Err(Error::Usage(message.to_owned()));
+    }
     let history = args.session.with(async |client| History::of(client, &args.run_id).await).await?;
     match args.format {
         Format::Csv => write(&args.output, &csv(&history.events))?,

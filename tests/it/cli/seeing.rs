@@ -70,6 +70,8 @@ fn a_run_is_exported_for_other_programs() {
     let (server, [first, _]) = two_runs();
     let lines = server.call(&["runs", "export", &first, "--format", "jsonl", "--output", "-"]).json_lines();
     assert_eq!(lines, server.call(&["runs", "watch", &first, "--json"]).json_lines());
+    let refused = server.call(&["runs", "export", &first, "--format", "csv", "--output", "-", "--json"]);
+    assert!(refused.error().contains("--format says"), "what it is asked for is not JSON");
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.csv");
