@@ -171,7 +171,7 @@ enum PrecisionArg {
     Float32,
     /// Slower; for parity with reference runs
     Float64,
-    /// Products in bfloat16, everything else in float32; fast where the machine has units for it
+    /// Products of training in bfloat16, everything else in float32; how fast depends on the processor
     Bfloat16,
 }
 
