@@ -230,13 +230,13 @@ fn share(value: Option<f64>) -> String {
     value.map(|it| format!("{:.2} %", it * 100.0)).unwrap_or_default()
 }
 
-/// A histogram in a line of letters: eight heights, nothing where there is nothing.
+/// A histogram in a line of letters of one width: the lowest where there is nothing.
 fn spread(histogram: Option<&Histogram>) -> String {
     let counts = histogram.map(|it| it.counts.as_slice()).unwrap_or_default();
     let most = counts.iter().copied().max().unwrap_or(0).max(1);
     let bar = |count: &i32| match count {
-        ..=0 => ' ',
-        count => BARS[((i64::from(*count) * 8 - 1) / i64::from(most)).clamp(0, 7) as usize],
+        ..=0 => BARS[0],
+        count => BARS[((i64::from(*count) * 7 - 1) / i64::from(most) + 1).clamp(1, 7) as usize],
     };
     counts.iter().map(bar).collect()
 }
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn a_histogram_is_a_line_of_bars() {
         let histogram = |counts: &[i32]| Histogram { counts: counts.to_vec(), ..Histogram::default() };
-        assert_eq!(spread(Some(&histogram(&[0, 1, 50, 100]))), " ▁▄█");
+        assert_eq!(spread(Some(&histogram(&[0, 1, 50, 100]))), "▁▂▅█");
         assert_eq!(spread(Some(&histogram(&[7]))), "█");
         assert_eq!(spread(None), "");
     }
