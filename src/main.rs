@@ -1,7 +1,5 @@
 //! The `digitd` program. Everything it does lives in the library.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
+fn main() {
     digitd::cli::main()
 }

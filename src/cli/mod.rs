@@ -23,7 +23,7 @@ mod session;
 mod train;
 mod watch;
 
-use std::{io::Write as _, process::ExitCode};
+use std::io::Write as _;
 
 use clap::Parser;
 
@@ -83,8 +83,23 @@ enum Outcome {
     Cancelled,
 }
 
-/// Does what the command line asks for.
-pub fn main() -> ExitCode {
+/// Does what the command line asks for, and ends the program.
+pub fn main() -> ! {
+    leave(main_code())
+}
+
+/// Ends the program where it is. Threads of the engine may still compute, warming a version up that nobody
+/// waits for any more: an ordinary exit would take libtorch apart under them.
+#[expect(unsafe_code, reason = "the standard library has no exit that leaves other threads alone")]
+fn leave(code: u8) -> ! {
+    // Where nobody reads it there is nobody left to tell.
+    let _ = std::io::stdout().flush();
+    // SAFETY: it takes a number and does not come back.
+    unsafe { libc::_exit(code.into()) }
+}
+
+/// The exit code of what the command line asks for.
+fn main_code() -> u8 {
     let line = Line::parse();
     if line.command.computes() {
         openmp::shorten_waits();
@@ -97,12 +112,15 @@ pub fn main() -> ExitCode {
     // A thread that waits for standard input or a download would hold up the exit.
     runtime.shutdown_background();
     match outcome {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Failed) => ExitCode::FAILURE,
-        Ok(Outcome::Cancelled) => ExitCode::from(CANCELLED),
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::Failed) => FAILED,
+        Ok(Outcome::Cancelled) => CANCELLED,
         Err(error) => fail(&error),
     }
 }
+
+/// What a shell says of a command that failed.
+const FAILED: u8 = 1;
 
 /// What a shell says of a command that Ctrl-C ended.
 const CANCELLED: u8 = 130;
@@ -122,9 +140,9 @@ async fn run(command: Command) -> Result<Outcome, Error> {
     }
 }
 
-fn fail(error: &Error) -> ExitCode {
+fn fail(error: &Error) -> u8 {
     tell(&output::problem(error));
-    ExitCode::FAILURE
+    FAILED
 }
 
 /// Prints text on standard output.
@@ -137,7 +155,7 @@ fn print(text: &str) {
 fn print_bytes(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
     if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
-        std::process::exit(CLOSED_PIPE);
+        leave(CLOSED_PIPE);
     }
 }
 
@@ -148,7 +166,7 @@ fn tell(text: &str) {
 }
 
 /// What a shell says of a command that SIGPIPE ended.
-const CLOSED_PIPE: i32 = 141;
+const CLOSED_PIPE: u8 = 141;
 
 #[cfg(test)]
 mod tests {

@@ -121,3 +121,16 @@ fn programs_that_publish_into_one_bucket_at_once_get_versions_of_their_own() {
         publish_at_once(&place);
     }
 }
+
+#[test]
+fn a_command_ends_well_while_the_version_that_it_published_still_warms_up() {
+    let place = Place::folder();
+    let request = tempfile::NamedTempFile::new().unwrap();
+    let wide = r#"{"network": {"layers": [
+        {"conv": {"outChannels": 48, "kernelSize": 5, "padding": 2}}, {"relu": {}},
+        {"conv": {"outChannels": 48, "kernelSize": 5, "padding": 2}}, {"relu": {}},
+        {"maxPool": {"kernelSize": 4}}, {"flatten": {}}, {"linear": {"outFeatures": 10}}]}}"#;
+    std::fs::write(request.path(), wide).unwrap();
+    let asked = ["--request", request.path().to_str().unwrap()];
+    place.run(&[SMALL_RUN, &asked].concat()).ok();
+}
