@@ -10,12 +10,11 @@ use crate::{
             CHANGED_COLUMNS, GRADIENT_COLUMNS, HEALTH_COLUMNS, LAYER_COLUMNS, OUTPUT_COLUMNS,
             PARAMETER_COLUMNS, changed_row, changed_title, class_of, difference_title, figure, finding_name,
             gradient_rows, gradient_title, health_row, health_title, layer_row, output_row, parameter_row,
-            subject, totals,
+            percent, shape, subject, totals,
         },
     },
     pb::digitd::v1::{
-        ChannelReport, CompareVersionsResponse, DrawingKind, Histogram, InspectResponse, LayerHealth,
-        LayerReport, NetworkHealth, ParameterReport,
+        CompareVersionsResponse, DrawingKind, Histogram, InspectResponse, LayerHealth, NetworkHealth,
     },
 };
 
@@ -141,74 +140,47 @@ fn drawings(page: &mut Page, it: &InspectResponse, kind: DrawingKind, title: &st
     }));
 }
 
+/// What is told of the values of a parameter or a channel.
+const STATISTICS: [&str; 9] =
+    ["mean", "std", "min", "max", "norm", "zeros", "not a number", "infinite", "spread<"];
+
+fn statistics(numbers: [Option<f64>; 5], shares: [Option<f64>; 3], of: Option<&Histogram>) -> Vec<String> {
+    let numbers = numbers.map(|value| value.map(figure).unwrap_or_default());
+    numbers.into_iter().chain(shares.map(percent)).chain([spread(of)]).collect()
+}
+
 fn parameters(page: &mut Page, it: &InspectResponse) {
     page.section("Parameters");
-    let columns = [
-        "parameter<",
-        "shape<",
-        "mean",
-        "std",
-        "min",
-        "max",
-        "norm",
-        "zeros",
-        "not a number",
-        "infinite",
-        "spread<",
-    ];
-    let row = |parameter: &ParameterReport| {
-        [
-            parameter.name.clone(),
-            crate::cli::output::shape(&parameter.shape),
-            number(parameter.mean),
-            number(parameter.std),
-            number(parameter.min),
-            number(parameter.max),
-            number(parameter.norm),
-            share(parameter.zero_fraction),
-            share(parameter.nan_fraction),
-            share(parameter.infinite_fraction),
-            spread(parameter.histogram.as_ref()),
-        ]
-    };
-    let all = it.layers.iter().flat_map(|layer| layer.parameters.iter().chain(&layer.running_statistics));
-    table(page, &columns, all.map(row));
+    let mut table = Table::new(["parameter<", "shape<"].into_iter().chain(STATISTICS));
+    for layer in &it.layers {
+        for it in layer.parameters.iter().chain(&layer.running_statistics) {
+            let told = statistics(
+                [it.mean, it.std, it.min, it.max, it.norm],
+                [it.zero_fraction, it.nan_fraction, it.infinite_fraction],
+                it.histogram.as_ref(),
+            );
+            table.row([it.name.clone(), shape(&it.shape)].into_iter().chain(told));
+        }
+    }
+    page.table(&table);
 }
 
 /// What each channel that is shown gives for the picture.
 fn channels(page: &mut Page, it: &InspectResponse) {
     page.section("Channels for the picture");
-    let columns = [
-        "output of<",
-        "channel",
-        "mean",
-        "std",
-        "min",
-        "max",
-        "norm",
-        "zeros",
-        "not a number",
-        "infinite",
-        "spread<",
-    ];
-    let row = |(layer, channel): (&LayerReport, &ChannelReport)| {
-        [
-            layer.name.clone(),
-            channel.channel.unwrap_or_default().to_string(),
-            number(channel.mean),
-            number(channel.std),
-            number(channel.min),
-            number(channel.max),
-            number(channel.norm),
-            share(channel.zero_fraction),
-            share(channel.nan_fraction),
-            share(channel.infinite_fraction),
-            spread(channel.histogram.as_ref()),
-        ]
-    };
-    let shown = it.layers.iter().filter_map(|layer| Some((layer, layer.output.as_ref()?)));
-    let shown = shown.flat_map(|(layer, output)| output.channels.iter().map(move |channel| (layer, channel)));
-    table(page, &columns, shown.map(row));
+    let mut table = Table::new(["output of<", "channel"].into_iter().chain(STATISTICS));
+    for layer in &it.layers {
+        for it in layer.output.iter().flat_map(|output| &output.channels) {
+            let told = statistics(
+                [it.mean, it.std, it.min, it.max, it.norm],
+                [it.zero_fraction, it.nan_fraction, it.infinite_fraction],
+                it.histogram.as_ref(),
+            );
+            let channel = it.channel.unwrap_or_default().to_string();
+            table.row([layer.name.clone(), channel].into_iter().chain(told));
+        }
+    }
+    page.table(&table);
 }
 
 const CHANNEL_HEALTH: [&str; 6] = ["layer<", "channel", "zeros", "mean", "std", "dead<"];
@@ -218,16 +190,8 @@ fn channel_health(layer: &LayerHealth) -> impl Iterator<Item = [String; 6]> {
     (0..).zip(numbers).map(|(channel, ((zeros, mean), std))| {
         let dead = if layer.dead_channels.contains(&channel) { "dead" } else { "" };
         let number = channel.to_string();
-        [layer.name.clone(), number, share(Some(*zeros)), figure(*mean), figure(*std), dead.to_owned()]
+        [layer.name.clone(), number, percent(Some(*zeros)), figure(*mean), figure(*std), dead.to_owned()]
     })
-}
-
-fn number(value: Option<f64>) -> String {
-    value.map(figure).unwrap_or_default()
-}
-
-fn share(value: Option<f64>) -> String {
-    value.map(|it| format!("{:.2} %", it * 100.0)).unwrap_or_default()
 }
 
 /// A histogram in a line of letters of one width: the lowest where there is nothing.
