@@ -33,7 +33,7 @@ const CAPACITY: usize = 16;
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Largest batch that a caller may ask for.
-pub(super) const MAX_BATCH_SIZE: i64 = 65_536;
+pub const MAX_BATCH_SIZE: u32 = 65_536;
 
 /// Everything that analyses need.
 #[derive(Debug)]

@@ -229,8 +229,7 @@ fn measure(
 }
 
 fn check(job: &EvaluateJob, classes: usize) -> Result<(), Error> {
-    let batches = 1..=usize::try_from(MAX_BATCH_SIZE).unwrap_or(usize::MAX);
-    if !batches.contains(&job.batch_size) {
+    if !(1..=MAX_BATCH_SIZE as usize).contains(&job.batch_size) {
         let message = format!("is {}: use 1 to {MAX_BATCH_SIZE}", job.batch_size);
         return Err(Error::field("batch_size", message));
     }

@@ -46,6 +46,7 @@ use crate::{
 };
 
 pub use crate::inspect::Channels;
+pub use analysis::MAX_BATCH_SIZE;
 pub use error::{Error, Unmet};
 pub use evaluating::{EvaluateJob, Evaluated, Fitted, Mistake, Progress, SecondVersion};
 pub use gate::{Gate, Promotion};
@@ -61,7 +62,7 @@ pub use types::{
     Studied, StudiedHealth, StudyJob, Target, Values, WeightsOrigin,
 };
 pub use watching::Watch;
-pub use worker::DeviceChoice;
+pub use worker::{DeviceChoice, panic_message};
 
 use analysis::Analysis;
 use recover::Recovery;

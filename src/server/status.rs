@@ -9,7 +9,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::convert::Invalid;
 use crate::{
     data::catalog::SYNTHETIC,
-    engine::{Error, Unmet},
+    engine::{self, Error, Unmet},
     registry::RequirementResult,
 };
 
@@ -131,12 +131,7 @@ pub fn late(message: String) -> Status {
 
 /// The status of a panic; the log gets what it said.
 pub fn panicked(panic: &(dyn Any + Send)) -> Status {
-    let said = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without words");
-    tracing::error!(said, "a call panicked");
+    tracing::error!(said = engine::panic_message(panic), "a call panicked");
     internal()
 }
 

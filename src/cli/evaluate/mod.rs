@@ -123,10 +123,17 @@ pub async fn run(args: Args) -> Result<Outcome, Error> {
         .with(async |client| Ok(client.evaluate_watched(request, |progress| bar.show(progress)).await?))
         .await;
     bar.0.finish_and_clear();
-    let answer = measured?;
-    if let Some(report) = report {
-        report.write(&report::page(&answer))?;
-    }
+    let answer = match (measured, report) {
+        (Ok(answer), Some(report)) => {
+            report.write(&report::page(&answer))?;
+            answer
+        }
+        (Err(error), Some(report)) => {
+            report.leave();
+            return Err(error);
+        }
+        (measured, None) => measured?,
+    };
     args.session
         .show("EvaluateResponse", &answer, |ink| output::evaluation(&answer, ink) + &args.rest(&answer, ink));
     Ok(Outcome::Done)
@@ -183,6 +190,14 @@ impl<'a> Report<'a> {
         let file = File::options().write(true).create(true).truncate(false).open(path);
         let file = file.map_err(Error::io("write", path.display().to_string()))?;
         Ok(Self { path, file })
+    }
+
+    /// Nothing is to be reported: a file that was made for it goes.
+    fn leave(self) {
+        if self.file.metadata().is_ok_and(|file| file.len() == 0) {
+            // Where it stays, it harms nobody.
+            let _ = std::fs::remove_file(self.path);
+        }
     }
 
     fn write(mut self, page: &str) -> Result<(), Error> {

@@ -14,7 +14,7 @@ impl Analysis {
     pub async fn inspect(&self, job: InspectJob, training: &Training) -> Result<Inspected, Error> {
         let batch_size = i64::try_from(job.batch_size)
             .ok()
-            .filter(|size| (1..=super::MAX_BATCH_SIZE).contains(size))
+            .filter(|size| (1..=super::MAX_BATCH_SIZE.into()).contains(size))
             .ok_or_else(|| {
                 Error::field("batch_size", format!("is out of range: use 1 to {}", super::MAX_BATCH_SIZE))
             })?;

@@ -12,4 +12,5 @@ pub(super) use arrays::arrays;
 pub use device::DeviceChoice;
 pub(super) use model::{Serving, decode, start};
 pub(super) use tch::Device;
-pub(super) use thread::{JobThread, LIBTORCH_VERSION, Priority, Setup, cores, panic_message};
+pub use thread::panic_message;
+pub(super) use thread::{JobThread, LIBTORCH_VERSION, Priority, Setup, cores};

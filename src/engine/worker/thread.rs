@@ -82,7 +82,7 @@ pub(in crate::engine) fn cores() -> usize {
 }
 
 /// What a panic said.
-pub(in crate::engine) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words")
 }

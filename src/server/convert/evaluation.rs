@@ -11,7 +11,9 @@ use super::{
     model::{self, from_assignment, from_result},
 };
 use crate::{
-    engine::{EvaluateJob, Evaluated, Fitted, Gate, Mistake, Progress, Promotion, SecondVersion},
+    engine::{
+        EvaluateJob, Evaluated, Fitted, Gate, MAX_BATCH_SIZE, Mistake, Progress, Promotion, SecondVersion,
+    },
     ids::{ModelName, Version},
     metric::{
         Bin, Calibration, ClassReport, ConfusionMatrix, Contest, Means, Measures, Ranking, Requirement,
@@ -19,9 +21,6 @@ use crate::{
     pb::digitd::v1::{self, evaluate_event::Event},
     registry::{ModelRef, Which},
 };
-
-/// Largest batch of a forward pass.
-const MOST_BATCH: u32 = 65_536;
 
 /// Most mistakes that one answer shows.
 const MOST_WORST: u32 = 100;
@@ -59,7 +58,7 @@ pub fn evaluate_request(
         compare_to,
         dataset: dataset::dataset("dataset", request.dataset)?,
         split: dataset::split("split", request.split)?,
-        batch_size: size("batch_size", request.batch_size, 1..=MOST_BATCH, EvaluateJob::BATCH_SIZE)?,
+        batch_size: size("batch_size", request.batch_size, 1..=MAX_BATCH_SIZE, EvaluateJob::BATCH_SIZE)?,
         bins: size("calibration_bins", request.calibration_bins, 1..=MOST_BINS, EvaluateJob::BINS)?,
         worst: size("worst", request.worst, 0..=MOST_WORST, EvaluateJob::WORST)?,
         pictures: request.worst_png,

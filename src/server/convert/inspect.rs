@@ -12,16 +12,13 @@ use super::{
 };
 use crate::{
     engine::{
-        Channels, Depth, DrawingJob, HealthJob, InspectInput, Inspected, RunMoment, Shown, StudyJob, Target,
-        WeightsOrigin,
+        Channels, Depth, DrawingJob, HealthJob, InspectInput, Inspected, MAX_BATCH_SIZE, RunMoment, Shown,
+        StudyJob, Target, WeightsOrigin,
     },
     inspect::DrawingKind,
     nn::NetworkConfig,
     pb::digitd::v1::{self, inspect_request::Input},
 };
-
-/// Largest batch of a forward pass.
-const MOST_BATCH: u32 = 65_536;
 
 /// Most channels that one request may name; networks have a few dozen.
 const MOST_CHANNELS: usize = 4096;
@@ -97,7 +94,7 @@ pub fn inspect_request(request: v1::InspectRequest) -> Result<Inspection, Invali
     };
     Ok(Inspection {
         target: target(request.model, &request.run_id)?,
-        batch_size: count("batch_size", request.batch_size, 1..=MOST_BATCH, 1)? as usize,
+        batch_size: count("batch_size", request.batch_size, 1..=MAX_BATCH_SIZE, 1)? as usize,
         depth,
         study,
         health: request.health.map(health_job).transpose()?,

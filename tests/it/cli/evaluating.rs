@@ -46,6 +46,22 @@ fn the_gate_moves_an_alias_or_fails_with_the_figures() {
     assert!(refused.contains("accuracy>=0.9999 (it is 0."), "{refused}");
     assert!(refused.contains("  reason    REQUIREMENT_NOT_MET\n"), "{refused}");
     assert!(server.call(&["models", "history", "production"]).error().contains("ALIAS_NOT_FOUND"));
+
+    // A report that cannot be written moves nothing; one of a refused gate leaves what was there.
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (holds, fails) = ("accuracy>=0.05", "accuracy>=0.9999");
+    let report = |require, name: &str| {
+        server.call(&[&gate[..], &["--require", require, "--output", &path(name)]].concat()).error()
+    };
+    assert!(report(holds, "nowhere/report.html").contains("cannot write"));
+    assert!(server.call(&["models", "history", "production"]).error().contains("ALIAS_NOT_FOUND"));
+    std::fs::write(path("old.html"), "old").unwrap();
+    report(fails, "old.html");
+    report(fails, "new.html");
+    assert_eq!(std::fs::read(path("old.html")).unwrap(), b"old");
+    assert!(!std::fs::exists(path("new.html")).unwrap());
+
     let moved = server.call(&[&gate[..], &["--require", "accuracy>=0.05", "--require=loss<9"]].concat()).ok();
     assert!(moved.contains("\naccuracy>=0.05 (0.") && moved.contains(") holds\n"), "{moved}");
     assert!(moved.contains("\nproduction points to version 1\nmeasured: accuracy>=0.05 (0."), "{moved}");
