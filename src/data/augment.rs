@@ -1,11 +1,11 @@
 //! Changes made to training images on the fly: one random affine map and one elastic field per
-//! image, both in a single bilinear resampling of the batch. Which numbers are drawn is the
-//! caller's random stream to decide.
+//! image, both in a single bilinear resampling of the batch. What is drawn is a function of seed,
+//! epoch and step, the same on every device, and nothing waits for the device.
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use super::Random;
+use super::{CounterStream, Random, Stream};
 
 /// How far images are moved. An output pixel at p, counted from the centre c, takes the input's
 /// value at
@@ -88,10 +88,11 @@ impl Augmenter {
     }
 
     /// Images [n, 1, height, width] in [0, 1], moved; channels_last as they came from their set.
-    pub fn apply(&self, images: &Tensor, random: &mut Random) -> Tensor {
+    pub fn apply(&self, images: &Tensor, seed: u64, epoch: u64, step: u64) -> Tensor {
         let n = images.size()[0];
         debug_assert_eq!(images.size(), [n, 1, self.height, self.width]);
-        let grid = self.grid(n, random);
+        let mut random = Random::new(seed, Stream::Augmentation, epoch, step);
+        let grid = self.grid(n, &mut random, CounterStream::new(seed, Stream::Elastic, epoch, step));
         let (bilinear, zeros) = (0, 0);
         let moved = images.to_kind(Kind::Float).grid_sampler(&grid, bilinear, zeros, false);
         let (h, w) = (self.height, self.width);
@@ -100,15 +101,17 @@ impl Augmenter {
 
     /// Where each pixel of each image comes from, in the units of `grid_sampler`: −1 to 1 from border
     /// to border; [n, height, width, 2], x first.
-    fn grid(&self, n: i64, random: &mut Random) -> Tensor {
-        // All draws of the affine maps come first, so that they do not depend on the elastic part.
+    fn grid(&self, n: i64, random: &mut Random, noise: CounterStream) -> Tensor {
         let maps: Vec<f32> =
             (0..n).flat_map(|_| self.map(random)).map(|coefficient| coefficient as f32).collect();
-        let maps = Tensor::from_slice(&maps).view([n, 3, 2]).to_device(self.device);
+        // Six numbers an image. CUDA has copied them by the time it returns, and does not wait for the
+        // work before them.
+        let maps =
+            Tensor::from_slice(&maps).view([n, 3, 2]).to_device_(self.device, Kind::Float, true, false);
         let places = self.places.expand([n, -1, -1], false);
         let grid = match &self.elastic {
             None => places.bmm(&maps),
-            Some(elastic) => elastic.field(n, self.height, self.width, random).baddbmm(&places, &maps, 1, 1),
+            Some(elastic) => elastic.field(n, self.height, self.width, noise).baddbmm(&places, &maps, 1, 1),
         };
         grid.view([n, self.height, self.width, 2])
     }
@@ -143,10 +146,9 @@ impl Elastic {
     }
 
     /// Displacements [n, height * width, 2], x first.
-    fn field(&self, n: i64, height: i64, width: i64, random: &mut Random) -> Tensor {
-        let mut noise = vec![0i16; (n * height * width * 2) as usize];
-        random.fill(&mut noise);
-        let mut noise = Tensor::from_slice(&noise).to_device(self.rows.device()).to_kind(Kind::Float);
+    fn field(&self, n: i64, height: i64, width: i64, noise: CounterStream) -> Tensor {
+        let numbers = (n * height * width * 2) as usize;
+        let mut noise = noise.int16(numbers, self.rows.device()).to_kind(Kind::Float);
         self.displacements(&noise.g_div_scalar_(32_768.0).view([n, height, width, 2]))
     }
 

@@ -22,5 +22,5 @@ pub use catalog::{Catalog, DatasetSpec, Facts, FetchPolicy};
 pub use dataset::{ImageSet, Splits};
 pub use error::Error;
 pub use fit::Frame;
-pub use random::{Random, Stream, stream_seed};
+pub use random::{CounterStream, Random, Stream, stream_seed};
 pub use split::{Split, ValidationSize};

@@ -5,6 +5,7 @@ use rand_xoshiro::{
     Xoshiro256PlusPlus,
     rand_core::{RngCore, SeedableRng},
 };
+use tch::{Device, Kind, Tensor};
 
 /// What a random stream is for; streams of different purpose never meet.
 ///
@@ -29,6 +30,8 @@ pub enum Stream {
     Channels = 8,
     /// The images of a sample drawn from a data set.
     Sample = 9,
+    /// The noise of elastic augmentation.
+    Elastic = 10,
 }
 
 /// The seed of the stream for one purpose at one epoch and step.
@@ -40,11 +43,83 @@ pub fn stream_seed(seed: u64, stream: Stream, epoch: u64, step: u64) -> u64 {
     [stream as u64, epoch, step].into_iter().fold(mix(seed), |state, word| mix(state ^ word))
 }
 
+/// The constants of `SplitMix64`: the step of its counter, and the factors of its mixing.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+const FACTORS: [u64; 2] = [0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb];
+
 fn mix(word: u64) -> u64 {
-    let z = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let z = word.wrapping_add(STEP);
+    let z = (z ^ (z >> 30)).wrapping_mul(FACTORS[0]);
+    let z = (z ^ (z >> 27)).wrapping_mul(FACTORS[1]);
     z ^ (z >> 31)
+}
+
+/// A counter-based stream: word i is a function of the seed and i alone, so that any device makes its
+/// own words, and all devices make the same. Word i is output i of `SplitMix64` (Steele, Lea, Flood
+/// 2014): mix(seed + i·γ), with γ the step of its counter.
+#[derive(Debug, Clone, Copy)]
+pub struct CounterStream {
+    seed: u64,
+}
+
+impl CounterStream {
+    /// The stream at (seed, stream, epoch, step).
+    pub fn new(seed: u64, stream: Stream, epoch: u64, step: u64) -> Self {
+        Self { seed: stream_seed(seed, stream, epoch, step) }
+    }
+
+    /// The first `n` 32-bit numbers on `device` as int32 [n], every one equally likely. Word i holds
+    /// numbers 2i and 2i + 1, the low half first.
+    pub fn int32(self, n: usize, device: Device) -> Tensor {
+        match device {
+            Device::Cpu => {
+                let halves = |word: u64| [word as u32 as i32, (word >> 32) as u32 as i32];
+                Tensor::from_slice(&self.numbers(n, halves))
+            }
+            _ => self.on_device(n, Kind::Int, device),
+        }
+    }
+
+    /// The first `n` 16-bit numbers on `device` as int16 [n], every one equally likely. Word i holds
+    /// numbers 4i to 4i + 3, the lowest first.
+    pub fn int16(self, n: usize, device: Device) -> Tensor {
+        match device {
+            Device::Cpu => {
+                let quarters = |word: u64| [0, 16, 32, 48].map(|shift| (word >> shift) as u16 as i16);
+                Tensor::from_slice(&self.numbers(n, quarters))
+            }
+            _ => self.on_device(n, Kind::Int16, device),
+        }
+    }
+
+    fn word(self, index: usize) -> u64 {
+        mix(self.seed.wrapping_add((index as u64).wrapping_mul(STEP)))
+    }
+
+    fn numbers<T, const PER_WORD: usize>(self, n: usize, split: impl Fn(u64) -> [T; PER_WORD]) -> Vec<T> {
+        let words = n.div_ceil(PER_WORD);
+        let mut numbers = Vec::with_capacity(words * PER_WORD);
+        numbers.extend((0..words).flat_map(|index| split(self.word(index))));
+        numbers.truncate(n);
+        numbers
+    }
+
+    /// The same by tensor operations, which wait for nothing. int64 stands for the words: its sums and
+    /// products wrap as theirs do, and devices of libtorch are little-endian.
+    fn on_device(self, n: usize, kind: Kind, device: Device) -> Tensor {
+        let words = n.div_ceil(8 / kind.elt_size_in_bytes()) as i64;
+        let mut z = Tensor::arange(words, (Kind::Int64, device));
+        let _ = z.g_mul_scalar_(STEP as i64).g_add_scalar_(self.seed.wrapping_add(STEP) as i64);
+        for (shift, factor) in [(30, Some(FACTORS[0])), (27, Some(FACTORS[1])), (31, None)] {
+            // int64 shifts its sign in from above; the mask takes it off.
+            let mut shifted = z.bitwise_right_shift_tensor_scalar(shift);
+            let _ = z.bitwise_xor_tensor_(&shifted.bitwise_and_(i64::MAX >> (shift - 1)));
+            if let Some(factor) = factor {
+                let _ = z.g_mul_scalar_(factor as i64);
+            }
+        }
+        z.view_dtype(kind).narrow(0, 0, n as i64)
+    }
 }
 
 /// A xoshiro256++ generator. The draws are spelled out here, so that a seed keeps its meaning when
@@ -83,16 +158,6 @@ impl Random {
         // 1 − u lies in (0, 1], so that the logarithm is finite.
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.unit()).cos()
-    }
-
-    /// Every 16-bit number is equally likely; four come of one draw.
-    pub fn fill(&mut self, numbers: &mut [i16]) {
-        for four in numbers.chunks_mut(4) {
-            let word = self.0.next_u64();
-            for (place, number) in four.iter_mut().enumerate() {
-                *number = (word >> (16 * place)) as i16;
-            }
-        }
     }
 
     /// Fisher and Yates: every order of `items` is equally likely.
@@ -141,13 +206,43 @@ mod tests {
         let variance = normals.iter().map(|x| x * x).sum::<f64>() / f64::from(n);
         assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
         assert!((0..1000).map(|_| random.between(2.0, 3.0)).all(|x| (2.0..3.0).contains(&x)));
-        let mut numbers = vec![0; n as usize + 1];
-        random.fill(&mut numbers);
-        let mean = numbers.iter().map(|x| f64::from(*x)).sum::<f64>() / f64::from(n) / 32_768.0;
-        let square = numbers.iter().map(|x| (f64::from(*x) / 32_768.0).powi(2)).sum::<f64>() / f64::from(n);
-        assert!(mean.abs() < 0.01 && (square - 1.0 / 3.0).abs() < 0.01, "{mean} {square}");
         let mut counts = [0; 5];
         (0..50_000).for_each(|_| counts[random.below(5)] += 1);
         assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_counter_stream_is_splitmix64_by_its_own_definition() {
+        // Of seed 0 the generator's first outputs, as its authors' C code gives them.
+        let stream = CounterStream { seed: 0 };
+        assert_eq!(
+            [0, 1, 2].map(|index| stream.word(index)),
+            [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f]
+        );
+    }
+
+    #[test]
+    fn every_device_draws_the_same_numbers() {
+        for (seed, n) in [(0, 1), (1, 2), (7, 9), (u64::MAX, 4096), (3, 0)] {
+            let stream = CounterStream::new(seed, Stream::Dropout, 1, 2);
+            // What another device would do, done by the CPU's tensor operations.
+            assert_eq!(stream.int32(n, Device::Cpu), stream.on_device(n, Kind::Int, Device::Cpu));
+            assert_eq!(stream.int16(n, Device::Cpu), stream.on_device(n, Kind::Int16, Device::Cpu));
+        }
+        let stream = CounterStream { seed: 0 };
+        let halves = Vec::<i32>::try_from(stream.int32(3, Device::Cpu)).unwrap();
+        assert_eq!(halves, [0x7b1d_cdaf_u32 as i32, 0xe220_a839_u32 as i32, 0xa1b9_65f4_u32 as i32]);
+    }
+
+    #[test]
+    fn numbers_of_a_counter_stream_are_uniform() {
+        let stream = CounterStream::new(7, Stream::Elastic, 0, 0);
+        let n = 100_001;
+        for numbers in [stream.int16(n, Device::Cpu) / 32_768.0, stream.int32(n, Device::Cpu) / 2f64.powi(31)]
+        {
+            let (mean, square) = (numbers.mean(Kind::Double), numbers.square().mean(Kind::Double));
+            let [mean, square] = [mean, square].map(|number| number.double_value(&[]));
+            assert!(mean.abs() < 0.01 && (square - 1.0 / 3.0).abs() < 0.01, "{mean} {square}");
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! Dropout with Paddle's axes and modes. Masks come from the project's own random streams, not
-//! from libtorch's process-wide generator, so that a step's mask is a function of its seed.
+//! from libtorch's process-wide generator, so that a step's mask is a function of its seed; each device
+//! draws its own, and all devices draw the same.
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::{DropoutConfig, DropoutMode};
-use crate::data::{Random, Stream};
+use crate::data::{CounterStream, Stream};
 
 /// What the random numbers of a training step are a function of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,11 +19,11 @@ pub struct StepSeed {
 
 impl StepSeed {
     /// The random numbers of one layer, counted from 0, in this step.
-    fn of_layer(self, layer: usize) -> Random {
+    fn of_layer(self, layer: usize) -> CounterStream {
         // A layer's own seed: 64 layers at most, so that two layers of two runs meet only by a
         // chance of 2⁻⁶⁴.
         let seed = crate::data::stream_seed(self.seed, Stream::Dropout, layer as u64, 0);
-        Random::new(seed, Stream::Dropout, u64::from(self.epoch), u64::from(self.step))
+        CounterStream::new(seed, Stream::Dropout, u64::from(self.epoch), u64::from(self.step))
     }
 }
 
@@ -52,15 +53,19 @@ fn apply(x: &Tensor, mask: &Tensor, config: &DropoutConfig) -> Tensor {
     }
 }
 
-/// 1 where a value is kept, 0 where it is dropped; of x's size on the given axes and 1 on the
-/// others, or of x's size where no axis is given.
-fn mask(size: &[i64], config: &DropoutConfig, mut random: Random, device: Device) -> Tensor {
+/// True where a value is kept, false where it is dropped; of x's size on the given axes and 1 on the
+/// others, or of x's size where no axis is given. A value is dropped where its 32-bit number is among
+/// the lowest p·2³².
+fn mask(size: &[i64], config: &DropoutConfig, numbers: CounterStream, device: Device) -> Tensor {
     let on_axis = |axis: usize| config.axes.is_empty() || config.axes.contains(&(axis as i64));
     let dims: Vec<i64> =
         size.iter().enumerate().map(|(axis, &extent)| if on_axis(axis) { extent } else { 1 }).collect();
-    let kept: Vec<u8> =
-        (0..dims.iter().product::<i64>()).map(|_| u8::from(!random.chance(config.probability))).collect();
-    Tensor::from_slice(&kept).view(&dims[..]).to_device(device)
+    // From the lowest 32-bit number on; p = 1 drops all, also the highest.
+    let first_kept = (config.probability * 2f64.powi(32)).round() as i64 + i64::from(i32::MIN);
+    if first_kept > i64::from(i32::MAX) {
+        return Tensor::zeros(&dims, (Kind::Bool, device));
+    }
+    numbers.int32(dims.iter().product::<i64>() as usize, device).ge(first_kept).view(&dims[..])
 }
 
 #[cfg(test)]
@@ -74,11 +79,11 @@ mod tests {
     }
 
     fn ones() -> Tensor {
-        Tensor::ones([8, 6, 5, 5], (tch::Kind::Float, Device::Cpu))
+        Tensor::ones([8, 6, 5, 5], (Kind::Float, Device::Cpu))
     }
 
     fn mean(x: &Tensor) -> f64 {
-        x.mean(tch::Kind::Double).double_value(&[])
+        x.mean(Kind::Double).double_value(&[])
     }
 
     #[test]
@@ -110,6 +115,9 @@ mod tests {
     fn p_0_changes_nothing_and_p_1_gives_zeros() {
         assert_eq!(train(&ones(), &config(0.0, &[]), 0, AT), ones());
         assert_eq!(train(&ones(), &config(1.0, &[]), 0, AT), ones() * 0.0);
+        // The next number below 1 drops all but the highest 32-bit number, and fits its comparison.
+        let nearly = config(1.0 - 2f64.powi(-32), &[]);
+        assert_eq!(mask(&[1000], &nearly, AT.of_layer(0), Device::Cpu).sum(Kind::Int64).int64_value(&[]), 0);
     }
 
     #[test]

@@ -4,7 +4,6 @@ use tch::{Device, Kind, Tensor};
 
 use super::{Inspection, Trainer, health::Look};
 use crate::{
-    data::{Random, Stream},
     nn::{Mode, StepSeed},
     optim::{self, Progress},
 };
@@ -39,7 +38,7 @@ impl Trainer {
     fn augmented(&self, images: Tensor, at: StepSeed) -> Tensor {
         let Some(augmenter) = &self.augmenter else { return images };
         let (epoch, step) = (u64::from(at.epoch), u64::from(at.step));
-        augmenter.apply(&images, &mut Random::new(at.seed, Stream::Augmentation, epoch, step))
+        augmenter.apply(&images, at.seed, epoch, step)
     }
 
     /// Of the step that is under way or was the last.

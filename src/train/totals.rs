@@ -89,10 +89,11 @@ impl Totals {
             [] => return,
             [(loss, correct, _)] => vec![loss.double_value(&[]), correct.double_value(&[])],
             many => {
-                let double = |scalar: &Tensor| scalar.to_kind(Kind::Double);
-                let pairs = many.iter().flat_map(|(loss, correct, _)| [double(loss), double(correct)]);
-                Vec::<f64>::try_from(Tensor::stack(&pairs.collect::<Vec<_>>(), 0))
-                    .expect("scalars make a row of numbers")
+                // Few operations however many batches: a device starts each of them by itself.
+                let losses: Vec<&Tensor> = many.iter().map(|(loss, _, _)| loss).collect();
+                let correct: Vec<&Tensor> = many.iter().map(|(_, correct, _)| correct).collect();
+                let rows = [losses, correct].map(|row| Tensor::stack(&row, 0).to_kind(Kind::Double));
+                Vec::<f64>::try_from(Tensor::stack(&rows, 1).view(-1)).expect("scalars make rows of numbers")
             }
         };
         for (pair, (_, _, images)) in numbers.chunks(2).zip(&unread) {

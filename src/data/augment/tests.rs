@@ -3,7 +3,6 @@
 use tch::{Device, Kind, Tensor};
 
 use super::*;
-use crate::data::Stream;
 
 const SIZE: (i64, i64) = (5, 7);
 
@@ -31,7 +30,7 @@ fn images(n: i64) -> Tensor {
 
 fn apply(config: Augmentation, step: u64) -> Tensor {
     let augmenter = Augmenter::new(config, SIZE.0, SIZE.1, Device::Cpu).unwrap();
-    augmenter.apply(&images(3), &mut random(step))
+    augmenter.apply(&images(3), 1, 1, step)
 }
 
 /// The value of an image between its pixels; 0 outside.
@@ -97,7 +96,7 @@ fn elastic_noise_is_smoothed_as_by_scipy() {
 fn an_elastic_field_moves_pixels_as_far_as_promised() {
     let config = Augmentation { elastic_alpha: 34.0, ..Augmentation::default() };
     let elastic = Elastic::new(&config, 28, 28, Device::Cpu);
-    let field = elastic.field(50, 28, 28, &mut random(1)).view([50, 28, 28, 2]);
+    let field = elastic.field(50, 28, 28, CounterStream::new(1, Stream::Elastic, 1, 1)).view([50, 28, 28, 2]);
     // Away from the border, in pixels along one axis.
     let middle = field.slice(1, 10, 18, 1).slice(2, 10, 18, 1) * 14.0;
     let mean_square = middle.square().mean(Kind::Double).double_value(&[]);
@@ -119,14 +118,14 @@ fn a_batch_is_a_function_of_its_stream_and_keeps_its_layout() {
 fn the_same_image_twice_in_a_batch_is_moved_in_two_ways() {
     let config = Augmentation { shift_pixels: 2.0, ..Augmentation::default() };
     let augmenter = Augmenter::new(config, SIZE.0, SIZE.1, Device::Cpu).unwrap();
-    let moved = augmenter.apply(&images(1).expand([2, -1, -1, -1], false), &mut random(1));
+    let moved = augmenter.apply(&images(1).expand([2, -1, -1, -1], false), 1, 1, 1);
     assert_ne!(moved.get(0), moved.get(1));
 }
 
 #[test]
 fn numbers_of_any_kind_come_back_in_it() {
     let augmenter = Augmenter::new(all(), SIZE.0, SIZE.1, Device::Cpu).unwrap();
-    let moved = augmenter.apply(&images(1).to_kind(Kind::Double), &mut random(1));
+    let moved = augmenter.apply(&images(1).to_kind(Kind::Double), 1, 1, 1);
     assert_eq!(moved.kind(), Kind::Double);
 }
 
