@@ -3,13 +3,15 @@
 use tch::{Device, Kind, Tensor};
 
 use super::Network;
-use crate::nn::{Precision, precision::Products, stem::Whole};
+use crate::nn::{Precision, precision::Products, stem::Whole, stem::values_mut};
 
 /// A network for answers, in the fastest way that this machine has.
 #[derive(Debug)]
 pub struct Predictor {
     network: Network,
     whole: Option<Whole>,
+    /// Pixels [rows, height * width] on their way to another device.
+    staging: Tensor,
 }
 
 impl Network {
@@ -21,14 +23,19 @@ impl Network {
         let bfloat16 = !self.answers.are_own();
         let whole = |stem| Whole::of(stem, &self.config.layers, &self.parameters, bfloat16);
         let whole = self.stem.as_ref().and_then(whole);
-        Predictor { whole, network: self }
+        Predictor { whole, staging: staging(0, self.input().len(), self.device()), network: self }
     }
 }
 
 impl Predictor {
     /// Pixels [images, height, width] in [0,1] to probabilities [images, classes], row by row.
     pub fn probabilities(&mut self, pixels: &[f32], images: usize) -> Vec<f32> {
-        let Some(whole) = &mut self.whole else { return self.by_libtorch(pixels, images) };
+        let Some(whole) = &mut self.whole else {
+            return match self.network.device() {
+                Device::Cpu => self.by_libtorch(&Tensor::from_slice(pixels), images),
+                _ => self.on_device(pixels, images),
+            };
+        };
         let area = self.network.input().len() as usize;
         assert_eq!(pixels.len(), images * area, "pictures of the network's size");
         let mut probabilities = Vec::with_capacity(images * self.network.classes());
@@ -38,15 +45,53 @@ impl Predictor {
         probabilities
     }
 
-    fn by_libtorch(&self, pixels: &[f32], images: usize) -> Vec<f32> {
+    /// The numbers of images, up to `most`, whose first pass prepares what later passes use.
+    pub fn sizes(&self, most: usize) -> Vec<usize> {
+        match self.network.device() {
+            Device::Cpu => vec![1, most],
+            _ => (0..).map(|power| 1 << power).take_while(|size| *size < most).chain([most]).collect(),
+        }
+    }
+
+    /// On another device than the CPU. Batches are filled up to a power of two: for every size that it
+    /// has not seen cuDNN chooses its kernels anew, which takes longer than a pass.
+    fn on_device(&mut self, pixels: &[f32], images: usize) -> Vec<f32> {
+        let (rows, area) = (images.next_power_of_two(), self.network.input().len());
+        if (self.staging.size()[0] as usize) < rows {
+            self.staging = staging(rows as i64, area, self.network.device());
+        }
+        // Nothing reads this memory now: the answer of the pass before was waited for.
+        let (own, padding) =
+            values_mut(&mut self.staging)[..rows * area as usize].split_at_mut(images * area as usize);
+        own.copy_from_slice(pixels);
+        padding.fill(0.0);
+        self.by_libtorch(&self.staging.narrow(0, 0, rows as i64), images)
+    }
+
+    /// The answers to the first `images` rows of `pixels`.
+    fn by_libtorch(&self, pixels: &Tensor, images: usize) -> Vec<f32> {
         let [_, _, h, w] = self.network.input().with_batch(1)[..] else {
             unreachable!("a network takes maps")
         };
+        let rows = pixels.numel() as i64 / (h * w);
         // channels_last by hand: with one channel no conversion gives these strides.
-        let input = Tensor::from_slice(pixels).as_strided([images as i64, 1, h, w], [h * w, 1, w, 1], None);
-        let output = self.network.predict(&input.to_device(self.network.device()));
+        let input = pixels.as_strided([rows, 1, h, w], [h * w, 1, w, 1], None);
+        // The copy to the device is not waited for; the one back from it is.
+        let input = input.to_device_(self.network.device(), Kind::Float, true, false);
+        let output = self.network.predict(&input).narrow(0, 0, images as i64);
         let output = output.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view(-1);
         Vec::try_from(output).expect("probabilities are a row of float32")
+    }
+}
+
+/// Memory [rows, area] from which `device` fetches pixels; page-locked where it is not the CPU, so that
+/// the device does that by itself.
+fn staging(rows: i64, area: i64, device: Device) -> Tensor {
+    let memory = Tensor::zeros([rows, area], (Kind::Float, Device::Cpu));
+    match device {
+        Device::Cpu => memory,
+        // Memory that cannot be locked, for instance for want of it, is copied all the same.
+        _ => memory.f_internal_pin_memory(device).unwrap_or(memory),
     }
 }
 
@@ -56,4 +101,31 @@ fn softmax(logits: &[f32]) -> impl Iterator<Item = f32> {
     let exponential = move |logit: &f32| (logit - largest).exp();
     let sum: f32 = logits.iter().map(exponential).sum();
     logits.iter().map(move |logit| exponential(logit) / sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{NetworkConfig, Shape};
+
+    #[test]
+    fn batches_filled_up_for_a_device_are_answered_as_by_themselves() {
+        let make = || {
+            let config = NetworkConfig::tutorial();
+            let mut network =
+                Network::zeros(&config, Shape::grey(28, 28), 10, Kind::Float, Device::Cpu).unwrap();
+            network.initialize(1);
+            network.into_predictor(Precision::Float32)
+        };
+        let mut predictor = make();
+        // Smaller after larger: what is left of one batch reaches no other.
+        for images in [3, 5, 1, 8, 2] {
+            let pixels: Vec<f32> = (0..images * 784).map(|at| (at % 97) as f32 / 96.0).collect();
+            let (staged, plain) =
+                (predictor.on_device(&pixels, images), make().probabilities(&pixels, images));
+            assert_eq!(staged.len(), images * 10);
+            assert!(staged.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-5), "{images} images");
+        }
+        assert_eq!(predictor.staging.size(), [8, 784]);
+    }
 }

@@ -15,7 +15,7 @@ pub(super) fn values(tensor: &Tensor) -> &[f32] {
 
 /// The same, to write into.
 #[expect(unsafe_code, reason = "libtorch lends its memory as a pointer")]
-pub(super) fn values_mut(tensor: &mut Tensor) -> &mut [f32] {
+pub(in crate::nn) fn values_mut(tensor: &mut Tensor) -> &mut [f32] {
     check(tensor);
     // SAFETY: as in `values`; the exclusive borrow is of the tensor that owns these values or a view
     // that nobody else reads meanwhile.

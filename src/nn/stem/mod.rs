@@ -22,11 +22,11 @@ use self::{
     backward::{Given, Room, Spread, Sums},
     block::{Block, Packed},
     forward::Largest,
-    memory::{values, values_mut},
+    memory::values,
 };
 use super::{LayerShape, NetworkConfig, ParameterSet};
 
-pub(super) use self::whole::Whole;
+pub(super) use self::{memory::values_mut, whole::Whole};
 
 /// Most parts of a batch, and fewest images of one.
 const MOST_PARTS: usize = 16;

@@ -104,7 +104,12 @@ fn a_predictor_answers_as_the_network_does_whatever_is_asked_with_it() {
         let found = predictor.probabilities(&pixels(&x), 5);
         let distance = far(&Tensor::from_slice(&found).view([5, 7]), &expected);
         assert!(distance < 1e-5, "{blocks:?} over {side:?}: {distance}");
-        assert_eq!(predictor.probabilities(&pixels(&x.get(3)), 1), found[21..28]);
+        let alone = predictor.probabilities(&pixels(&x.get(3)), 1);
+        match is_x86_feature_detected!("avx512f") {
+            true => assert_eq!(alone, found[21..28]),
+            // libtorch's sums are in another order in a batch of another size.
+            false => assert!(alone.iter().zip(&found[21..28]).all(|(a, b)| (a - b).abs() < 1e-6)),
+        }
     }
 }
 
