@@ -44,7 +44,7 @@ pub struct Flags {
     #[arg(long, value_name = "N")]
     pub keep_newest: Option<usize>,
 
-    /// Threads that predict; 0 for one for each core [default: 0]
+    /// Threads that predict; 0 for one for each core, or two on a GPU [default: 0]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
 

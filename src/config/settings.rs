@@ -100,7 +100,7 @@ pub struct Compute {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Serving {
-    /// Threads that predict, each with a copy of the network; 0 for one for each core.
+    /// Threads that predict, each with a copy of the network; 0 for one for each core, or two on a GPU.
     pub workers: usize,
     /// Most images of one forward pass.
     pub max_batch_size: usize,

@@ -6,6 +6,7 @@ mod comparing;
 mod inspecting;
 mod sitter;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -84,13 +85,15 @@ impl Analysis {
         let (answer, receiver) = oneshot::channel();
         let job = move || {
             if !answer.is_closed() {
+                let done = catch_unwind(AssertUnwindSafe(work));
+                let done = done.unwrap_or_else(|panic| Err(Error::panicked("an analysis", &*panic)));
                 // A caller that went away meanwhile needs no answer.
-                let _ = answer.send(work());
+                let _ = answer.send(done);
             }
         };
         let submitted = self.thread.submit(job);
         submitted.map_err(|_| Error::QueueFull { queue: "analyses", retry_after: RETRY_AFTER })?;
-        receiver.await.unwrap_or_else(|_| Err(Error::backend("an analysis", "its job panicked")))
+        receiver.await.unwrap_or_else(|_| Err(Error::backend("an analysis", "its thread ended")))
     }
 
     /// Has the files at hand before the job is queued: a download holds up none of the others.

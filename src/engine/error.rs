@@ -1,5 +1,6 @@
 //! Why the engine did not do what it was asked: one kind for each line of the contract's table.
 
+use super::panic_message;
 use crate::{
     data,
     ids::{Alias, DatasetName, ModelName, RunId, Version},
@@ -61,6 +62,9 @@ pub enum Error {
     /// What lies in the store was put there by a digitd that is newer, or much older.
     #[error("{message}")]
     UnknownFormat { message: String },
+    /// A job needed more memory than its device has free; the log has the details.
+    #[error("{part} ran out of memory: ask for a smaller batch, or free memory on the device")]
+    OutOfMemory { part: &'static str },
     /// libtorch, the store or the machine failed, or a job panicked. The message names no more
     /// than the part that failed; the details went to the log.
     #[error("{message}")]
@@ -86,11 +90,28 @@ impl Error {
         Self::InvalidField { field: field.into(), message: message.into() }
     }
 
+    /// The meaning of a job's panic: memory that ran out is the caller's to know, all else is a failure
+    /// inside. The log gets the details.
+    pub(super) fn panicked(part: &'static str, panic: &(dyn std::any::Any + Send)) -> Self {
+        let details = panic_message(panic);
+        if is_out_of_memory(details) {
+            tracing::warn!(details, "{part} ran out of memory");
+            return Self::OutOfMemory { part };
+        }
+        Self::backend(part, details)
+    }
+
     /// Tells the log the details, and the caller the part that failed.
     pub(super) fn backend(part: &str, details: impl std::fmt::Display) -> Self {
         tracing::error!(%details, "{part} failed");
         Self::Backend { message: format!("{part} failed: the log has the details") }
     }
+}
+
+/// Whether libtorch failed for want of memory: its own allocators, and those of the libraries below it.
+fn is_out_of_memory(details: &str) -> bool {
+    const TEXTS: [&str; 3] = ["out of memory", "can't allocate memory", "STATUS_ALLOC_FAILED"];
+    TEXTS.iter().any(|text| details.contains(text))
 }
 
 impl From<registry::Error> for Error {
@@ -128,5 +149,27 @@ impl From<data::Error> for Error {
             E::UnknownSplit(_) => Self::field("split", "is unknown: use train, validation or test"),
             E::Picture(_) => Self::field("image", message),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_ran_out_is_told_apart_from_other_failures() {
+        // As libtorch 2.11 words them, within what `unwrap` makes of it.
+        for text in [
+            "Torch(\"CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ...\")",
+            "Torch(\"CUDA error: out of memory\\nCUDA kernel errors might be ...\")",
+            "Torch(\"CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`\")",
+            "Torch(\"[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: \
+             you tried to allocate 192937984000 bytes. Error code 12 (Cannot allocate memory)\")",
+        ] {
+            let error = Error::panicked("training", &text.to_owned());
+            assert!(matches!(error, Error::OutOfMemory { part: "training" }), "{text}: {error:?}");
+        }
+        let other = Error::panicked("training", &"index out of bounds");
+        assert_eq!(other.to_string(), "training failed: the log has the details");
     }
 }

@@ -18,7 +18,7 @@ use super::{
     log::{EventSender, FIRST_RETRY, RETRIES},
     looking::{Look, Looks},
     publish::{self, Candidate},
-    worker::{self, Device, panic_message},
+    worker::{self, Device},
 };
 use crate::{
     data::{Splits, dataset::Dims},
@@ -104,7 +104,7 @@ pub(super) struct Go {
 /// Prepares a run, says what it will be (or why it cannot be), waits for `go` and trains.
 pub(super) fn run(job: Job, prepared: oneshot::Sender<Result<Started, Error>>, go: oneshot::Receiver<Go>) {
     let made = catch_unwind(AssertUnwindSafe(|| prepare(&job)));
-    let made = made.unwrap_or_else(|panic| Err(Error::backend("preparing a run", panic_message(&*panic))));
+    let made = made.unwrap_or_else(|panic| Err(Error::panicked("preparing a run", &*panic)));
     let mut trainer = match made {
         Ok(trainer) => trainer,
         Err(error) => {
@@ -167,9 +167,9 @@ impl Closing {
                 failed(FinishReason::Failed, error.to_string())
             }
             Err(panic) => {
-                tracing::error!(run = %go.run, panic = panic_message(&*panic), "a run panicked");
-                let message = "training failed in a way that it should not: the log has the details";
-                failed(FinishReason::Failed, message.to_owned())
+                let error = Error::panicked("training", &*panic);
+                tracing::error!(run = %go.run, %error, "a run failed");
+                failed(FinishReason::Failed, error.to_string())
             }
         };
         go.looks.close();

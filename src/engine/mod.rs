@@ -91,7 +91,7 @@ pub struct EngineConfig {
 /// How many versions are loaded, and how the predictions of each are queued and batched.
 #[derive(Debug, Clone)]
 pub struct BatchConfig {
-    /// Threads with a copy of the network each; 0 for one a core.
+    /// Threads with a copy of the network each; 0 for one a core, and two on a GPU.
     pub workers: usize,
     /// Most images of one forward pass.
     pub max_batch_size: usize,
@@ -339,8 +339,15 @@ impl Engine {
 
 impl BatchConfig {
     /// The threads with a copy of the network each.
-    fn threads(&self) -> usize {
-        if self.workers == 0 { worker::cores() } else { self.workers }
+    fn threads(&self, device: worker::Device) -> usize {
+        // A GPU computes batch after batch: one worker waits for it while the other makes the next batch,
+        // and more of them would only wait, with smaller batches.
+        const ON_GPU: usize = 2;
+        match self.workers {
+            0 if device.is_cuda() => ON_GPU,
+            0 => worker::cores(),
+            workers => workers,
+        }
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -84,6 +84,7 @@ impl From<Error> for Status {
             Error::UnknownFormat { .. } => {
                 status(Code::FailedPrecondition, "FORMAT_UNSUPPORTED", message, [])
             }
+            Error::OutOfMemory { .. } => status(Code::ResourceExhausted, "OUT_OF_MEMORY", message, []),
             Error::Backend { message } => {
                 tracing::error!(message, "the engine failed");
                 internal()
@@ -320,6 +321,12 @@ mod tests {
         check(newer, Code::FailedPrecondition, "FORMAT_UNSUPPORTED");
         check(Error::Corrupt { message }, Code::DataLoss, "CHECKPOINT_CORRUPT");
         check(Error::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE");
+    }
+
+    #[test]
+    fn memory_that_ran_out_is_an_exhausted_resource() {
+        let full = check(Error::OutOfMemory { part: "training" }, Code::ResourceExhausted, "OUT_OF_MEMORY");
+        assert!(full.message().starts_with("training ran out of memory: "), "{}", full.message());
     }
 
     #[test]

@@ -213,7 +213,7 @@ impl Models {
                 self.remember(model, asked, &loaded);
                 Ok(loaded)
             }
-            Err(error @ Error::Backend { .. }) => {
+            Err(error @ (Error::Backend { .. } | Error::OutOfMemory { .. })) => {
                 let Some(known) = self.known(model) else { return Err(error) };
                 // From now on, not from the question: a store that is silent is not asked at once again.
                 self.remember(model, Asked { at: Instant::now(), ..asked }, &known.loaded);

@@ -209,7 +209,7 @@ impl Models {
     }
 
     pub fn batching(&self) -> BatchConfig {
-        BatchConfig { workers: self.config.threads(), ..self.config.clone() }
+        BatchConfig { workers: self.config.threads(self.device), ..self.config.clone() }
     }
 
     pub fn on_gpu(&self) -> bool {

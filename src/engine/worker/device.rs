@@ -25,6 +25,15 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// Whether the device computes, or why it does not; for programs that do nothing else of libtorch.
+    pub fn probe(self) -> Result<(), String> {
+        match self {
+            Self::Cpu => Ok(()),
+            Self::Auto => cuda(0).map(drop),
+            Self::Cuda(index) => cuda(index).map(drop),
+        }
+    }
+
     /// The device, made ready. CUDA that was asked for and does not work is an error that says
     /// why. Call it before anything else of libtorch: its first use without the CUDA part makes
     /// the process remember that there is none.
@@ -73,10 +82,20 @@ impl FromStr for DeviceChoice {
 fn cuda(index: usize) -> Result<Device, String> {
     load_cuda()?;
     let device = Device::Cuda(index);
+    match usize::try_from(tch::Cuda::device_count()).unwrap_or(0) {
+        // Then the tensor below tells why.
+        0 => {}
+        1 if index > 0 => return Err("there is one CUDA device, cuda:0".to_owned()),
+        count if index >= count => {
+            return Err(format!("there are {count} CUDA devices, cuda:0 to cuda:{}", count - 1));
+        }
+        _ => {}
+    }
     // A tensor is the only question that libtorch answers with a reason.
     match Tensor::f_zeros([1], (Kind::Float, device)) {
         Ok(_) => Ok(device),
-        Err(error) => Err(error.to_string().lines().next().unwrap_or("libtorch refused").to_owned()),
+        Err(tch::TchError::Torch(why)) => Err(why.lines().next().unwrap_or("libtorch refused").to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

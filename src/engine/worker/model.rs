@@ -9,7 +9,7 @@ use std::{
 use tch::{Device, Kind};
 use tokio::sync::mpsc;
 
-use super::thread::{self, Priority, Setup, panic_message};
+use super::thread::{self, Priority, Setup};
 use crate::{
     checkpoint::{self, Expected},
     engine::{
@@ -50,7 +50,7 @@ pub(in crate::engine) async fn start(
     serving: Serving<'_>,
 ) -> Result<Arc<Batcher>, Error> {
     let Serving { device, config, counts } = serving;
-    let workers = config.threads();
+    let workers = config.threads(device);
     let batcher = Arc::new(Batcher::new(config.clone()));
     let most = config.max_batch_size;
     let weights = Arc::new(weights);
@@ -132,7 +132,7 @@ struct Panicked;
 impl ModelWorker {
     fn make(plan: &Plan) -> Result<Self, Error> {
         let made = catch_unwind(AssertUnwindSafe(|| Self::new(plan)));
-        made.unwrap_or_else(|panic| Err(Error::backend("loading a model", panic_message(&*panic))))
+        made.unwrap_or_else(|panic| Err(Error::panicked("loading a model", &*panic)))
     }
 
     fn new(plan: &Plan) -> Result<Self, Error> {
@@ -143,7 +143,7 @@ impl ModelWorker {
         let (manifest, counts) = (plan.manifest.clone(), plan.counts.clone());
         let mut worker = Self { network, manifest, counts, pixels: Vec::new(), ink };
         // The first pass of each size prepares kernels; no caller shall wait for that.
-        for images in [1, plan.most] {
+        for images in worker.network.sizes(plan.most) {
             worker.pixels.resize(images * worker.manifest.height * worker.manifest.width, 0.0);
             worker.forward(images);
         }
@@ -170,7 +170,7 @@ impl ModelWorker {
         let made = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| self.forward(images)));
         let computed = Instant::now();
-        let answer = outcome.map_err(|panic| Error::backend("predicting", panic_message(&*panic)));
+        let answer = outcome.map_err(|panic| Error::panicked("predicting", &*panic));
         let parts = self.parts(&batch, &answer);
         if answer.is_ok() {
             // Before anyone has the answer: who asks then for the counts finds it in them.
