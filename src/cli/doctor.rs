@@ -101,15 +101,34 @@ fn cuda(settings: &Settings) -> Check {
         advice: advice.to_owned(),
     };
     let library = loaded("libtorch_cpu.so").map(|path| path.with_file_name("libtorch_cuda.so"));
-    if !Path::new("/proc/driver/nvidia/version").exists() {
+    // A sandbox may hide the first of them.
+    let traces = ["/proc/driver/nvidia/version", "/dev/nvidiactl"];
+    if !traces.iter().any(|path| Path::new(path).exists()) {
         return absent("no NVIDIA driver", "install one to use --device cuda");
     }
-    match library {
-        Some(path) if path.exists() => ok("cuda", format!("NVIDIA driver, and {}", path.display())),
-        Some(_) | None => {
-            absent("libtorch without its CUDA half", "DIGITD_LIBTORCH=cuda scripts/libtorch fetches it")
-        }
+    let Some(path) = library.filter(|path| path.exists()) else {
+        return absent("libtorch without its CUDA half", "DIGITD_LIBTORCH=cuda scripts/libtorch fetches it");
+    };
+    let device = match settings.compute.device {
+        DeviceChoice::Cpu => DeviceChoice::Auto,
+        other => other,
+    };
+    // To compute there is the only way to know.
+    match device.probe() {
+        Ok(()) => ok("cuda", format!("{} computes, with {}", gpus(), path.display())),
+        Err(why) => absent(&why, "update the NVIDIA driver, or compute with --device cpu"),
     }
+}
+
+/// The names of the GPUs as the driver tells them: `NVIDIA H200`.
+fn gpus() -> String {
+    let files = glob::glob("/proc/driver/nvidia/gpus/*/information").expect("the pattern is valid");
+    let name = |file: PathBuf| {
+        let text = std::fs::read_to_string(file).ok()?;
+        Some(text.lines().find_map(|line| line.strip_prefix("Model:"))?.trim().to_owned())
+    };
+    let names: Vec<String> = files.filter_map(|file| name(file.ok()?)).collect();
+    if names.is_empty() { "a GPU".to_owned() } else { names.join(", ") }
 }
 
 fn data(folder: &Path) -> Vec<Check> {

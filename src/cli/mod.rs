@@ -12,8 +12,8 @@ mod host;
 mod html;
 mod inspect;
 mod json;
+mod library_settings;
 mod models;
-mod openmp;
 mod output;
 mod plot;
 mod predict;
@@ -102,7 +102,7 @@ fn leave(code: u8) -> ! {
 fn main_code() -> u8 {
     let line = Line::parse();
     if line.command.computes() {
-        openmp::shorten_waits();
+        library_settings::apply();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
