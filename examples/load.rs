@@ -1,0 +1,220 @@
+//! A load generator: callers that ask a digitd server for predictions as fast as it answers them. It
+//! prints one line of JSON: calls and images a second, latencies, failed calls, and the labels of the
+//! first call.
+//!
+//! ```sh
+//! cargo run --release --example load -- --callers 64 --seconds 5
+//! cargo run --release --example load -- --protocol oip --images 1024 --callers 4
+//! ```
+//!
+//! The pictures are 28×28 bytes each, read from a file of such bytes (`--pictures`) or drawn at random:
+//! what a picture shows does not change what it costs.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use clap::{Parser, ValueEnum};
+use digitd::pb::{
+    digitd::v1::{ModelRef, PredictRequest, prediction_service_client::PredictionServiceClient},
+    inference::{
+        ModelInferRequest,
+        grpc_inference_service_client::GrpcInferenceServiceClient,
+        model_infer_request::{InferInputTensor, InferRequestedOutputTensor},
+    },
+};
+use serde_json::json;
+use tokio::task::JoinSet;
+use tonic::{Status, transport::Channel};
+
+/// Bytes of a picture.
+const AREA: usize = 28 * 28;
+
+/// Callers that share a connection.
+const CALLERS_PER_CONNECTION: usize = 64;
+
+/// Different calls that take turns, so that no cache answers them.
+const DIFFERENT_CALLS: usize = 256;
+
+/// Asks a digitd server for predictions as fast as it answers them, and prints what that came to as JSON.
+#[derive(Parser)]
+struct Options {
+    /// The server's address
+    #[arg(long, default_value = "http://127.0.0.1:8001")]
+    server: String,
+    /// The model to ask
+    #[arg(long, default_value = "digits")]
+    model: String,
+    #[arg(long, value_enum, default_value = "native")]
+    protocol: Protocol,
+    /// Calls under way at any time
+    #[arg(long, default_value_t = 1)]
+    callers: usize,
+    /// Pictures of a call
+    #[arg(long, default_value_t = 1)]
+    images: usize,
+    /// How long to measure, after a tenth of that to warm up
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// A file of pictures, 784 bytes each, 0 background to 255 ink
+    #[arg(long)]
+    pictures: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Protocol {
+    /// `PredictionService.Predict` of digitd's own contract
+    Native,
+    /// `ModelInfer` of the Open Inference Protocol
+    Oip,
+}
+
+/// What the callers share.
+struct Load {
+    options: Options,
+    /// The pixels of each of the different calls.
+    calls: Vec<Bytes>,
+    measure_from: Instant,
+    until: Instant,
+}
+
+/// What one caller met while it was measured.
+#[derive(Default)]
+struct Met {
+    microseconds: Vec<u32>,
+    failed: usize,
+    failure: Option<String>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let options = Options::parse();
+    let calls = calls(&options)?;
+    let channels = connect(&options).await?;
+    let labels = ask(channels[0].clone(), &options, calls[0].clone()).await?;
+    let began = Instant::now();
+    let measure_from = began + Duration::from_secs_f64(options.seconds / 10.0);
+    let until = measure_from + Duration::from_secs_f64(options.seconds);
+    let load = Arc::new(Load { options, calls, measure_from, until });
+    let mut callers = JoinSet::new();
+    for number in 0..load.options.callers {
+        callers.spawn(call(load.clone(), channels[number % channels.len()].clone(), number));
+    }
+    let met = callers.join_all().await;
+    print(&load.options, &labels, met);
+    Ok(())
+}
+
+fn calls(options: &Options) -> Result<Vec<Bytes>, Box<dyn std::error::Error>> {
+    let size = options.images * AREA;
+    if size == 0 {
+        return Err("--images is 0: a call has a picture at least".into());
+    }
+    let pixels = match &options.pictures {
+        Some(path) => {
+            std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?
+        }
+        // A multiplicative hash: no two pictures are alike.
+        None => (0..(16 * size).max(AREA * DIFFERENT_CALLS) as u64)
+            .map(|at| (at.wrapping_mul(2_654_435_761) >> 7) as u8)
+            .collect(),
+    };
+    let pixels = Bytes::from(pixels);
+    let calls: Vec<Bytes> = (0..pixels.len() / size)
+        .take(DIFFERENT_CALLS)
+        .map(|index| pixels.slice(index * size..(index + 1) * size))
+        .collect();
+    if calls.is_empty() {
+        return Err(format!("the file holds less than {} pictures of {AREA} bytes", options.images).into());
+    }
+    Ok(calls)
+}
+
+async fn connect(options: &Options) -> Result<Vec<Channel>, tonic::transport::Error> {
+    let mut channels = Vec::new();
+    for _ in 0..options.callers.div_ceil(CALLERS_PER_CONNECTION).max(1) {
+        channels.push(Channel::from_shared(options.server.clone()).expect("an address").connect().await?);
+    }
+    Ok(channels)
+}
+
+/// One caller: its next call begins when the one before is answered.
+async fn call(load: Arc<Load>, channel: Channel, number: usize) -> Met {
+    let mut met = Met::default();
+    for turn in number.. {
+        let began = Instant::now();
+        if began >= load.until {
+            break;
+        }
+        let answer = ask(channel.clone(), &load.options, load.calls[turn % load.calls.len()].clone()).await;
+        if began < load.measure_from {
+            continue;
+        }
+        match answer {
+            Ok(_) => met.microseconds.push(began.elapsed().as_micros().try_into().unwrap_or(u32::MAX)),
+            Err(status) => {
+                met.failed += 1;
+                met.failure.get_or_insert_with(|| format!("{:?}: {}", status.code(), status.message()));
+            }
+        }
+    }
+    met
+}
+
+/// One call: the labels of its pictures.
+async fn ask(channel: Channel, options: &Options, pixels: Bytes) -> Result<Vec<i64>, Status> {
+    match options.protocol {
+        Protocol::Native => {
+            let model = ModelRef { name: options.model.clone(), ..ModelRef::default() };
+            let request =
+                PredictRequest { model: Some(model), pixel_batch: pixels, ..PredictRequest::default() };
+            let answer = PredictionServiceClient::new(channel).predict(request).await?.into_inner();
+            Ok(answer.predictions.iter().map(|prediction| prediction.label().into()).collect())
+        }
+        Protocol::Oip => {
+            let input = InferInputTensor {
+                name: "input".to_owned(),
+                datatype: "UINT8".to_owned(),
+                shape: vec![options.images as i64, AREA as i64],
+                ..InferInputTensor::default()
+            };
+            let label = InferRequestedOutputTensor { name: "label".to_owned(), ..Default::default() };
+            let request = ModelInferRequest {
+                model_name: options.model.clone(),
+                inputs: vec![input],
+                outputs: vec![label],
+                raw_input_contents: vec![pixels],
+                ..ModelInferRequest::default()
+            };
+            let mut client = GrpcInferenceServiceClient::new(channel);
+            let answer = client.model_infer(request).await?.into_inner();
+            let labels = answer.raw_output_contents.first().map_or(&[][..], |labels| labels.as_chunks().0);
+            Ok(labels.iter().copied().map(i64::from_le_bytes).collect())
+        }
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "the figures are what it is for")]
+fn print(options: &Options, labels: &[i64], met: Vec<Met>) {
+    let failed: usize = met.iter().map(|caller| caller.failed).sum();
+    let failure = met.iter().find_map(|caller| caller.failure.clone());
+    let mut latencies: Vec<u32> = met.into_iter().flat_map(|caller| caller.microseconds).collect();
+    latencies.sort_unstable();
+    let calls = latencies.len();
+    let percentile = |share: f64| latencies.get((calls as f64 * share) as usize).copied();
+    let figures = json!({
+        "callers": options.callers,
+        "images_per_call": options.images,
+        "calls_per_second": calls as f64 / options.seconds,
+        "images_per_second": (calls * options.images) as f64 / options.seconds,
+        "p50_us": percentile(0.5),
+        "p99_us": percentile(0.99),
+        "failed_calls": failed,
+        "failure": failure,
+        "labels": labels,
+    });
+    println!("{figures}");
+}
