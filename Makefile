@@ -6,7 +6,8 @@ LOCKED := $(if $(CI),--locked)
 BUF := scripts/buf/node_modules/.bin/buf
 
 .DEFAULT_GOAL := help
-.PHONY: help setup libtorch tools build demo test script-test fmt fmt-check lint proto-lint unit bench bench-serve clean
+.PHONY: help setup libtorch tools build demo test script-test fmt fmt-check lint proto-lint unit gpu-check-cpu gpu-kit bench \
+	bench-serve clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,13 +27,21 @@ build: libtorch ## build target/release/digitd
 demo: build ## train, evaluate, inspect and predict, then serve (DEMO_ARGS=--exit: then end)
 	target/release/digitd demo $(DEMO_ARGS)
 
-test: setup fmt-check lint proto-lint script-test unit ## everything that must pass before a change is merged
+test: setup fmt-check lint proto-lint script-test unit gpu-check-cpu ## everything that must pass before a change is merged
 
 script-test: ## the scripts of the set-up, against wheels of their own
 	python3 -m unittest discover --start-directory tests/scripts --pattern '*_test.py'
 
 unit: libtorch ## cargo test: unit, integration and documentation tests
 	cargo test $(LOCKED)
+
+# After `unit`, which builds the programs that it runs.
+gpu-check-cpu: unit ## the checks of scripts/gpu-check on the CPU, with few images
+	scripts/gpu-check --device cpu --small --kit target/debug
+
+gpu-kit: build ## put what scripts/gpu-check needs on a machine with a GPU into gpu-kit/
+	cargo build --release --example load $(LOCKED)
+	scripts/gpu-kit
 
 fmt: ## format the code
 	cargo fmt

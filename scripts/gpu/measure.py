@@ -1,0 +1,91 @@
+"""How fast the device trains and answers, beside PyTorch on the same card where Python has it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+from checks import pixels
+from program import HERE, Failure, log, told
+
+NETWORKS = ("tutorial", "deep")
+PRECISIONS = ("float32", "bfloat16")
+BATCHES = (100, 1024)
+
+# Epochs of a one-cycle schedule; the first of these runs that reaches 99 % on test gives the time.
+EPOCHS_TO_99 = (1, 2, 3, 5)
+
+# Callers at once, pictures a call.
+CALLS = ((1, 1), (64, 1), (256, 1), (4, 1024))
+
+
+def training(context):
+    """Images a second of the last of three epochs; of one, where the run is only to be exercised."""
+    small = context.scale == "small"
+    images, epochs = (500, 1) if small else (None, 3)
+    figures = []
+    for network in NETWORKS:
+        for precision in PRECISIONS:
+            for batch in BATCHES[:1] if small else BATCHES:
+                fields = {
+                    "network": {"preset": network},
+                    "precision": f"PRECISION_{precision.upper()}",
+                    "batchSize": batch,
+                    "epochs": epochs,
+                }
+                events = context.program.train(context.request("speed", images, **fields))
+                last = [event["epoch"] for event in events if "epoch" in event][-1]
+                figures.append(
+                    {"network": network, "precision": precision, "batch": batch, "images_s": last["imagesPerSecond"]}
+                )
+    return figures
+
+
+def time_to_99(context):
+    """Seconds of training to 99 % of the test images, and with which number of epochs."""
+    if context.scale == "small" or context.dataset != "mnist":
+        return None
+    for epochs in EPOCHS_TO_99:
+        events = context.program.train(context.request("speed", epochs=epochs))
+        answer = json.loads(context.program.client("evaluate", "--json", "--model", "speed"))
+        if answer["accuracy"] >= 0.99:
+            seconds = events[-1]["finished"]["seconds"]
+            return {"seconds": seconds, "epochs": epochs, "test_accuracy": answer["accuracy"]}
+    return None
+
+
+def prediction(context):
+    seconds = 0.3 if context.scale == "small" else 3
+    figures = []
+    for callers, images in CALLS[:2] if context.scale == "small" else CALLS:
+        options = ["--callers", callers, "--images", images, "--seconds", seconds]
+        found = context.program.generate_load(*options, "--pictures", pixels(context), model="accuracy")
+        keys = ("callers", "images_per_call", "calls_per_second", "images_per_second", "p50_us", "p99_us")
+        figures.append({key: found[key] for key in keys})
+    return figures
+
+
+def peer(context, deadline):
+    """PyTorch's figures for the same, as torch_peer.py prints them, one after the other until the deadline."""
+    seconds = deadline - time.monotonic()
+    if seconds < 20:
+        raise Failure("there was no time left for it")
+    command = [sys.executable, HERE / "torch_peer.py", "--seconds", str(seconds - 10)]
+    command += ["--device", context.program.device]
+    if context.program.kit.mnist:
+        command += ["--mnist", context.program.kit.mnist]
+    figures = []
+    # NVIDIA_TF32_OVERRIDE as digitd sets it for itself: both multiply float32 in float32.
+    environment = {**os.environ, "NVIDIA_TF32_OVERRIDE": "0"}
+    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        output, errors = child.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        output, errors = child.communicate()
+        log("  PyTorch's figures were cut short: the time is over")
+    figures = [json.loads(line) for line in output.splitlines()]
+    if not figures:
+        raise Failure(f"torch_peer.py gave no figures: {told(subprocess.CompletedProcess(command, 1, output, errors))}")
+    return figures
