@@ -24,6 +24,7 @@ def training(context):
     """Images a second of the last of three epochs; of one, where the run is only to be exercised."""
     small = context.scale == "small"
     images, epochs = (500, 1) if small else (None, 3)
+    exercise = {"validation": {"count": 100}} if small else {}
     figures = []
     for network in NETWORKS:
         for precision in PRECISIONS:
@@ -33,6 +34,7 @@ def training(context):
                     "precision": f"PRECISION_{precision.upper()}",
                     "batchSize": batch,
                     "epochs": epochs,
+                    **exercise,
                 }
                 events = context.program.train(context.request("speed", images, **fields))
                 last = [event["epoch"] for event in events if "epoch" in event][-1]
