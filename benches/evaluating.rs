@@ -110,11 +110,11 @@ fn median(rates: &mut [f64]) -> f64 {
     rates[rates.len() / 2]
 }
 
-/// Where MNIST lies: what the variable names, the project's neighbour, or where it was fetched to.
+/// Where MNIST lies: what the variable names, or where it was fetched to.
 fn mnist() -> Option<PathBuf> {
     let own = std::env::var_os("DIGITD_DATA_DIR").map(PathBuf::from);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = [own, Some(root.join("../shared/data/mnist")), Some(root.join("data"))];
+    let folders = [own, Some(root.join("data"))];
     let has_it = |folder: &PathBuf| folder.join("t10k-images-idx3-ubyte.gz").exists();
     folders.into_iter().flatten().find(has_it)
 }

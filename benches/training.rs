@@ -206,8 +206,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn catalog() -> Catalog {
     let own = std::env::var_os("DIGITD_DATA_DIR").map(Into::into);
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/mnist").into();
-    Catalog::new([own, Some(beside)].into_iter().flatten().collect(), FetchPolicy::Never)
+    let fetched = concat!(env!("CARGO_MANIFEST_DIR"), "/data").into();
+    Catalog::new([own, Some(fetched)].into_iter().flatten().collect(), FetchPolicy::Never)
 }
 
 fn dataset(catalog: &Catalog) -> DatasetSpec {

@@ -63,21 +63,26 @@ def idx(folder, name, header):
 
 class Trainer:
     def __init__(self, arguments, network, precision, compiled, total_steps):
-        device = arguments.device
+        self.device, self.total_steps = arguments.device, total_steps
         torch.manual_seed(0)
-        self.network = NETWORKS[network]().to(device)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.003, fused=device != "cpu")
-        # As digitd's own default: a one-cycle schedule.
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, 0.003, total_steps)
-        self.bfloat16 = precision == "bfloat16"
-        kind = device.partition(":")[0]
+        self.network = NETWORKS[network]().to(self.device)
+        self.initial = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.restart()
+        kind, enabled = self.device.partition(":")[0], precision == "bfloat16"
 
         def loss(images, labels):
-            with torch.autocast(kind, torch.bfloat16, enabled=self.bfloat16):
+            with torch.autocast(kind, torch.bfloat16, enabled=enabled):
                 return nn.functional.cross_entropy(self.network(images), labels)
 
-        # Graphs of CUDA: what compiling has for small networks.
-        self.loss = torch.compile(loss, mode="reduce-overhead") if compiled else loss
+        self.loss = compile_graphs(loss) if compiled else loss
+
+    def restart(self):
+        """As before the first step; what was compiled stays so."""
+        self.network.load_state_dict(self.initial)
+        fused = self.device != "cpu"
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.003, fused=fused)
+        # As digitd's own default: a one-cycle schedule.
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, 0.003, self.total_steps)
 
     def step(self, images, labels):
         loss = self.loss(images, labels)
@@ -85,6 +90,13 @@ class Trainer:
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+
+def compile_graphs(function):
+    """Compiled into CUDA graphs: what compiling has for small networks. What was compiled before is forgotten:
+    after a few functions of the same code PyTorch would go on without compiling, and not say so."""
+    torch._dynamo.reset()
+    return torch.compile(function, mode="reduce-overhead")
 
 
 def wait(device):
@@ -119,14 +131,11 @@ def accuracy(trainer, data):
 def time_to_99(arguments, train, test, compiled):
     """The first of these runs of the tutorial's network whose end reads 99 % of the test images."""
     for epochs in (1, 2, 3, 5):
-        steps = epochs * 500
-        trainer = Trainer(arguments, "tutorial", "float32", compiled, steps + 11)
-        if compiled:
-            # To compile is not to train.
-            for _ in range(10):
-                trainer.step(*train.batch(torch.arange(100, device=arguments.device)))
-            fresh = Trainer(arguments, "tutorial", "float32", False, steps + 11)
-            trainer.network.load_state_dict(fresh.network.state_dict())
+        trainer = Trainer(arguments, "tutorial", "float32", compiled, epochs * 500 + 1)
+        # To compile and to choose kernels is not to train.
+        for _ in range(10):
+            trainer.step(*train.batch(torch.arange(100, device=arguments.device)))
+        trainer.restart()
         wait(arguments.device)
         began = time.perf_counter()
         for _ in range(epochs):
@@ -143,7 +152,7 @@ def time_to_99(arguments, train, test, compiled):
 def prediction(arguments, test, batch, compiled):
     """From bytes in the host's memory to probabilities there, in process, one call after the other."""
     network = tutorial().to(arguments.device).eval()
-    forward = torch.compile(network, mode="reduce-overhead") if compiled else network
+    forward = compile_graphs(network) if compiled else network
     pictures = test.pixels[:batch].cpu()
     seconds = []
     with torch.inference_mode():

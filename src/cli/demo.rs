@@ -30,9 +30,8 @@ use crate::{
 
 /// Show all of it: serve, train, evaluate, inspect, predict; then go on serving
 ///
-/// Uses MNIST where it is found (--data-dir, data, ../shared/data/mnist) or can be fetched within
-/// seconds, else the built-in digits, and says which. Ends in a minute or two on two cores, then
-/// serves until Ctrl-C.
+/// Uses MNIST where it is found (--data-dir, data) or can be fetched within seconds, else the built-in
+/// digits, and says which. Ends in a minute or two on two cores, then serves until Ctrl-C.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -60,7 +59,7 @@ pub struct Args {
 }
 
 /// Where MNIST may lie beside the folder that the settings name.
-const FOLDERS: [&str; 2] = ["data", "../shared/data/mnist"];
+const FOLDER: &str = "data";
 
 /// Longest wait for the first bytes of a mirror: without a network the demo goes on at once.
 const FIRST_BYTES: Duration = Duration::from_secs(6);
@@ -144,7 +143,7 @@ async fn study(settings: &Settings, session: &Session, dataset: &str, version: i
     say(&output::contents(&answer, Depth::OneKernel, ink));
 
     heading("Predict five test images");
-    let catalog = host::catalog(settings, FOLDERS.map(PathBuf::from).to_vec());
+    let catalog = host::catalog(settings, vec![FOLDER.into()]);
     say(&pictures::read_five(&session.client, catalog, dataset, model).await?);
     Ok(())
 }
@@ -156,7 +155,7 @@ async fn start(settings: &mut Settings) -> Result<Session, Error> {
     if let Some(addr) = settings.server.http_addr.get() {
         settings.server.http_addr = HttpAddr::At(free(addr, Some(settings.server.grpc_addr.port()))?);
     }
-    let catalog = host::catalog(settings, FOLDERS.map(PathBuf::from).to_vec());
+    let catalog = host::catalog(settings, vec![FOLDER.into()]);
     let host = Host::with_catalog(settings, catalog).await?;
     if host.grpc_addr.port() != asked.port() && asked.port() != 0 {
         say(&format!("Port {} is taken; ", asked.port()));
@@ -189,7 +188,7 @@ async fn choose_dataset(args: &Args, settings: &Settings) -> Result<String, Erro
         return Ok(name.clone());
     }
     let mut folders = vec![settings.data.dir.clone()];
-    folders.extend(FOLDERS.map(PathBuf::from));
+    folders.push(FOLDER.into());
     if let (Some([path, _]), Some(_)) = (locate(Part::Train, &folders), locate(Part::Test, &folders)) {
         let folder = path.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
         say(&format!("MNIST is in {folder}.\n"));

@@ -34,12 +34,12 @@ impl TestStore {
         Self { registry, variables: Vec::new(), _folder: Some(folder) }
     }
 
-    /// None where there is no S3 server for tests, which with CI=true is a failure.
+    /// None where there is no S3 server for tests, which with DIGITD_TEST_STRICT=1 is a failure.
     pub async fn bucket() -> Option<Self> {
         let server = match Minio::shared() {
             Ok(server) => server,
             Err(message) => {
-                assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
+                assert!(std::env::var("DIGITD_TEST_STRICT").as_deref() != Ok("1"), "{message}");
                 // Written past the test harness, which swallows what a passing test prints.
                 let told = writeln!(std::io::stderr(), "skipped: {message}");
                 told.expect("standard error takes a line");

@@ -1,10 +1,10 @@
 //! The network, its gradients and its training against PaddlePaddle's own numbers on real MNIST
-//! (`golden/README.md` beside the data says how they were made). Skipped where they are missing.
+//! (tests/golden/paddle/README.md says how they were made). Skipped where MNIST is missing.
 
 use std::collections::HashMap;
 
 use digitd::{
-    data::{Catalog, DatasetSpec, DeviceSet, FetchPolicy, Order, Splits, ValidationSize},
+    data::{Catalog, DatasetSpec, DeviceSet, FetchPolicy, Order, Split, Splits, ValidationSize},
     eval::Loss,
     nn::{Mode, Network, NetworkConfig, Shape},
     optim::{Decay, OptimizerConfig, Regularization, Schedule},
@@ -16,9 +16,8 @@ use crate::support;
 
 type Golden = HashMap<String, Tensor>;
 
-fn golden(file: &str) -> Option<Golden> {
-    let path = support::golden_dir()?.join(file);
-    Some(Tensor::read_safetensors(path).unwrap().into_iter().collect())
+fn golden(file: &str) -> Golden {
+    Tensor::read_safetensors(support::golden(file)).unwrap().into_iter().collect()
 }
 
 /// The first 10 000 training images, in file order, and the last 10 000 as validation.
@@ -26,6 +25,14 @@ fn splits() -> Option<Splits> {
     let catalog = Catalog::new(vec![support::mnist_dir()?], FetchPolicy::Never);
     let spec = DatasetSpec { name: "mnist".parse().unwrap(), seed: None, max_train_images: Some(10_000) };
     Some(catalog.load(&spec, ValidationSize::Count(10_000)).unwrap())
+}
+
+/// MNIST's test images.
+fn mnist_images() -> Option<DeviceSet> {
+    let catalog = Catalog::new(vec![support::mnist_dir()?], FetchPolicy::Never);
+    let spec = DatasetSpec::whole("mnist".parse().unwrap());
+    let set = catalog.load_split(&spec, ValidationSize::default(), Split::Test).unwrap();
+    Some(DeviceSet::new(&set, Device::Cpu))
 }
 
 /// The tutorial's network with golden parameters; Paddle keeps fc.weight as [in, out].
@@ -51,40 +58,33 @@ fn distance(found: &Tensor, expected: &Tensor) -> f64 {
 
 #[test]
 fn the_forward_pass_is_paddles_layer_by_layer() {
-    let (Some(init), Some(golden)) =
-        (golden("init.safetensors"), golden("forward_2_test_images.safetensors"))
-    else {
-        return;
-    };
-    for (kind, word, tolerance) in [(Kind::Double, "f64", 1e-9), (Kind::Float, "f32", 1e-4)] {
+    let Some(images) = mnist_images() else { return };
+    let (init, golden) = (golden("init.safetensors"), golden("forward_2_test_images.safetensors"));
+    for (kind, tolerance) in [(Kind::Double, 1e-9), (Kind::Float, 1e-4)] {
         let network = network(&init, "", kind);
-        let expected = |name: &str| &golden[&format!("{word}.{name}")];
+        let inputs = images.range(0, 2, kind).images;
+        let expected = |name: &str| &golden[name];
         // The tutorial counts outputs without flatten, and flattens before it keeps outputs6.
         let tutorial =
             ["outputs1", "outputs2", "outputs3", "outputs4", "outputs5", "", "outputs6", "outputs7"];
         let mut met = 0;
-        let logits = network.forward_with(expected("inputs"), &mut |layer, output| {
+        let logits = network.forward_with(&inputs, &mut |layer, output| {
             if !tutorial[layer].is_empty() {
                 let off = distance(output, expected(tutorial[layer]));
-                assert!(off < tolerance, "{word} {}: off by {off}", tutorial[layer]);
+                assert!(off < tolerance, "{kind:?} {}: off by {off}", tutorial[layer]);
                 met += 1;
             }
         });
         assert_eq!(met, 7);
         assert!(distance(&logits.softmax(-1, None::<Kind>), expected("softmax")) < tolerance);
-        assert!(
-            distance(&network.forward(expected("inputs"), Mode::Evaluate), expected("outputs7")) < tolerance
-        );
+        assert!(distance(&network.forward(&inputs, Mode::Evaluate), expected("outputs7")) < tolerance);
     }
 }
 
 #[test]
 fn gradients_of_both_losses_are_paddles() {
-    let (Some(init), Some(golden), Some(splits)) =
-        (golden("init.safetensors"), golden("grads_batch0.safetensors"), splits())
-    else {
-        return;
-    };
+    let Some(splits) = splits() else { return };
+    let (init, golden) = (golden("init.safetensors"), golden("grads_batch0.safetensors"));
     let train = DeviceSet::new(&splits.train, Device::Cpu);
     for (loss, word) in [(Loss::CrossEntropy, "ce"), (Loss::MeanSquaredError, "mse")] {
         let network = network(&init, "", Kind::Double);
@@ -105,11 +105,8 @@ fn gradients_of_both_losses_are_paddles() {
 
 #[test]
 fn norms_of_an_inspections_gradients_are_paddles() {
-    let (Some(init), Some(golden), Some(splits)) =
-        (golden("init.safetensors"), golden("grads_batch0.safetensors"), splits())
-    else {
-        return;
-    };
+    let Some(splits) = splits() else { return };
+    let (init, golden) = (golden("init.safetensors"), golden("grads_batch0.safetensors"));
     let network = network(&init, "", Kind::Double);
     let batch = DeviceSet::new(&splits.train, Device::Cpu).range(0, 100, Kind::Double);
     let found = digitd::inspect::Gradients::of(&network, &batch.images, &batch.labels);
@@ -171,9 +168,9 @@ impl Fixture {
     fn load() -> Option<Self> {
         support::one_torch_thread();
         Some(Self {
-            init: golden("init.safetensors")?,
-            trajectories: golden("trajectories.safetensors")?,
-            after: golden("params_after_100_batches.safetensors")?,
+            init: golden("init.safetensors"),
+            trajectories: golden("trajectories.safetensors"),
+            after: golden("params_after_100_batches.safetensors"),
             splits: splits()?,
         })
     }

@@ -2,7 +2,10 @@
 //! drawings, and the limits of answers.
 
 use bytes::Bytes;
-use digitd::pb::digitd::v1::{self, image::Form, inspect_request::Input};
+use digitd::{
+    data::{Catalog, DatasetSpec, FetchPolicy, Split, ValidationSize},
+    pb::digitd::v1::{self, image::Form, inspect_request::Input},
+};
 use safetensors::Dtype;
 
 use super::{
@@ -36,17 +39,19 @@ async fn predict(server: &TestServer, pixels: &[u8]) -> v1::Prediction {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_reference_forward_is_met_layer_by_layer_through_the_api() {
-    let Some(golden) = support::golden_dir() else { return };
-    let file = |name: &str| std::fs::read(golden.join(name)).unwrap();
-    let expected = Arrays::read(&expected_file(&file("forward_2_test_images.safetensors")));
+    let Some(mnist) = support::mnist_dir() else { return };
+    let catalog = Catalog::new(vec![mnist], FetchPolicy::Never);
+    let spec = DatasetSpec::whole("mnist".parse().unwrap());
+    let images = catalog.load_split(&spec, ValidationSize::default(), Split::Test).unwrap();
+    let file = |name: &str| std::fs::read(support::golden(name)).unwrap();
+    let expected = Arrays::read(&file("forward_2_test_images.safetensors"));
     let server = TestServer::start().await;
     let paddle = v1::ImportMetadata { layout: v1::WeightsLayout::Paddle.into(), ..Default::default() };
     let init = read(&file("init.safetensors"));
-    for (kind, word, tolerance) in [(Dtype::F32, "f32", 1e-4), (Dtype::F64, "f64", 1e-9)] {
+    for (kind, tolerance) in [(Dtype::F32, 1e-4), (Dtype::F64, 1e-9)] {
         import(&server, paddle.clone(), &weights::write(&init, kind)).await.unwrap();
-        let inputs = expected.row(&format!("{word}.inputs"));
         for image in 0..2 {
-            let pixels = inputs[image * 784..][..784].iter().map(|value| *value as f32).collect();
+            let pixels = images.image(image).iter().map(|pixel| f32::from(*pixel) / 255.0).collect();
             let shown = inspect(
                 &server,
                 v1::InspectRequest {
@@ -62,26 +67,19 @@ async fn the_reference_forward_is_met_layer_by_layer_through_the_api() {
             for layer in shown.layers.iter().filter(|layer| !layer.tutorial_name.is_empty()) {
                 let channels = &layer.output.as_ref().unwrap().channels;
                 let found: Vec<f64> = channels.iter().flat_map(|channel| channel.output.clone()).collect();
-                let all = expected.row(&format!("{word}.{}", layer.tutorial_name));
+                let all = expected.row(&layer.tutorial_name);
                 let expected = &all[image * found.len()..][..found.len()];
                 assert_eq!(all.len(), 2 * found.len(), "{}", layer.tutorial_name);
                 let off = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-                assert!(off < tolerance, "{word} {} of image {image}: off by {off}", layer.tutorial_name);
+                assert!(off < tolerance, "{kind:?} {} of image {image}: off by {off}", layer.tutorial_name);
                 met += 1;
             }
             assert_eq!(met, 7, "outputs1 to outputs7");
-            let softmax = &expected.row(&format!("{word}.softmax"))[image * 10..][..10];
+            let softmax = &expected.row("softmax")[image * 10..][..10];
             let off = shown.probabilities.iter().zip(softmax).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-            assert!(off < tolerance, "{word} softmax: off by {off}");
+            assert!(off < tolerance, "{kind:?} softmax: off by {off}");
         }
     }
-}
-
-/// The file without its labels, which are whole numbers.
-fn expected_file(file: &[u8]) -> Vec<u8> {
-    let file = safetensors::SafeTensors::deserialize(file).unwrap();
-    let arrays = file.tensors().into_iter().filter(|(name, _)| name != "labels");
-    safetensors::serialize(arrays, None).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
