@@ -182,7 +182,7 @@ impl Bare {
         for (step, batch) in (0..).zip(&self.batches) {
             let at = StepSeed { seed: self.config.seed, epoch: 1, step: step + 1 };
             let loss = |logits: &Tensor| self.config.loss.mean(logits, &batch.labels);
-            let _ = self.network.learn(&batch.images, Mode::Train(at), loss, &mut self.gradients);
+            let _ = self.network.forward_backward(&batch.images, Mode::Train(at), loss, &mut self.gradients);
             let progress = Progress { step, steps_per_epoch: steps, total_steps: steps.into() };
             let rate = self.config.optimizer.learning_rate() * self.config.schedule.factor(progress);
             self.optimizer.step(self.network.parameters_mut(), &mut self.gradients, rate);

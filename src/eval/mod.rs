@@ -75,7 +75,7 @@ pub fn evaluate(network: &Network, set: &DeviceSet, batch_size: usize, loss: Los
     evaluate_with(network, set, batch_size, loss, &mut |_, _| ())
 }
 
-/// The same, while `see` gets each ReLU's index and output for every batch, as `Network::answer` gives
+/// The same, while `see` gets each ReLU's index and output for every batch, as `Network::logits` gives
 /// them.
 pub fn evaluate_with(
     network: &Network,
@@ -91,7 +91,7 @@ pub fn evaluate_with(
     let batch_size = network.forward_batch(batch_size);
     for start in (0..set.len()).step_by(batch_size) {
         let batch = set.range(start, start + batch_size, network.kind());
-        let logits = network.answer(&batch.images, see);
+        let logits = network.logits(&batch.images, see);
         let images = batch.labels.size()[0];
         total += loss.mean(&logits, &batch.labels).double_value(&[]) * images as f64;
         let pairs = batch.labels * network.classes() as i64 + logits.argmax(-1, false);
@@ -120,7 +120,7 @@ pub fn answers(
     let mut labels = Vec::with_capacity(set.len());
     for start in (0..set.len()).step_by(batch_size) {
         let batch = set.range(start, start + batch_size, network.kind());
-        let answered = network.answer(&batch.images, &mut |_, _| ()).to_kind(Kind::Double).reshape([-1]);
+        let answered = network.logits(&batch.images, &mut |_, _| ()).to_kind(Kind::Double).reshape([-1]);
         logits.extend(Vec::<f64>::try_from(answered).expect("logits are a row of numbers"));
         let told = batch.labels.to_kind(Kind::Uint8);
         labels.extend(Vec::<u8>::try_from(told).expect("labels are below 100"));

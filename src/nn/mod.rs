@@ -4,15 +4,16 @@
 mod batch_norm;
 mod config;
 mod dropout;
+#[cfg(target_arch = "x86_64")]
+mod fused;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "fused/portable.rs"]
+mod fused;
 mod network;
 mod parameters;
 mod precision;
 mod shape;
-#[cfg(target_arch = "x86_64")]
-mod stem;
-#[cfg(not(target_arch = "x86_64"))]
-#[path = "stem/none.rs"]
-mod stem;
+mod tensor_data;
 
 pub use config::{
     BatchNormConfig, ConvConfig, DropoutConfig, DropoutMode, LayerConfig, LayerKind, LinearConfig,

@@ -2,7 +2,7 @@
 //! Knows no loss and no optimiser. A libtorch failure panics; the thread that owns the network
 //! catches it at the border of its job.
 
-mod learn;
+mod passes;
 mod predictor;
 mod weights;
 
@@ -12,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{
     Error, LayerKind, LayerShape, NetworkConfig, ParameterSet, ParameterShape, Precision, Shape, StepSeed,
-    batch_norm, dropout, precision::Products, stem::Stem,
+    batch_norm, dropout, fused::FusedBlocks, precision::Products,
 };
 use crate::data::{Random, Stream};
 
@@ -33,13 +33,14 @@ pub struct Network {
     running_statistics: ParameterSet,
     /// For each layer the place of its first parameter.
     first_parameter: Vec<usize>,
-    /// Of training, and of evaluation: the parameters' own kind, unless the network is a predictor's.
-    products: Products,
-    answers: Products,
+    /// How layers multiply in training, and in evaluation: there in the parameters' own kind, unless the
+    /// network is a predictor's.
+    training_products: Products,
+    inference_products: Products,
     /// For each layer the place of its first running statistic.
     first_statistic: Vec<usize>,
-    /// The first layers, where this machine computes them in one go.
-    stem: Option<Stem>,
+    /// The first layers, where this machine has fused kernels for them.
+    fused: Option<FusedBlocks>,
 }
 
 impl Network {
@@ -58,14 +59,14 @@ impl Network {
         parameters.track_gradients();
         Ok(Self {
             config: config.clone(),
-            stem: Stem::of(config, &shapes, kind, device),
+            fused: FusedBlocks::of(config, &shapes, kind, device),
             shapes,
             parameters,
             running_statistics: ParameterSet::zeros(&statistics, kind, device),
             first_parameter,
             first_statistic,
-            products: Products::Own,
-            answers: Products::Own,
+            training_products: Products::Own,
+            inference_products: Products::Own,
         })
     }
 
@@ -97,10 +98,10 @@ impl Network {
         }
     }
 
-    /// Trains from here on in a precision whose kind the parameters have.
-    pub fn train_in(&mut self, precision: Precision) {
+    /// Sets the precision of later training steps; its kind must be that of the parameters.
+    pub fn set_training_precision(&mut self, precision: Precision) {
         debug_assert_eq!(precision.kind(), self.kind());
-        self.products = Products::new(precision, self.device());
+        self.training_products = Products::new(precision, self.device());
     }
 
     /// The largest batch up to `wanted` whose forward pass without gradients stays within 512 MiB
@@ -169,7 +170,7 @@ impl Network {
         first: usize,
         x: Tensor,
         mode: Mode,
-        see: &mut dyn FnMut(usize, &Tensor),
+        observe: &mut dyn FnMut(usize, &Tensor),
     ) -> Tensor {
         let mut x = x;
         let mut index = first;
@@ -178,7 +179,7 @@ impl Network {
             // leaves the ReLU a quarter of the work.
             if let [LayerKind::Relu, LayerKind::MaxPool(_)] = self.pair(index) {
                 x = self.layer(index + 1, &x, mode).relu_();
-                see(index, &x);
+                observe(index, &x);
                 index += 2;
                 continue;
             }
@@ -187,7 +188,7 @@ impl Network {
                 false => self.layer(index, &x, mode),
             };
             if self.config.layers[index].kind == LayerKind::Relu {
-                see(index, &x);
+                observe(index, &x);
             }
             index += 1;
         }
@@ -195,20 +196,20 @@ impl Network {
         x.to_kind(self.kind())
     }
 
-    /// As `forward` in evaluation, one layer at a time: `tap` gets each layer's index and output.
-    pub fn forward_with(&self, images: &Tensor, tap: &mut dyn FnMut(usize, &Tensor)) -> Tensor {
-        self.forward_in(Mode::Evaluate, images, tap)
+    /// As `forward` in evaluation, one layer at a time: `observe` gets each layer's index and output.
+    pub fn forward_with(&self, images: &Tensor, observe: &mut dyn FnMut(usize, &Tensor)) -> Tensor {
+        self.forward_in(Mode::Evaluate, images, observe)
     }
 
     /// The same in any mode; running statistics stay as they are.
-    pub fn forward_in(&self, mode: Mode, images: &Tensor, tap: &mut dyn FnMut(usize, &Tensor)) -> Tensor {
+    pub fn forward_in(&self, mode: Mode, images: &Tensor, observe: &mut dyn FnMut(usize, &Tensor)) -> Tensor {
         // A look at a batch is no step, but training mode would change the statistics.
         let own = matches!(mode, Mode::Train(_)).then(|| self.deep_copy());
         let network = own.as_ref().unwrap_or(self);
         let mut x = images.shallow_clone();
         for index in 0..self.config.layers.len() {
             x = network.layer(index, &x, mode);
-            tap(index, &x);
+            observe(index, &x);
         }
         x
     }
@@ -231,7 +232,7 @@ impl Network {
     fn layer(&self, index: usize, x: &Tensor, mode: Mode) -> Tensor {
         let first = self.first_parameter[index];
         let operands = || [x, self.parameters.view(first), self.parameters.view(first + 1)];
-        let products = if mode == Mode::Evaluate { self.answers } else { self.products };
+        let products = if mode == Mode::Evaluate { self.inference_products } else { self.training_products };
         match &self.config.layers[index].kind {
             LayerKind::Conv(conv) => {
                 let (stride, padding) = ([conv.stride; 2], [conv.padding; 2]);

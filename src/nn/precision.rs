@@ -59,8 +59,8 @@ impl Products {
         }
     }
 
-    /// For answers: as `new`, but the parameters' own where the device has no units for bfloat16.
-    pub fn of_answers(precision: Precision, device: Device) -> Self {
+    /// For inference: as `new`, but the parameters' own where the device has no units for bfloat16.
+    pub fn for_inference(precision: Precision, device: Device) -> Self {
         match Self::new(precision, device) {
             Self::Bfloat16 => Self::Bfloat16,
             Self::Own | Self::Rounded => Self::Own,

@@ -21,7 +21,8 @@ impl Trainer {
             .map(|asked| Inspection::new(asked, &self.network, &images, &batch.labels, at));
         let loss =
             |logits: &Tensor| self.config.loss.smoothed(logits, &batch.labels, self.config.label_smoothing);
-        let (loss, logits) = self.network.learn(&images, Mode::Train(at), loss, &mut self.gradients);
+        let (loss, logits) =
+            self.network.forward_backward(&images, Mode::Train(at), loss, &mut self.gradients);
         self.look = self.report_is_due().then(|| Look::before(&self.gradients, self.network.parameters()));
         let max = self.config.clip_gradient_norm;
         self.unclipped = max.map(|max| optim::clip_gradient_norm(&mut self.gradients, max));

@@ -132,7 +132,7 @@ impl Trainer {
         config.check_batch_norm(&shapes, splits.train.len())?;
         config.check_inspected_batches((splits.train.len() as u32).div_ceil(config.batch_size))?;
         let mut network = config.zeros((images, classes), device).expect("the layers were checked");
-        network.train_in(config.precision);
+        network.set_training_precision(config.precision);
         match initial {
             None => network.initialize(config.seed),
             Some(initial) => start_from(&mut network, initial, &config)?,

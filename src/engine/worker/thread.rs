@@ -100,7 +100,7 @@ fn work(queue: &Receiver<Job>) {
 #[expect(unsafe_code, reason = "the standard library sets no priorities")]
 fn lower_priority() {
     // Under full load a third of what others get, so that a run still moves. What keeps predictions quick is
-    // that training gives way after every image (`nn::stem`): the lowest niceness alone would not, for the
+    // that training yields after every image (`nn::fused`): the lowest niceness alone would not, for the
     // scheduler's slices take some milliseconds.
     const NICENESS: libc::c_int = 5;
     // SAFETY: both calls take and give plain numbers, and change this thread alone: on Linux a

@@ -3,13 +3,13 @@
 use tch::{Device, Kind, Tensor};
 
 use super::Network;
-use crate::nn::{Precision, precision::Products, stem::Whole, stem::values_mut};
+use crate::nn::{Precision, fused::FusedNetwork, precision::Products, tensor_data::values_mut};
 
 /// A network for answers, in the fastest way that this machine has.
 #[derive(Debug)]
 pub struct Predictor {
     network: Network,
-    whole: Option<Whole>,
+    fused_network: Option<FusedNetwork>,
     /// Pixels [rows, height * width] on their way to another device.
     staging: Tensor,
 }
@@ -19,18 +19,18 @@ impl Network {
     /// those of its linear layers where libtorch computes them; bfloat16 is for devices that have units
     /// for it, on others it is float32.
     pub fn into_predictor(mut self, precision: Precision) -> Predictor {
-        self.answers = Products::of_answers(precision, self.device());
-        let bfloat16 = !self.answers.are_own();
-        let whole = |stem| Whole::of(stem, &self.config.layers, &self.parameters, bfloat16);
-        let whole = self.stem.as_ref().and_then(whole);
-        Predictor { whole, staging: staging(0, self.input().len(), self.device()), network: self }
+        self.inference_products = Products::for_inference(precision, self.device());
+        let bfloat16 = !self.inference_products.are_own();
+        let fused_network = |front| FusedNetwork::of(front, &self.config.layers, &self.parameters, bfloat16);
+        let fused_network = self.fused.as_ref().and_then(fused_network);
+        Predictor { fused_network, staging: staging(0, self.input().len(), self.device()), network: self }
     }
 }
 
 impl Predictor {
     /// Pixels [images, height, width] in [0,1] to probabilities [images, classes], row by row.
     pub fn probabilities(&mut self, pixels: &[f32], images: usize) -> Vec<f32> {
-        let Some(whole) = &mut self.whole else {
+        let Some(fused_network) = &mut self.fused_network else {
             return match self.network.device() {
                 Device::Cpu => self.by_libtorch(&Tensor::from_slice(pixels), images),
                 _ => self.on_device(pixels, images),
@@ -40,7 +40,7 @@ impl Predictor {
         assert_eq!(pixels.len(), images * area, "pictures of the network's size");
         let mut probabilities = Vec::with_capacity(images * self.network.classes());
         for image in pixels.chunks_exact(area) {
-            probabilities.extend(softmax(whole.logits(image)));
+            probabilities.extend(softmax(fused_network.logits(image)));
         }
         probabilities
     }

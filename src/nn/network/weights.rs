@@ -19,10 +19,10 @@ impl Network {
             parameters,
             running_statistics: self.running_statistics.deep_copy(),
             first_parameter: self.first_parameter.clone(),
-            products: self.products,
-            answers: self.answers,
+            training_products: self.training_products,
+            inference_products: self.inference_products,
             first_statistic: self.first_statistic.clone(),
-            stem: self.stem.clone(),
+            fused: self.fused.clone(),
         }
     }
 

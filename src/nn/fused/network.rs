@@ -1,21 +1,20 @@
-//! A whole network for answers: the blocks of its stem and the linear layers behind them, image by
-//! image, without a tensor. What an image is answered does not depend on what is asked with it.
+//! A whole network for inference: its fused blocks and the linear layers behind them, image by image and
+//! without a tensor. The result for an image does not depend on the other images of its batch.
 
 use std::arch::x86_64::{_mm512_add_ps, _mm512_fmadd_ps, _mm512_reduce_add_ps, _mm512_setzero_ps};
 
 use super::{
-    Stem,
+    FusedBlocks,
+    bf16::{self, Pair},
     block::{Block, LANES, Packed},
     forward,
-    half::{self, Pair},
-    lanes::load_first,
-    memory::values,
+    simd::load_first,
 };
-use crate::nn::{DropoutMode, LayerConfig, LayerKind, ParameterSet};
+use crate::nn::{DropoutMode, LayerConfig, LayerKind, ParameterSet, tensor_data::values};
 
-/// Weights in the orders that the kernels read, and room for one image.
+/// Weights in the orders that the kernels read, and buffers for one image.
 #[derive(Debug)]
-pub(in crate::nn) struct Whole {
+pub(in crate::nn) struct FusedNetwork {
     blocks: Vec<BlockStage>,
     linear: Vec<LinearStage>,
 }
@@ -28,11 +27,11 @@ struct BlockStage {
     output: Vec<f32>,
 }
 
-/// A block's weights, in the numbers that it multiplies.
+/// A block's weights in the precision of its products.
 #[derive(Debug)]
 enum Weights {
     Float32(Packed<f32>),
-    /// And room for the padded planes.
+    /// With a buffer for the padded planes.
     Bfloat16(Packed<Pair>, Vec<Pair>),
 }
 
@@ -45,12 +44,12 @@ struct LinearStage {
     output: Vec<f32>,
 }
 
-impl Whole {
-    /// The network of these layers and parameters, which `stem` begins, where there are only linear
-    /// layers and ReLUs behind it. Its convolutions multiply in bfloat16 where that is asked for and the
+impl FusedNetwork {
+    /// The network of these layers and parameters, of which `front` has the first, where only linear
+    /// layers and ReLUs follow. Its convolutions multiply in bfloat16 where that is asked for and the
     /// processor has units for it.
     pub fn of(
-        stem: &Stem,
+        front: &FusedBlocks,
         layers: &[LayerConfig],
         parameters: &ParameterSet,
         bfloat16: bool,
@@ -61,10 +60,10 @@ impl Whole {
         let stage = |(index, block): (usize, &Block)| {
             BlockStage::new(*block, [parameter(2 * index), parameter(2 * index + 1)], bfloat16)
         };
-        let blocks = stem.blocks.iter().enumerate().map(stage).collect();
+        let blocks = front.blocks.iter().enumerate().map(stage).collect();
         let mut linear: Vec<LinearStage> = Vec::new();
-        let mut next = stem.parameters();
-        for layer in &layers[stem.layers()..] {
+        let mut next = front.parameters();
+        for layer in &layers[front.layers()..] {
             match &layer.kind {
                 LayerKind::Flatten => {}
                 LayerKind::Linear(_) => {
@@ -90,7 +89,7 @@ impl Whole {
             input = stage.forward(input);
         }
         for stage in &mut self.linear {
-            // SAFETY: there is a stem, which is made only where the processor has AVX-512.
+            // SAFETY: fused blocks exist only where the processor has AVX-512.
             unsafe { stage.forward(input) };
             input = &stage.output;
         }
@@ -112,12 +111,12 @@ impl BlockStage {
         let Self { block, weights, planes, output } = self;
         forward::pad(block, image, planes);
         match weights {
-            // SAFETY: there is a stem, which is made only where the processor has AVX-512.
+            // SAFETY: fused blocks exist only where the processor has AVX-512.
             Weights::Float32(packed) => unsafe { forward::forward(block, packed, planes, output, &mut []) },
             // SAFETY: `of` makes these only where the processor has AVX-512 with units for bfloat16.
             Weights::Bfloat16(packed, pairs) => unsafe {
-                half::pair(block, planes, pairs);
-                half::forward(block, packed, pairs, output);
+                bf16::pair(block, planes, pairs);
+                bf16::forward(block, packed, pairs, output);
             },
         }
         output

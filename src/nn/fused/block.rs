@@ -1,22 +1,22 @@
-//! The measures of one block of a stem, and its weights in the orders that the kernels read.
+//! The dimensions of one fused block, and its weights in the orders that the kernels read.
 
 use crate::nn::{ConvConfig, LayerConfig, LayerKind, PoolConfig, Shape};
 
-/// Numbers of a vector register.
+/// The float32 numbers in a vector register.
 pub(super) const LANES: usize = 16;
 
-/// Output channels of one pass over an image: with two rows of sums each, what registers hold.
+/// The output channels of one pass over an image: as many as registers hold with two rows of sums each.
 pub(super) const GROUP: usize = 10;
 
-/// Most values of a row of a kernel, and of one that is a pixel wider, all input channels together:
-/// what registers hold.
+/// The most values in a row of a kernel, all input channels together, and in a row that is one pixel
+/// wider: as many as registers hold.
 const MOST_ROW: usize = 7 * LANES;
 const MOST_WINDOW: usize = 8 * LANES;
 
 /// A convolution with stride 1, a ReLU and a max-pool of 2 × 2 windows without overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Block {
-    /// Of the input.
+    /// Input channels, and the size of the input.
     pub channels: usize,
     pub height: usize,
     pub width: usize,
@@ -24,19 +24,19 @@ pub(super) struct Block {
     pub outputs: usize,
     pub kernel: usize,
     pub padding: usize,
-    /// Of the output, behind the pool.
+    /// The size of the output, after pooling.
     pub pooled_height: usize,
     pub pooled_width: usize,
 }
 
-/// A block's weights, for forward: numbers, or pairs of them.
+/// A block's weights for the forward pass: numbers, or pairs of them.
 #[derive(Debug)]
 pub(super) struct Packed<W> {
-    /// For each group of output channels, each input channel and each place of the kernel: the
-    /// group's weights, zeros where there is no such output channel.
+    /// The weights of a group of output channels side by side, for each group, input channel and place of
+    /// the kernel; zeros where the last group has no such channel.
     weights: Vec<[W; GROUP]>,
     biases: Vec<[f32; GROUP]>,
-    /// Weights of a group.
+    /// The number of entries of a group.
     places: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Parts of a batch over the threads that libtorch would use.
+//! Distributes the parts of a batch over as many threads as libtorch would use.
 
 use std::{
     cell::RefCell,
@@ -11,21 +11,25 @@ use std::{
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 thread_local! {
-    /// The helpers of this thread, which have its priority; made when they are first needed.
+    /// The helper threads of this thread. They inherit its priority and start when they are first needed.
     static HELPERS: RefCell<Option<ThreadPool>> = const { RefCell::new(None) };
 }
 
-/// Does `work` on each part, on as many threads as libtorch's operations have; each makes its `room`
-/// once. A panic in one comes out here.
-pub(super) fn each<P: Send, R>(parts: Vec<P>, room: impl Fn() -> R + Sync, work: impl Fn(&mut R, P) + Sync) {
+/// Calls `work` for each part, on as many threads as libtorch's operations have. Each thread makes its
+/// `scratch` once. A panic in one of them is propagated.
+pub(super) fn each<P: Send, R>(
+    parts: Vec<P>,
+    scratch: impl Fn() -> R + Sync,
+    work: impl Fn(&mut R, P) + Sync,
+) {
     let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1).min(parts.len());
     let parts: Vec<Mutex<Option<P>>> = parts.into_iter().map(|part| Mutex::new(Some(part))).collect();
     let next = AtomicUsize::new(0);
     let take = || {
-        let mut room = room();
+        let mut scratch = scratch();
         while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
             let part = part.lock().unwrap_or_else(PoisonError::into_inner).take();
-            work(&mut room, part.expect("a part is handed out once"));
+            work(&mut scratch, part.expect("a part is handed out once"));
         }
     };
     if threads < 2 {
@@ -48,14 +52,14 @@ pub(super) fn each<P: Send, R>(parts: Vec<P>, room: impl Fn() -> R + Sync, work:
     });
 }
 
-/// Lets whoever waits for this processor go first, as predictions do beside a training run: called
-/// after every image, a fraction of a millisecond. By itself Linux looks again only at its tick, up to
-/// 4 ms later, whatever the priorities. Where nobody waits it costs less than a microsecond.
-pub(super) fn give_way() {
+/// Lets a thread that waits for this processor run first, for instance one that predicts beside a training
+/// run. Called after every image, a fraction of a millisecond; Linux by itself would reschedule at its next
+/// tick, up to 4 ms later, whatever the priorities. Costs less than a microsecond where no thread waits.
+pub(super) fn yield_cpu() {
     std::thread::yield_now();
 }
 
 fn helpers_of(threads: usize) -> Option<ThreadPool> {
-    let named = |index| format!("digitd-stem-{index}");
+    let named = |index| format!("digitd-fused-{index}");
     ThreadPoolBuilder::new().num_threads(threads).thread_name(named).build().ok()
 }

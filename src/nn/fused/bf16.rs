@@ -1,23 +1,23 @@
-//! A block forward in products of bfloat16, two at a time, summed in float32: where the processor has
-//! units for that, half the time. Like `forward` otherwise.
+//! The forward pass of a block in bfloat16: two products at a time, summed in float32. On a processor with
+//! units for that it takes half the time of `forward`, and is the same otherwise.
 
 use std::arch::x86_64::{_mm512_dpbf16_ps, _mm512_set1_ps, _mm512_setzero_ps};
 
 use super::{
     block::{Block, GROUP, LANES, Packed},
-    forward::{self, Sums},
-    lanes::{load_first, load_pairs, splat_pair, store_pairs},
+    forward::{self, PixelSums},
+    simd::{load_first, load_pairs, splat_pair, store_pairs},
 };
 
 /// Two numbers of bfloat16, the first in the lower half.
 pub(super) type Pair = u32;
 
-/// What two numbers make a pair.
+/// Which two numbers make a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pairing {
-    /// A pixel of two input channels, the last one of an odd number beside 0.
+    /// One pixel of two input channels; the last channel of an odd number is paired with 0.
     Channels,
-    /// Two pixels side by side, where there is one input channel.
+    /// Two neighbouring pixels, where there is one input channel.
     Pixels,
 }
 
@@ -26,7 +26,7 @@ impl Block {
         if self.channels == 1 { Pairing::Pixels } else { Pairing::Channels }
     }
 
-    /// Planes of pairs, and pairs of a row of a kernel.
+    /// The number of planes of pairs, and of pairs in a row of a kernel.
     fn pairs(&self) -> (usize, usize) {
         match self.pairing() {
             Pairing::Channels => (self.channels.div_ceil(2), self.kernel),
@@ -34,7 +34,7 @@ impl Block {
         }
     }
 
-    /// Pixels from a pair of a kernel's row to the next.
+    /// The distance in pixels between two pairs of a kernel's row.
     fn step(&self) -> usize {
         match self.pairing() {
             Pairing::Channels => 1,
@@ -42,12 +42,12 @@ impl Block {
         }
     }
 
-    /// Pairs of all padded planes.
+    /// The number of pairs in all padded planes.
     pub fn pair_planes(&self) -> usize {
         self.pairs().0 * self.padded_height() * self.stride()
     }
 
-    /// Weights [outputs, kernel, kernel, channels], as parameters lie, and biases.
+    /// Packs weights [outputs, kernel, kernel, channels], as parameters lie, and biases.
     pub fn pack_pairs(&self, weights: &[f32], biases: &[f32]) -> Packed<Pair> {
         let (planes, taps) = self.pairs();
         let weight = |output: usize, y: usize, x: usize, channel: usize| {
@@ -74,7 +74,7 @@ impl Block {
     }
 }
 
-/// The nearest bfloat16, of two that are as near the even one. A NaN stays one.
+/// Rounds to the nearest bfloat16, ties to even. A NaN stays a NaN.
 fn rounded(value: f32) -> u32 {
     let bits = value.to_bits();
     if value.is_nan() {
@@ -83,7 +83,7 @@ fn rounded(value: f32) -> u32 {
     (bits + 0x7fff + (bits >> 16 & 1)) >> 16
 }
 
-/// Padded planes as pairs.
+/// Converts padded planes into pairs.
 #[target_feature(enable = "avx512f,avx512vl,avx512bf16")]
 pub(super) fn pair(block: &Block, planes: &[f32], pairs: &mut [Pair]) {
     let size = block.padded_height() * block.stride();
@@ -100,17 +100,21 @@ pub(super) fn pair(block: &Block, planes: &[f32], pairs: &mut [Pair]) {
     }
 }
 
-/// Planes of pairs to the pooled output [outputs, pooled_height, pooled_width].
+/// Computes the pooled output [outputs, pooled_height, pooled_width] of planes of pairs.
 #[target_feature(enable = "avx512f,avx512bf16")]
 pub(super) fn forward(block: &Block, packed: &Packed<Pair>, planes: &[Pair], output: &mut [f32]) {
     let convolved = |group: usize, at: usize| convolved(block, packed.group(group), &planes[at..]);
     forward::each_window(block, convolved, output, &mut []);
 }
 
-/// As in `forward`, from pairs.
+/// As `convolved` of `forward`, from pairs.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn convolved(block: &Block, (weights, biases): (&[[Pair; GROUP]], &[f32; GROUP]), planes: &[Pair]) -> Sums {
+fn convolved(
+    block: &Block,
+    (weights, biases): (&[[Pair; GROUP]], &[f32; GROUP]),
+    planes: &[Pair],
+) -> PixelSums {
     let mut sums = [[_mm512_setzero_ps(); 2]; GROUP];
     for (sums, bias) in sums.iter_mut().zip(biases) {
         *sums = [_mm512_set1_ps(*bias); 2];

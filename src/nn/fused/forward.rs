@@ -1,6 +1,6 @@
-//! A block forward, one image at a time: sixteen pixels of two rows for ten output channels in
-//! registers, pooled before anything is written. Channels whose number is no multiple of the
-//! registers' width cost no more than their share, as pixels are what lies side by side.
+//! The forward pass of a block, one image at a time. Sixteen pixels of two rows for ten output channels
+//! stay in registers and are pooled before anything is written. A vector holds neighbouring pixels, so
+//! that a number of channels that is no multiple of the vector's width costs no more than its share.
 
 use std::arch::x86_64::{
     __m512, _CMP_EQ_OQ, _CMP_UNORD_Q, _mm512_cmp_ps_mask, _mm512_fmadd_ps, _mm512_mask_mov_ps, _mm512_max_ps,
@@ -9,15 +9,15 @@ use std::arch::x86_64::{
 
 use super::{
     block::{Block, GROUP, LANES, Packed},
-    lanes::{evens, load, store_first},
+    simd::{evens, load, store_first},
 };
 
-/// Where the largest values of eight windows are: bit 2j of the first mask for the upper left pixel
-/// of window j, bit 2j + 1 for the upper right one, the second mask for the lower pixels.
-pub(super) type Largest = [u16; 2];
+/// The places of the largest values of eight windows. Bit 2j of the first mask is the upper left pixel of
+/// window j, bit 2j + 1 the upper right one; the second mask has the lower pixels.
+pub(super) type PoolArgmax = [u16; 2];
 
 /// Sixteen pixels of two rows, for each output channel of a group.
-pub(super) type Sums = [[__m512; 2]; GROUP];
+pub(super) type PixelSums = [[__m512; 2]; GROUP];
 
 /// Copies an image [channels, height, width] into the middle of planes whose borders are 0.
 pub(super) fn pad(block: &Block, image: &[f32], planes: &mut [f32]) {
@@ -30,28 +30,28 @@ pub(super) fn pad(block: &Block, image: &[f32], planes: &mut [f32]) {
     }
 }
 
-/// Padded planes to the pooled output [outputs, pooled_height, pooled_width]; `largest` is what
-/// backward needs, [outputs, pooled_height, vectors], or empty where there is none.
+/// Computes the pooled output [outputs, pooled_height, pooled_width] of padded planes. `argmax`,
+/// [outputs, pooled_height, vectors], is what the backward pass needs; it is empty where there is none.
 #[target_feature(enable = "avx512f")]
 pub(super) fn forward(
     block: &Block,
     packed: &Packed<f32>,
     planes: &[f32],
     output: &mut [f32],
-    largest: &mut [Largest],
+    argmax: &mut [PoolArgmax],
 ) {
     let convolved = |group: usize, at: usize| convolved(block, packed.group(group), &planes[at..]);
-    each_window(block, convolved, output, largest);
+    each_window(block, convolved, output, argmax);
 }
 
-/// Pools what `convolved` makes of each group of output channels and each place of the padded planes.
+/// Pools the sums that `convolved` returns for each group of output channels and each place of the planes.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn each_window(
     block: &Block,
-    convolved: impl Fn(usize, usize) -> Sums,
+    convolved: impl Fn(usize, usize) -> PixelSums,
     output: &mut [f32],
-    largest: &mut [Largest],
+    argmax: &mut [PoolArgmax],
 ) {
     for group in 0..block.groups() {
         let outputs = group * GROUP..block.outputs.min((group + 1) * GROUP);
@@ -64,7 +64,7 @@ pub(super) fn each_window(
                     let start = line * block.pooled_width + vector * LANES / 2;
                     let end = ((line + 1) * block.pooled_width).min(start + LANES / 2);
                     store_first(&mut output[start..end], evens(pooled));
-                    if let Some(kept) = largest.get_mut(line * block.vectors() + vector) {
+                    if let Some(kept) = argmax.get_mut(line * block.vectors() + vector) {
                         *kept = places;
                     }
                 }
@@ -73,11 +73,15 @@ pub(super) fn each_window(
     }
 }
 
-/// Sixteen pixels of two rows of the convolution, for each channel of a group; `planes` begins where
-/// their window of the input does.
+/// Convolves sixteen pixels of two rows for each channel of a group. `planes` begins where their window of
+/// the input does.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn convolved(block: &Block, (weights, biases): (&[[f32; GROUP]], &[f32; GROUP]), planes: &[f32]) -> Sums {
+fn convolved(
+    block: &Block,
+    (weights, biases): (&[[f32; GROUP]], &[f32; GROUP]),
+    planes: &[f32],
+) -> PixelSums {
     let mut sums = [[_mm512_setzero_ps(); 2]; GROUP];
     for (sums, bias) in sums.iter_mut().zip(biases) {
         *sums = [_mm512_set1_ps(*bias); 2];
@@ -104,16 +108,16 @@ fn convolved(block: &Block, (weights, biases): (&[[f32; GROUP]], &[f32; GROUP]),
     sums
 }
 
-/// The largest value of each window of two rows, 0 at least, in both lanes of its pair; and where it
-/// stands. NaN is larger than every number, as in libtorch.
+/// The largest value of each window of two rows, 0 at least, in both lanes of its pair, and its place.
+/// NaN is larger than every number, as in libtorch.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn pooled([upper, lower]: [__m512; 2]) -> (__m512, Largest) {
+fn pooled([upper, lower]: [__m512; 2]) -> (__m512, PoolArgmax) {
     let column = larger(upper, lower);
     // Swaps the two lanes of each pair.
     let window = larger(column, _mm512_permute_ps::<0b10_11_00_01>(column));
     let places = [upper, lower].map(|row| _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(row, window));
-    // The second operand stands where one is NaN.
+    // The second operand is the result where one is NaN.
     (_mm512_max_ps(_mm512_setzero_ps(), window), places)
 }
 

@@ -1,14 +1,14 @@
-//! No stem: libtorch computes every layer on this machine.
+//! The fused kernels' stand-in for other processors: there are none, and libtorch computes every layer.
 
 use tch::{Device, Kind, Tensor};
 
 use super::{LayerConfig, LayerShape, NetworkConfig, ParameterSet};
 
-/// None of these is ever made.
+/// Has no values: this processor has no fused kernels.
 #[derive(Debug, Clone)]
-pub(super) enum Stem {}
+pub(super) enum FusedBlocks {}
 
-impl Stem {
+impl FusedBlocks {
     pub fn of(_: &NetworkConfig, _: &[LayerShape], _: Kind, _: Device) -> Option<Self> {
         None
     }
@@ -21,11 +21,11 @@ impl Stem {
         match *self {}
     }
 
-    pub fn answer(&self, _: &ParameterSet, _: &Tensor) -> Vec<Tensor> {
+    pub fn outputs(&self, _: &ParameterSet, _: &Tensor) -> Vec<Tensor> {
         match *self {}
     }
 
-    pub fn train(&self, _: &ParameterSet, _: &Tensor) -> (Tensor, Self) {
+    pub fn forward_saving(&self, _: &ParameterSet, _: &Tensor) -> (Tensor, Self) {
         match *self {}
     }
 
@@ -34,13 +34,13 @@ impl Stem {
     }
 }
 
-/// None of these is ever made either.
+/// Has no values either.
 #[derive(Debug)]
-pub(super) enum Whole {}
+pub(super) enum FusedNetwork {}
 
-impl Whole {
-    pub fn of(stem: &Stem, _: &[LayerConfig], _: &ParameterSet, _: bool) -> Option<Self> {
-        match *stem {}
+impl FusedNetwork {
+    pub fn of(front: &FusedBlocks, _: &[LayerConfig], _: &ParameterSet, _: bool) -> Option<Self> {
+        match *front {}
     }
 
     pub fn logits<'a>(&'a mut self, _: &'a [f32]) -> &'a [f32] {

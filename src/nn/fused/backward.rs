@@ -1,12 +1,13 @@
-//! A block backward, one image at a time. Of the four pixels of a window one alone has a gradient,
-//! and none where the ReLU is 0: only those are gone through, an eighth of a dense convolution.
+//! The backward pass of a block, one image at a time. Only one of the four pixels of a pooling window
+//! has a gradient, and none where the ReLU is 0. The kernels visit those pixels alone, which is an eighth
+//! of a dense convolution.
 
 use std::arch::x86_64::{__m512, _mm512_add_ps, _mm512_fmadd_ps, _mm512_set1_ps, _mm512_setzero_ps};
 
 use super::{
     block::{Block, LANES},
-    forward::Largest,
-    lanes::{load, store},
+    forward::PoolArgmax,
+    simd::{load, store},
 };
 
 /// A pixel of an output channel that has a gradient.
@@ -17,51 +18,52 @@ struct Pixel {
     at: u32,
 }
 
-/// An output channel that has a gradient at a pixel.
+/// One term of an input gradient: an output channel that has a gradient at a pixel.
 #[derive(Debug, Clone, Copy, Default)]
-struct Pull {
+struct InputGradTerm {
     gradient: f32,
-    /// Where its weights begin, so that its window's left pixel is at 0.
+    /// The offset of the channel's padded weights at which the window's left pixel is 0.
     at: u32,
 }
 
-/// What an image was, what came of it, and the gradient of that.
+/// What the backward pass of one image takes: the block's input and output, and the output's gradient.
 #[derive(Clone, Copy)]
-pub(super) struct Given<'a> {
+pub(super) struct BackwardInput<'a> {
     /// [channels, height, width].
     pub input: &'a [f32],
     /// [outputs, pooled_height, pooled_width], as is its gradient.
     pub output: &'a [f32],
-    pub largest: &'a [Largest],
+    pub argmax: &'a [PoolArgmax],
     pub gradient: &'a [f32],
 }
 
-/// Sums over images of the gradients of a block's parameters.
+/// The gradients of a block's parameters, summed over images.
 #[derive(Debug, Clone)]
-pub(super) struct Sums {
-    /// [outputs, kernel, a row in whole vectors]; what is behind a row's end has no meaning.
+pub(super) struct Accumulators {
+    /// [outputs, kernel, a row in whole vectors]; values behind a row's end have no meaning.
     pub weights: Vec<f32>,
     pub biases: Vec<f32>,
 }
 
-/// Room to work in, for one thread.
+/// Buffers that one thread reuses for every image.
 #[derive(Debug)]
-pub(super) struct Room {
-    /// The padded input, channels innermost, and a vector more than it takes.
+pub(super) struct Scratch {
+    /// The padded input, channels innermost, and one vector more.
     input: Vec<f32>,
-    /// The gradient of the same.
+    /// The gradient of the padded input, in the same layout.
     gradient: Vec<f32>,
-    /// Of one output channel, and one more.
+    /// The pixels of one output channel, with room for one more.
     pixels: Vec<Pixel>,
-    /// For each window its upper, then its lower pixels: how many there are, and room for all and one.
+    /// For each window the number of terms of its upper and of its lower row.
     counts: Vec<u32>,
-    pulls: Vec<Pull>,
+    /// The terms themselves, with room for one more in each row.
+    terms: Vec<InputGradTerm>,
 }
 
-/// A block's weights for the gradient of its input: for each output channel and row of the kernel as
-/// many zeros as there are input channels, the row, and zeros to where the last vector ends.
+/// A block's weights in the layout of the input gradient. Each row of a kernel has as many zeros before
+/// it as there are input channels, and zeros after it up to the end of the last vector.
 #[derive(Debug)]
-pub(super) struct Spread {
+pub(super) struct PaddedWeights {
     weights: Vec<f32>,
     row: usize,
 }
@@ -77,22 +79,22 @@ impl Block {
         (self.row() + self.channels).div_ceil(LANES)
     }
 
-    pub fn spread(&self, weights: &[f32]) -> Spread {
+    pub fn padded(&self, weights: &[f32]) -> PaddedWeights {
         let row = self.channels + self.window_vectors() * LANES;
-        let mut spread = vec![0.0; self.outputs * self.kernel * row];
-        for (to, weights) in spread.chunks_exact_mut(row).zip(weights.chunks_exact(self.row())) {
+        let mut padded = vec![0.0; self.outputs * self.kernel * row];
+        for (to, weights) in padded.chunks_exact_mut(row).zip(weights.chunks_exact(self.row())) {
             to[self.channels..self.channels + self.row()].copy_from_slice(weights);
         }
-        Spread { weights: spread, row }
+        PaddedWeights { weights: padded, row }
     }
 
-    pub fn sums(&self) -> Sums {
+    pub fn sums(&self) -> Accumulators {
         let weights = vec![0.0; self.outputs * self.kernel * self.row_vectors() * LANES];
-        Sums { weights, biases: vec![0.0; self.outputs] }
+        Accumulators { weights, biases: vec![0.0; self.outputs] }
     }
 }
 
-impl Sums {
+impl Accumulators {
     pub fn add(&mut self, other: &Self) {
         for (sum, part) in self.weights.iter_mut().zip(&other.weights) {
             *sum += part;
@@ -102,14 +104,14 @@ impl Sums {
         }
     }
 
-    /// The same as parameters lie, [outputs, kernel, kernel, channels] and [outputs].
+    /// The gradients in the layout of the parameters: [outputs, kernel, kernel, channels] and [outputs].
     pub fn arranged(&self, block: &Block) -> (Vec<f32>, &[f32]) {
         let rows = self.weights.chunks_exact(block.row_vectors() * LANES);
         (rows.flat_map(|row| &row[..block.row()]).copied().collect(), &self.biases)
     }
 }
 
-impl Room {
+impl Scratch {
     pub fn new(block: &Block) -> Self {
         let pixels = block.padded_height() * block.pixel_row() + (block.window_vectors() + 1) * LANES;
         Self {
@@ -117,73 +119,73 @@ impl Room {
             gradient: vec![0.0; pixels],
             pixels: vec![Pixel::default(); block.pooled() + 1],
             counts: vec![0; 2 * block.pooled()],
-            pulls: vec![Pull::default(); 2 * block.pooled() * (block.outputs + 1)],
+            terms: vec![InputGradTerm::default(); 2 * block.pooled() * (block.outputs + 1)],
         }
     }
 }
 
-/// Adds an image's share to `sums`, and writes the gradient of its input, [channels, height, width],
-/// where there is room for it.
+/// Adds an image's share to `sums`. Where `padded` is given, writes the gradient of the image's input,
+/// [channels, height, width], into its second part.
 #[target_feature(enable = "avx512f")]
 pub(super) fn backward(
     block: &Block,
-    given: Given<'_>,
-    spread: Option<(&Spread, &mut [f32])>,
-    sums: &mut Sums,
-    room: &mut Room,
+    input: BackwardInput<'_>,
+    padded: Option<(&PaddedWeights, &mut [f32])>,
+    sums: &mut Accumulators,
+    scratch: &mut Scratch,
 ) {
-    turn_in(block, given.input, &mut room.input);
-    room.counts.fill(0);
-    let row = spread.as_ref().map_or(0, |(spread, _)| spread.row);
+    to_channels_last(block, input.input, &mut scratch.input);
+    scratch.counts.fill(0);
+    let row = padded.as_ref().map_or(0, |(padded, _)| padded.row);
     let per_output = block.kernel * block.row_vectors() * LANES;
     for (output, weights) in sums.weights.chunks_exact_mut(per_output).enumerate() {
-        let found = find(block, output, given, row, room);
-        let pixels = &room.pixels[..found];
+        let found = find(block, output, input, row, scratch);
+        let pixels = &scratch.pixels[..found];
         sums.biases[output] += pixels.iter().map(|pixel| pixel.gradient).sum::<f32>();
-        add_weights(block, pixels, &room.input, weights);
+        add_weights(block, pixels, &scratch.input, weights);
     }
-    if let Some((spread, to)) = spread {
-        room.gradient.fill(0.0);
-        pull(block, spread, room);
-        turn_out(block, &room.gradient, to);
+    if let Some((padded, to)) = padded {
+        scratch.gradient.fill(0.0);
+        gather_terms(block, padded, scratch);
+        to_planes(block, &scratch.gradient, to);
     }
 }
 
-/// Lists the pixels of an output channel that have a gradient, by channel and by window; says how
-/// many there are. `row` is that of the spread weights.
-fn find(block: &Block, output: usize, given: Given<'_>, row: usize, room: &mut Room) -> usize {
+/// Lists the pixels of an output channel that have a gradient, by channel and by window, and returns how
+/// many there are. `row` is the length of a row of the padded weights.
+fn find(block: &Block, output: usize, input: BackwardInput<'_>, row: usize, scratch: &mut Scratch) -> usize {
     let mut found = 0;
     let weights = (output * block.kernel * row) as u32;
-    let masks = given.largest.chunks_exact(block.vectors()).skip(output * block.pooled_height);
+    let masks = input.argmax.chunks_exact(block.vectors()).skip(output * block.pooled_height);
     let windows = output * block.pooled()..(output + 1) * block.pooled();
-    let values = given.output[windows.clone()].chunks_exact(block.pooled_width);
-    let gradients = given.gradient[windows].chunks_exact(block.pooled_width);
+    let values = input.output[windows.clone()].chunks_exact(block.pooled_width);
+    let gradients = input.gradient[windows].chunks_exact(block.pooled_width);
     for (line, ((values, gradients), masks)) in values.zip(gradients).zip(masks).enumerate() {
         for (column, (value, gradient)) in values.iter().zip(gradients).enumerate() {
             let [upper, lower] = masks[2 * column / LANES];
             let shift = 2 * column % LANES;
-            // The first of the largest, row by row; a window of NaN has none, and no value above 0.
+            // The first maximum counts, row by row. A window of NaN has none, and no value above 0.
             let places = (u32::from(upper >> shift) & 3) | ((u32::from(lower >> shift) & 3) << 2);
             let place = places.trailing_zeros() & 3;
             let (down, right) = (place as usize >> 1, place & 1);
-            // Written in any case, and counted where it is one: a branch would be guessed wrong.
+            // Always written and counted only where it is one: a branch would be mispredicted.
             let has = *value > 0.0 && *gradient != 0.0;
             let (y, x) = (2 * line + down, 2 * column as u32 + right);
             let at = (y * block.pixel_row()) as u32 + x * block.channels as u32;
-            room.pixels[found] = Pixel { gradient: *gradient, at };
+            scratch.pixels[found] = Pixel { gradient: *gradient, at };
             found += usize::from(has);
             let list = 2 * (line * block.pooled_width + column) + down;
             let at = weights + (1 - right) * block.channels as u32;
-            let next = list * (block.outputs + 1) + room.counts[list] as usize;
-            room.pulls[next] = Pull { gradient: *gradient, at };
-            room.counts[list] += u32::from(has);
+            let next = list * (block.outputs + 1) + scratch.counts[list] as usize;
+            scratch.terms[next] = InputGradTerm { gradient: *gradient, at };
+            scratch.counts[list] += u32::from(has);
         }
     }
     found
 }
 
-/// An image [channels, height, width] into the middle of padded pixels, channels innermost.
-fn turn_in(block: &Block, image: &[f32], pixels: &mut [f32]) {
+/// Copies an image [channels, height, width] into the middle of padded pixels, channels innermost.
+fn to_channels_last(block: &Block, image: &[f32], pixels: &mut [f32]) {
     let rows = pixels.chunks_exact_mut(block.pixel_row()).skip(block.padding).take(block.height);
     for (y, row) in rows.enumerate() {
         let middle = &mut row[block.padding * block.channels..][..block.width * block.channels];
@@ -196,8 +198,8 @@ fn turn_in(block: &Block, image: &[f32], pixels: &mut [f32]) {
     }
 }
 
-/// The middle of padded pixels, channels innermost, as an image [channels, height, width].
-fn turn_out(block: &Block, pixels: &[f32], image: &mut [f32]) {
+/// Copies the middle of padded pixels, channels innermost, into an image [channels, height, width].
+fn to_planes(block: &Block, pixels: &[f32], image: &mut [f32]) {
     let rows = pixels.chunks_exact(block.pixel_row()).skip(block.padding).take(block.height);
     for (y, row) in rows.enumerate() {
         let middle = &row[block.padding * block.channels..][..block.width * block.channels];
@@ -214,7 +216,7 @@ fn turn_out(block: &Block, pixels: &[f32], image: &mut [f32]) {
 #[target_feature(enable = "avx512f")]
 fn add_weights(block: &Block, pixels: &[Pixel], input: &[f32], weights: &mut [f32]) {
     if block.row_vectors() == 1 && block.kernel == 5 {
-        // All five rows at once: one alone would wait for its own sum at every pixel.
+        // All five rows at once: a single row would wait for its own sum at every pixel.
         return add_rows::<1, 5>(pixels, input, block.pixel_row(), weights);
     }
     let vectors = block.row_vectors();
@@ -258,29 +260,29 @@ fn add_rows<const VECTORS: usize, const ROWS: usize>(
     }
 }
 
-/// Adds up for every window of the padded input what its pixels pull at it.
+/// Adds to every window of the padded input the terms of its pixels.
 #[target_feature(enable = "avx512f")]
-fn pull(block: &Block, spread: &Spread, room: &mut Room) {
+fn gather_terms(block: &Block, padded: &PaddedWeights, scratch: &mut Scratch) {
     match block.window_vectors() {
-        1 => pull_in::<1>(block, spread, room),
-        2 => pull_in::<2>(block, spread, room),
-        3 => pull_in::<3>(block, spread, room),
-        4 => pull_in::<4>(block, spread, room),
-        5 => pull_in::<5>(block, spread, room),
-        6 => pull_in::<6>(block, spread, room),
-        7 => pull_in::<7>(block, spread, room),
-        _ => pull_in::<8>(block, spread, room),
+        1 => gather_terms_in::<1>(block, padded, scratch),
+        2 => gather_terms_in::<2>(block, padded, scratch),
+        3 => gather_terms_in::<3>(block, padded, scratch),
+        4 => gather_terms_in::<4>(block, padded, scratch),
+        5 => gather_terms_in::<5>(block, padded, scratch),
+        6 => gather_terms_in::<6>(block, padded, scratch),
+        7 => gather_terms_in::<7>(block, padded, scratch),
+        _ => gather_terms_in::<8>(block, padded, scratch),
     }
 }
 
 #[target_feature(enable = "avx512f")]
-fn pull_in<const VECTORS: usize>(block: &Block, spread: &Spread, room: &mut Room) {
-    let Room { gradient, counts, pulls, .. } = room;
+fn gather_terms_in<const VECTORS: usize>(block: &Block, padded: &PaddedWeights, scratch: &mut Scratch) {
+    let Scratch { gradient, counts, terms, .. } = scratch;
     let (counts, _) = counts.as_chunks::<2>();
-    for (window, (counts, pulls)) in
-        counts.iter().zip(pulls.chunks_exact(2 * (block.outputs + 1))).enumerate()
+    for (window, (counts, terms)) in
+        counts.iter().zip(terms.chunks_exact(2 * (block.outputs + 1))).enumerate()
     {
-        let (upper, lower) = pulls.split_at(block.outputs + 1);
+        let (upper, lower) = terms.split_at(block.outputs + 1);
         let (upper, lower) = (&upper[..counts[0] as usize], &lower[..counts[1] as usize]);
         let (y, x) = (2 * (window / block.pooled_width), 2 * (window % block.pooled_width));
         let at = y * block.pixel_row() + x * block.channels;
@@ -288,10 +290,10 @@ fn pull_in<const VECTORS: usize>(block: &Block, spread: &Spread, room: &mut Room
         for row in 0..=block.kernel {
             let mut sums = [_mm512_setzero_ps(); VECTORS];
             if row < block.kernel {
-                add_pulls(&mut sums, upper, &spread.weights[row * spread.row..]);
+                add_terms(&mut sums, upper, &padded.weights[row * padded.row..]);
             }
             if row > 0 {
-                add_pulls(&mut sums, lower, &spread.weights[(row - 1) * spread.row..]);
+                add_terms(&mut sums, lower, &padded.weights[(row - 1) * padded.row..]);
             }
             let pixels = &mut gradient[at + row * block.pixel_row()..][..VECTORS * LANES];
             for (pixels, sum) in pixels.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
@@ -303,10 +305,10 @@ fn pull_in<const VECTORS: usize>(block: &Block, spread: &Spread, room: &mut Room
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn add_pulls<const VECTORS: usize>(sums: &mut [__m512; VECTORS], pulls: &[Pull], weights: &[f32]) {
-    for pull in pulls {
-        let gradient = _mm512_set1_ps(pull.gradient);
-        let weights = &weights[pull.at as usize..][..VECTORS * LANES];
+fn add_terms<const VECTORS: usize>(sums: &mut [__m512; VECTORS], terms: &[InputGradTerm], weights: &[f32]) {
+    for gather_terms in terms {
+        let gradient = _mm512_set1_ps(gather_terms.gradient);
+        let weights = &weights[gather_terms.at as usize..][..VECTORS * LANES];
         for (sum, weights) in sums.iter_mut().zip(weights.as_chunks::<LANES>().0) {
             *sum = _mm512_fmadd_ps(gradient, load(weights), *sum);
         }

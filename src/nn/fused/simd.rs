@@ -37,7 +37,7 @@ pub(super) fn store_first(to: &mut [f32], values: __m512) {
     unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), first(to.len()), values) }
 }
 
-/// The even lanes, in the first eight.
+/// Moves the even lanes into the first eight.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn evens(values: __m512) -> __m512 {
@@ -78,8 +78,8 @@ pub(super) fn splat_pair(pair: u32) -> __m512bh {
 #[expect(unsafe_code, reason = "vector stores take pointers, and bfloat16 has no shifts of its own")]
 pub(super) fn store_pairs(to: &mut [u32], low: __m512, high: __m512) {
     // SAFETY: a vector is its bits, whatever its type.
-    let wide = |half: __m512| unsafe {
-        _mm512_cvtepu16_epi32(transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(half)))
+    let wide = |bf16: __m512| unsafe {
+        _mm512_cvtepu16_epi32(transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(bf16)))
     };
     let pairs = _mm512_or_epi32(wide(low), _mm512_slli_epi32::<16>(wide(high)));
     // SAFETY: only the lanes of the mask are written, and `to` has room for so many.

@@ -1,4 +1,4 @@
-//! The stem against libtorch, in values and gradients, over shapes with odd edges.
+//! The fused kernels against libtorch, in values and gradients, over shapes with odd edges.
 
 use tch::{Device, Kind, Tensor};
 
@@ -55,9 +55,9 @@ fn far(a: &Tensor, b: &Tensor) -> f64 {
 
 fn check(blocks: &[(i64, i64, i64)], side: (usize, usize), n: i64) {
     let network = network(blocks, side);
-    let stem = Stem::of(network.config(), network.shapes(), Kind::Float, Device::Cpu);
-    let Some(stem) = stem else { return skipped() };
-    assert_eq!(stem.blocks.len(), blocks.len());
+    let fused = FusedBlocks::of(network.config(), network.shapes(), Kind::Float, Device::Cpu);
+    let Some(fused) = fused else { return skipped() };
+    assert_eq!(fused.blocks.len(), blocks.len());
     let (x, labels) = (images(n, side), Tensor::arange(n, (Kind::Int64, Device::Cpu)).remainder(7));
     let mut outputs = Vec::new();
     let logits = network.forward_with(&x, &mut |layer, y| {
@@ -65,14 +65,14 @@ fn check(blocks: &[(i64, i64, i64)], side: (usize, usize), n: i64) {
             outputs.push(y.detach());
         }
     });
-    for (found, expected) in stem.answer(network.parameters(), &x).iter().zip(&outputs) {
+    for (found, expected) in fused.outputs(network.parameters(), &x).iter().zip(&outputs) {
         assert!(far(found, expected) < 1e-5, "outputs of {blocks:?} over {side:?}: {}", far(found, expected));
     }
     let loss = |logits: &Tensor| logits.cross_entropy_for_logits(&labels);
     let leaves: Vec<&Tensor> = network.parameters().iter().map(|(_, view)| view).collect();
     let expected = Tensor::run_backward(&[&loss(&logits)], &leaves, false, false);
     let mut gradients = network.parameters().zeros_like();
-    let (found, _) = network.learn(&x, MODE, loss, &mut gradients);
+    let (found, _) = network.forward_backward(&x, MODE, loss, &mut gradients);
     assert!(far(&found, &loss(&logits)) < 1e-5);
     for ((name, found), expected) in gradients.iter().zip(&expected) {
         assert!(far(found, expected) < 2e-4, "{name} of {blocks:?}, {side:?}: {}", far(found, expected));
@@ -160,7 +160,7 @@ fn ties_and_zeros_have_the_gradients_of_libtorch() {
     let plain = network.forward_with(&x, &mut |_, _| ());
     let expected = Tensor::run_backward(&[&loss(&plain)], &leaves, false, false);
     let mut gradients = network.parameters().zeros_like();
-    let _ = network.learn(&x, MODE, loss, &mut gradients);
+    let _ = network.forward_backward(&x, MODE, loss, &mut gradients);
     for ((name, found), expected) in gradients.iter().zip(&expected) {
         assert!(far(found, expected) < 1e-5, "{name}: {found:?} is not {expected:?}");
     }
@@ -190,7 +190,8 @@ fn gradients_do_not_depend_on_the_number_of_threads() {
         tch::get_num_threads();
         tch::set_num_threads(threads);
         let mut gradients = network.parameters().zeros_like();
-        let _ = network.learn(&x, MODE, |logits| logits.square().mean(Kind::Float), &mut gradients);
+        let _ =
+            network.forward_backward(&x, MODE, |logits| logits.square().mean(Kind::Float), &mut gradients);
         tch::set_num_threads(1);
         gradients.iter().take(4).map(|(_, gradient)| gradient.copy()).collect::<Vec<_>>()
     };

@@ -1,4 +1,4 @@
-//! A tensor's memory as numbers. Here alone the stem touches what libtorch owns.
+//! A tensor's memory as a slice of numbers: the one place where the room reads what libtorch owns.
 
 use tch::{Device, Kind, Tensor};
 
@@ -9,13 +9,13 @@ pub(super) fn values(tensor: &Tensor) -> &[f32] {
     check(tensor);
     // SAFETY: `check` found float32 numbers on the CPU, as many as the length says, without gaps. The
     // tensor is borrowed as long as the slice lives, and whoever changes a tensor's values in the
-    // crate does so from its own thread, not while a stem reads them.
+    // crate does so from its own thread, not while a kernel reads them.
     unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
 }
 
 /// The same, to write into.
 #[expect(unsafe_code, reason = "libtorch lends its memory as a pointer")]
-pub(in crate::nn) fn values_mut(tensor: &mut Tensor) -> &mut [f32] {
+pub(super) fn values_mut(tensor: &mut Tensor) -> &mut [f32] {
     check(tensor);
     // SAFETY: as in `values`; the exclusive borrow is of the tensor that owns these values or a view
     // that nobody else reads meanwhile.

@@ -1,0 +1,70 @@
+//! The passes through a network that need no autograd graph of the whole: inference without gradients, and
+//! the forward and backward pass of a training step.
+
+use tch::{Kind, Tensor};
+
+use super::{Mode, Network};
+use crate::nn::ParameterSet;
+
+impl Network {
+    /// Images [N,1,H,W] in [0,1] to probabilities [N,classes], without gradients.
+    pub fn predict(&self, images: &Tensor) -> Tensor {
+        self.logits(images, &mut |_, _| ()).softmax(-1, None::<Kind>)
+    }
+
+    /// Images [N,1,H,W] in [0,1] to logits [N,classes] in evaluation mode, without gradients, as fast as
+    /// this machine can. `observe` gets each ReLU's index and output, after the max-pool where one follows:
+    /// a channel is zero there where it is zero before pooling, except at pixels that no window covers.
+    pub fn logits(&self, images: &Tensor, observe: &mut dyn FnMut(usize, &Tensor)) -> Tensor {
+        debug_assert_eq!(images.size()[1..], self.input().with_batch(1)[1..]);
+        let _guard = tch::no_grad_guard();
+        let (mut first, mut x) = (0, images.shallow_clone());
+        if let Some(fused) = &self.fused
+            && self.inference_products.are_own()
+            && images.size()[0] > 0
+        {
+            for (block, output) in fused.outputs(&self.parameters, images).into_iter().enumerate() {
+                observe(3 * block + 1, &output);
+                x = output;
+            }
+            first = fused.layers();
+        }
+        self.forward_from(first, x, Mode::Evaluate, observe)
+    }
+
+    /// The forward and backward pass of a training step. `loss` makes a scalar of the logits [N,classes],
+    /// whose gradients by all parameters are written into `gradients`. Returns loss and logits. In training
+    /// mode batch normalisation updates its running statistics.
+    pub fn forward_backward(
+        &self,
+        images: &Tensor,
+        mode: Mode,
+        loss: impl FnOnce(&Tensor) -> Tensor,
+        gradients: &mut ParameterSet,
+    ) -> (Tensor, Tensor) {
+        debug_assert_eq!(images.size()[1..], self.input().with_batch(1)[1..]);
+        let fused = self.fused.as_ref().filter(|_| self.training_products.are_own());
+        let (own, layers) = fused.map_or((0, 0), |fused| (fused.parameters(), fused.layers()));
+        let (x, saved) = match fused {
+            None => (images.shallow_clone(), None),
+            Some(fused) => {
+                let (output, saved) = fused.forward_saving(&self.parameters, images);
+                (output.set_requires_grad(true), Some((fused, saved)))
+            }
+        };
+        let logits = self.forward_from(layers, x.shallow_clone(), mode, &mut |_, _| ());
+        let loss = loss(&logits);
+        let mut leaves: Vec<&Tensor> = self.parameters.iter().map(|(_, view)| view).skip(own).collect();
+        if saved.is_some() {
+            leaves.push(&x);
+        }
+        let found = Tensor::run_backward(&[&loss], &leaves, false, false);
+        for (index, gradient) in found[..leaves.len() - usize::from(saved.is_some())].iter().enumerate() {
+            gradients.assign(own + index, gradient);
+        }
+        if let (Some((fused, saved)), Some(gradient)) = (saved, found.last()) {
+            fused.backward(&self.parameters, &saved, gradient, gradients);
+        }
+        (loss.detach(), logits.detach())
+    }
+}
