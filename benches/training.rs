@@ -25,7 +25,7 @@ use digitd::{
     nn::{Mode, Network, ParameterSet, Shape, StepSeed},
     optim::{Optimizer, Progress},
     registry::Registry,
-    train::{Event, Position, RunHooks, Spent, TrainConfig, Trainer, ValidationConfig},
+    train::{Event, RunHooks, StepTimings, TrainConfig, Trainer, TrainingProgress, ValidationConfig},
 };
 use tch::{Device, Kind, Tensor};
 
@@ -70,15 +70,15 @@ struct Rounds {
     epoch: Vec<f64>,
     /// Seconds of its steps.
     steps: Vec<f64>,
-    within: Vec<Spent>,
+    within: Vec<StepTimings>,
 }
 
 impl Rounds {
     #[allow(clippy::print_stdout, reason = "figures are what a bench is for")]
     fn print(&self, batch_size: u32, images: usize) {
         let (whole, bare) = (median(self.epoch.clone()), median(self.steps.clone()));
-        let share = |part: fn(&Spent) -> Duration| {
-            let of = |it: &Spent| part(it).div_duration_f64(it.gathering + it.stepping + it.counting);
+        let share = |part: fn(&StepTimings) -> Duration| {
+            let of = |it: &StepTimings| part(it).div_duration_f64(it.gathering + it.stepping + it.counting);
             100.0 * median(self.within.iter().map(of).collect())
         };
         println!(
@@ -128,12 +128,12 @@ async fn epoch(engine: &Engine, config: TrainConfig) -> f64 {
 }
 
 /// Where the time goes in the loop of a run of one epoch whose reports go nowhere.
-fn within_epoch(config: TrainConfig, images: &ImageSet) -> Spent {
+fn within_epoch(config: TrainConfig, images: &ImageSet) -> StepTimings {
     struct Nowhere;
     impl RunHooks for Nowhere {
         fn report(&mut self, _event: Event) {}
 
-        fn checkpoint(&mut self, _at: Position, _bytes: Vec<u8>) -> Result<(), String> {
+        fn checkpoint(&mut self, _at: TrainingProgress, _bytes: Vec<u8>) -> Result<(), String> {
             Ok(())
         }
 
@@ -145,7 +145,7 @@ fn within_epoch(config: TrainConfig, images: &ImageSet) -> Spent {
     let splits = Splits { train: images.clone(), validation: none.clone(), test: none };
     let mut trainer = Trainer::new(config, None, &splits, Device::Cpu).expect("the default network fits");
     trainer.fit(&mut Nowhere).expect("nothing is kept that could fail");
-    trainer.spent()
+    trainer.timings()
 }
 
 /// The arithmetic of a run of one epoch alone.

@@ -26,8 +26,8 @@ use crate::{
     nn::Network,
     registry::{self, Manifest, Registry},
     train::{
-        self, CheckpointWritten, Ending, Event, FinishReason, Finished, Moment, Outcome, Position, RunHooks,
-        RunState, Started, Told, TrainConfig, Trainer,
+        self, CheckpointWritten, Ending, Event, FinishReason, Finished, FitResult, LoggedEvents, RunHooks,
+        RunState, Started, StepId, TrainConfig, Trainer, TrainingProgress,
     },
 };
 
@@ -90,7 +90,7 @@ pub(super) struct Resume {
     pub checkpoint: Option<(String, Bytes)>,
     /// What the run's log tells already: the steps between the checkpoint and its end are taken again
     /// without a word.
-    pub told: Told,
+    pub told: LoggedEvents,
 }
 
 /// What it gets once it is known to be possible, and kept.
@@ -177,7 +177,7 @@ impl Closing {
         finished
     }
 
-    fn ended(&self, outcome: Outcome, go: &Go) -> Finished {
+    fn ended(&self, outcome: FitResult, go: &Go) -> Finished {
         let best = outcome.best.as_ref();
         let (best_epoch, accuracy) = (
             best.map(|best| best.epoch),
@@ -199,7 +199,7 @@ impl Closing {
         Finished { best_epoch, validation_accuracy: accuracy, ..finished }
     }
 
-    fn publish(&self, outcome: Outcome, go: &Go, reason: FinishReason) -> Finished {
+    fn publish(&self, outcome: FitResult, go: &Go, reason: FinishReason) -> Finished {
         let Some(best) = outcome.best else {
             return failed(FinishReason::Failed, "the run finished no epoch".to_owned());
         };
@@ -234,7 +234,7 @@ struct Hooks<'a> {
     dims: Dims,
     class_names: Vec<String>,
     /// The last step.
-    last: Option<Moment>,
+    last: Option<StepId>,
     /// The newest epoch was taken again: it was told before the run was resumed.
     retaken: bool,
 }
@@ -254,7 +254,7 @@ impl RunHooks for Hooks<'_> {
         }
     }
 
-    fn stepped(&mut self, at: Moment, network: &Network) {
+    fn stepped(&mut self, at: StepId, network: &Network) {
         self.last = Some(at);
         self.show(at, network);
     }
@@ -272,7 +272,7 @@ impl RunHooks for Hooks<'_> {
 
     /// A checkpoint that cannot be kept is told to the log and ends no run: what was learned is
     /// worth more than a place to resume from.
-    fn checkpoint(&mut self, at: Position, bytes: Vec<u8>) -> Result<(), String> {
+    fn checkpoint(&mut self, at: TrainingProgress, bytes: Vec<u8>) -> Result<(), String> {
         let size = u32::try_from(bytes.len()).map_err(|_| "it is above 4 GB".to_owned())?;
         // What was told before a checkpoint is kept before it: a run that is resumed from it has no
         // gap in its log. Where the log failed the run is given up.
@@ -295,7 +295,7 @@ impl RunHooks for Hooks<'_> {
 }
 
 impl Hooks<'_> {
-    fn show(&self, at: Moment, network: &Network) {
+    fn show(&self, at: StepId, network: &Network) {
         self.go.looks.show(|| Look {
             network: network.deep_copy(),
             at,

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::Error;
-use crate::{data::dataset::Dims, nn::Network, train::Moment};
+use crate::{data::dataset::Dims, nn::Network, train::StepId};
 
 /// Askers that may wait for a step. Each gets a copy, which the training thread makes: more would hold
 /// the run up.
@@ -25,7 +25,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Look {
     pub network: Network,
-    pub at: Moment,
+    pub at: StepId,
     pub dims: Dims,
     /// Of each class; empty where a class goes by its number.
     pub class_names: Vec<String>,
@@ -100,7 +100,7 @@ mod tests {
     fn look(step: u32) -> Look {
         let config = TrainConfig { network: NetworkConfig::tutorial(), ..TrainConfig::default() };
         let network = config.start(Dims::MNIST, None, crate::engine::worker::Device::Cpu);
-        let at = Moment { epoch: 1, batch: step, step };
+        let at = StepId { epoch: 1, batch: step, step };
         Look { network: network.unwrap(), at, dims: Dims::MNIST, class_names: Vec::new() }
     }
 

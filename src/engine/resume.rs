@@ -12,7 +12,7 @@ use super::{
 use crate::{
     ids::RunId,
     registry::Registry,
-    train::{FinishReason, RunState, Told, TrainConfig},
+    train::{FinishReason, LoggedEvents, RunState, TrainConfig},
 };
 
 /// The run as its log tells it, and where it goes on from. `config` is what it shall go on with.
@@ -40,7 +40,7 @@ pub(super) async fn find(
 
 /// Whether a run without a checkpoint may be taken from its first step: what its log tells would have to
 /// come out the same.
-fn check_restart(ended: &RunSummary, config: &TrainConfig, told: &Told) -> Result<(), Error> {
+fn check_restart(ended: &RunSummary, config: &TrainConfig, told: &LoggedEvents) -> Result<(), Error> {
     let message = match (told.has_checkpoint(), config.epochs == ended.config.epochs) {
         (true, _) => "the checkpoint that it kept is gone: train anew",
         (false, false) => "it ended before its first checkpoint: resume it with as many epochs as it has",

@@ -8,7 +8,8 @@ use super::Record;
 use crate::{
     ids::{RunId, Version},
     train::{
-        EpochReport, Event, FinishReason, Finished, Measured, Rule, RunState, Started, Told, TrainConfig,
+        EpochReport, Event, FinishReason, Finished, LoggedEvents, Measured, Rule, RunState, Started,
+        TrainConfig,
     },
 };
 
@@ -58,7 +59,7 @@ pub(super) struct Fold {
     newest: DateTime<Utc>,
     /// When the run was accepted, got its turn, or was resumed for the last time.
     began: DateTime<Utc>,
-    told: Told,
+    told: LoggedEvents,
     /// Of the training images.
     dataset_digest: Option<String>,
     /// Of the validation images.
@@ -93,7 +94,7 @@ impl Fold {
             best: None,
             newest: created,
             began: created,
-            told: Told::default(),
+            told: LoggedEvents::default(),
             dataset_digest: None,
             validation_digest: None,
         }
@@ -109,7 +110,7 @@ impl Fold {
     }
 
     /// What the log tells already.
-    pub fn told(&self) -> Told {
+    pub fn told(&self) -> LoggedEvents {
         self.told.clone()
     }
 

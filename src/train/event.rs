@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Inspection, Position, TrainConfig, Warning};
+use super::{Inspection, TrainConfig, TrainingProgress, Warning};
 use crate::ids::RunId;
 
 /// One thing that happened. A run begins with `Started`, or with `Queued` before it where it waits, and
@@ -43,7 +43,7 @@ pub struct Started {
     pub device: String,
     /// Where a resumed run goes on from; none at a run's beginning.
     #[serde(default)]
-    pub resumed: Option<Position>,
+    pub resumed: Option<TrainingProgress>,
     /// Of the training images; a resumed run must have the same.
     #[serde(default)]
     pub dataset_digest: Option<String>,

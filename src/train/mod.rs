@@ -7,12 +7,12 @@ mod config;
 mod event;
 mod health;
 mod inspection;
+mod logged_events;
 mod plan;
 mod recipe;
 mod state;
 mod step;
 mod stopping;
-mod told;
 mod totals;
 mod trainer;
 mod weights;
@@ -27,14 +27,14 @@ pub use event::{
 };
 pub use health::{Measurement, Rule, Subject, Warning};
 pub use inspection::{InspectAt, Inspection};
+pub use logged_events::LoggedEvents;
 pub use plan::Plan;
 pub use recipe::Recipe;
-pub use state::{Moment, Position};
+pub use state::{StepId, TrainingProgress};
 pub use stopping::{EarlyStopping, Metric};
-pub use told::Told;
-pub use totals::Spent;
+pub use totals::StepTimings;
 pub(crate) use trainer::device_name;
-pub use trainer::{BestEpoch, Ending, Error, Outcome, RunHooks, Trainer};
+pub use trainer::{BestEpoch, Ending, Error, FitResult, RunHooks, Trainer};
 
 #[cfg(test)]
 mod testing;

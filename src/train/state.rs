@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{BestEpoch, Error, Measured, Trainer, health, stopping::Stopping, totals::Totals};
+use super::{BestEpoch, Error, Measured, Trainer, health, stopping::Stopping, totals::EpochTotals};
 use crate::checkpoint::Arrays;
 
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
+pub struct TrainingProgress {
     /// Epochs that are finished.
     pub epoch: u32,
     /// Batches of the next epoch that are finished.
@@ -22,15 +22,15 @@ pub struct Position {
 
 /// A step that was taken: which one it was. All count from 1, `batch` in its epoch, `step` in its run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Moment {
+pub struct StepId {
     pub epoch: u32,
     pub batch: u32,
     pub step: u32,
 }
 
-impl From<Position> for Moment {
+impl From<TrainingProgress> for StepId {
     /// The last step before a position that is not the run's beginning.
-    fn from(at: Position) -> Self {
+    fn from(at: TrainingProgress) -> Self {
         match at.batch {
             0 => Self { epoch: at.epoch, batch: at.step / at.epoch.max(1), step: at.step },
             batch => Self { epoch: at.epoch + 1, batch, step: at.step },
@@ -41,7 +41,7 @@ impl From<Position> for Moment {
 /// What of the state is no array. Order and dropout are functions of the seed and the position.
 #[derive(Debug, Serialize, Deserialize)]
 struct Counters {
-    at: Position,
+    at: TrainingProgress,
     seed: u64,
     optimizer_steps: u64,
     /// That the sums of the unfinished epoch are over.
@@ -50,7 +50,7 @@ struct Counters {
     stopping: Stopping,
     /// What was warned of already, and the curves so far.
     #[serde(default)]
-    health: health::Memory,
+    health: health::MonitorState,
 }
 
 /// The best epoch without its weights, which are arrays.
@@ -67,7 +67,7 @@ struct Groups(BTreeMap<String, Tensor>);
 
 impl Trainer {
     /// The checkpoint of this position; `totals` are those of the unfinished epoch.
-    pub(super) fn save(&self, at: Position, totals: Option<&Totals>) -> Vec<u8> {
+    pub(super) fn save(&self, at: TrainingProgress, totals: Option<&EpochTotals>) -> Vec<u8> {
         let mut groups = Groups::default();
         groups.put(PARAMETER, self.network.export());
         if let Some(averaged) = &self.averaged {
@@ -88,7 +88,7 @@ impl Trainer {
             at,
             seed: self.config.seed,
             optimizer_steps: self.optimizer.steps(),
-            images: totals.map_or(0, Totals::images),
+            images: totals.map_or(0, EpochTotals::images),
             best: best.map(|best| Best { epoch: best.epoch, train: best.train, validation: best.validation }),
             stopping: self.stopping,
             health: self.health.clone(),
@@ -100,7 +100,7 @@ impl Trainer {
 
     /// Puts the state of a checkpoint in place; `fit` goes on from there. Errors where the file is
     /// none of a run of this request.
-    pub fn resume(&mut self, checkpoint: &[u8]) -> Result<Position, Error> {
+    pub fn resume(&mut self, checkpoint: &[u8]) -> Result<TrainingProgress, Error> {
         let (counters, groups) = read(checkpoint)?;
         self.check(&counters)?;
         self.network.load(&groups.get(PARAMETER)).map_err(broken)?;
@@ -120,7 +120,7 @@ impl Trainer {
             Some(sums) => {
                 let sums = Vec::<f64>::try_from(sums).map_err(broken)?;
                 let sums = sums.try_into().map_err(|_| broken("its sums are not two"))?;
-                Some(Totals::of(sums, counters.images))
+                Some(EpochTotals::of(sums, counters.images))
             }
             None => None,
         };
@@ -132,7 +132,7 @@ impl Trainer {
 
     /// Goes on with a run that came to no checkpoint: `fit` takes it from its first step.
     pub fn restart(&mut self) {
-        self.resumed = Some(Position::default());
+        self.resumed = Some(TrainingProgress::default());
     }
 
     fn check(&self, counters: &Counters) -> Result<(), Error> {
@@ -146,7 +146,7 @@ impl Trainer {
 }
 
 /// The arrays of the network that a checkpoint keeps, and when in its run it was.
-pub(super) fn kept(checkpoint: &[u8]) -> Result<(Moment, BTreeMap<String, Tensor>), Error> {
+pub(super) fn kept(checkpoint: &[u8]) -> Result<(StepId, BTreeMap<String, Tensor>), Error> {
     let (counters, groups) = read(checkpoint)?;
     Ok((counters.at.into(), groups.get(PARAMETER)))
 }

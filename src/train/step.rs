@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Inspection, Trainer, health::Look};
+use super::{Inspection, Trainer, health::StepNorms};
 use crate::{
     nn::{Mode, StepSeed},
     optim::{self, Progress},
@@ -13,7 +13,7 @@ impl Trainer {
     /// both still on the device.
     pub(super) fn train_batch(&mut self, epoch: u32, indices: &Tensor) -> (Tensor, Tensor) {
         let batch = self.train.gather(indices, self.network.kind());
-        self.laps.lap(|spent| &mut spent.gathering);
+        self.stopwatch.lap(|timings| &mut timings.gathering);
         let at = StepSeed { seed: self.config.seed, epoch, step: self.step };
         let images = self.augmented(batch.images, at);
         self.inspection = self
@@ -23,16 +23,17 @@ impl Trainer {
             |logits: &Tensor| self.config.loss.smoothed(logits, &batch.labels, self.config.label_smoothing);
         let (loss, logits) =
             self.network.forward_backward(&images, Mode::Train(at), loss, &mut self.gradients);
-        self.look = self.report_is_due().then(|| Look::before(&self.gradients, self.network.parameters()));
+        self.norms =
+            self.report_is_due().then(|| StepNorms::before(&self.gradients, self.network.parameters()));
         let max = self.config.clip_gradient_norm;
         self.unclipped = max.map(|max| optim::clip_gradient_norm(&mut self.gradients, max));
         let rate = self.learning_rate();
         self.optimizer.step(self.network.parameters_mut(), &mut self.gradients, rate);
-        if let Some(look) = &mut self.look {
-            look.after(self.network.parameters());
+        if let Some(norms) = &mut self.norms {
+            norms.after(self.network.parameters());
         }
         self.average();
-        self.laps.lap(|spent| &mut spent.stepping);
+        self.stopwatch.lap(|timings| &mut timings.stepping);
         (loss, right_answers(&logits, &batch.labels))
     }
 

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind};
 
-use super::{BatchReport, Event, Position, RunHooks, TrainConfig, Trainer};
+use super::{BatchReport, Event, RunHooks, TrainConfig, Trainer, TrainingProgress};
 use crate::{
     data::{ImageSet, Splits, dataset::Dims, synthetic},
     nn::{Network, Shape},
@@ -10,14 +10,14 @@ use crate::{
 
 /// Keeps what a run reports.
 #[derive(Default)]
-pub struct Told(pub Vec<Event>);
+pub struct LoggedEvents(pub Vec<Event>);
 
-impl RunHooks for Told {
+impl RunHooks for LoggedEvents {
     fn report(&mut self, event: Event) {
         self.0.push(event);
     }
 
-    fn checkpoint(&mut self, _: Position, _: Vec<u8>) -> Result<(), String> {
+    fn checkpoint(&mut self, _: TrainingProgress, _: Vec<u8>) -> Result<(), String> {
         Ok(())
     }
 
@@ -26,7 +26,7 @@ impl RunHooks for Told {
     }
 }
 
-impl Told {
+impl LoggedEvents {
     pub fn batches(&self) -> Vec<BatchReport> {
         let batch = |event: &Event| match event {
             Event::Batch(batch) => Some(*batch),
@@ -55,8 +55,8 @@ pub fn digits(train: usize, validation: usize) -> Splits {
 }
 
 /// A run to its end: what it told, and its network.
-pub fn train(config: TrainConfig, network: Network, splits: &Splits) -> (Told, Trainer) {
-    let mut told = Told::default();
+pub fn train(config: TrainConfig, network: Network, splits: &Splits) -> (LoggedEvents, Trainer) {
+    let mut told = LoggedEvents::default();
     let mut trainer = Trainer::with_network(config, network, splits);
     trainer.fit(&mut told).expect("a run that keeps nothing ends");
     (told, trainer)

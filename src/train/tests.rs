@@ -18,7 +18,7 @@ struct StopAfter {
 impl RunHooks for StopAfter {
     fn report(&mut self, _: Event) {}
 
-    fn checkpoint(&mut self, _: Position, _: Vec<u8>) -> Result<(), String> {
+    fn checkpoint(&mut self, _: TrainingProgress, _: Vec<u8>) -> Result<(), String> {
         self.checkpoints += 1;
         Ok(())
     }
@@ -65,7 +65,7 @@ fn five_steps(change: impl FnOnce(&mut TrainConfig)) -> (Vec<f64>, Option<Measur
 struct Run {
     trainer: Trainer,
     hooks: Listener,
-    outcome: Outcome,
+    outcome: FitResult,
 }
 
 fn five_steps_of(change: impl FnOnce(&mut TrainConfig)) -> Run {
@@ -110,7 +110,7 @@ impl RunHooks for Listener {
         }
     }
 
-    fn checkpoint(&mut self, _: Position, bytes: Vec<u8>) -> Result<(), String> {
+    fn checkpoint(&mut self, _: TrainingProgress, bytes: Vec<u8>) -> Result<(), String> {
         self.checkpoint = Some(bytes);
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! What a run counts on the way: the sums of an epoch, the pace since the last report, and where the
-//! time goes.
+//! What a run measures as it trains: the sums of an epoch, the throughput since the last report, and where
+//! the time goes.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use tch::{Device, Kind, Tensor};
 
 use super::Measured;
 
-/// What an epoch adds up.
+/// Sums over the batches of an epoch.
 #[derive(Debug, Default)]
-pub(super) struct Totals {
+pub(super) struct EpochTotals {
     /// The sum of losses and the number of right answers, over images.
     sums: [f64; 2],
     images: i64,
@@ -17,16 +17,16 @@ pub(super) struct Totals {
     unread: Vec<(Tensor, Tensor, i64)>,
 }
 
-/// The clock and the images since the last report.
-pub(super) struct Pace {
+/// The time and the images since the last report.
+pub(super) struct Throughput {
     since: Instant,
     images: i64,
 }
 
-/// Where the time of the batches went. On a GPU, which is not waited for, it tells what this thread
-/// had to do.
+/// How long each part of the batches took. On a GPU, which is not waited for, these are the times of this
+/// thread.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Spent {
+pub struct StepTimings {
     /// Gathering and normalising images.
     pub gathering: Duration,
     /// Augmentation, forward, backward and the optimiser.
@@ -35,32 +35,32 @@ pub struct Spent {
     pub counting: Duration,
 }
 
-/// A clock that is read between two parts of a batch.
+/// A stopwatch that is read between two parts of a batch.
 #[derive(Debug)]
-pub(super) struct Laps {
+pub(super) struct Stopwatch {
     since: Instant,
-    pub spent: Spent,
+    pub timings: StepTimings,
 }
 
-impl Laps {
+impl Stopwatch {
     pub fn start() -> Self {
-        Self { since: Instant::now(), spent: Spent::default() }
+        Self { since: Instant::now(), timings: StepTimings::default() }
     }
 
-    /// What took until now begins anew.
-    pub fn leave_out(&mut self) {
+    /// Starts the current part again.
+    pub fn restart(&mut self) {
         self.since = Instant::now();
     }
 
     /// The time since the last call belongs to that part.
-    pub fn lap(&mut self, part: impl FnOnce(&mut Spent) -> &mut Duration) {
+    pub fn lap(&mut self, part: impl FnOnce(&mut StepTimings) -> &mut Duration) {
         let now = Instant::now();
-        *part(&mut self.spent) += now - self.since;
+        *part(&mut self.timings) += now - self.since;
         self.since = now;
     }
 }
 
-impl Totals {
+impl EpochTotals {
     /// Those of an epoch that was stopped on the way.
     pub fn of(sums: [f64; 2], images: i64) -> Self {
         Self { sums, images, unread: Vec::new() }
@@ -115,7 +115,7 @@ impl Totals {
     }
 }
 
-impl Pace {
+impl Throughput {
     pub fn start() -> Self {
         Self { since: Instant::now(), images: 0 }
     }
@@ -139,8 +139,8 @@ mod tests {
     #[test]
     fn what_is_read_late_makes_the_same_sums() {
         let batches = [(0.5f32, 3.0f64, 4), (0.25, 2.0, 2), (2.0, 0.0, 1)];
-        let mut late = Totals::default();
-        let mut early = Totals::default();
+        let mut late = EpochTotals::default();
+        let mut early = EpochTotals::default();
         for (loss, correct, images) in batches {
             let (loss, correct) = (Tensor::from(loss), Tensor::from(correct));
             early.add(&loss, &correct, images);

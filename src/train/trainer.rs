@@ -6,11 +6,11 @@ use std::time::Instant;
 use tch::{Device, Tensor};
 
 use super::{
-    BatchReport, EpochReport, Event, InspectAt, Inspection, Invalid, Measured, Moment, Position, Started,
-    TrainConfig,
-    health::{Answers, Look, Memory},
+    BatchReport, EpochReport, Event, InspectAt, Inspection, Invalid, Measured, Started, StepId, TrainConfig,
+    TrainingProgress,
+    health::{MonitorState, StepNorms, ValidationAnswers},
     stopping::Stopping,
-    totals::{Laps, Pace, Spent, Totals},
+    totals::{EpochTotals, StepTimings, Stopwatch, Throughput},
 };
 use crate::{
     checkpoint,
@@ -38,10 +38,10 @@ pub trait RunHooks {
     /// `Started` first, then `Batch` and `Epoch` in the order in which they happen.
     fn report(&mut self, event: Event);
     /// Keeps a checkpoint: the whole state of the run at that position.
-    fn checkpoint(&mut self, at: Position, bytes: Vec<u8>) -> Result<(), String>;
+    fn checkpoint(&mut self, at: TrainingProgress, bytes: Vec<u8>) -> Result<(), String>;
     /// A step was taken; the network as it is now. Called after every batch: what takes long goes on
     /// elsewhere, and only where it is asked for.
-    fn stepped(&mut self, _at: Moment, _network: &Network) {}
+    fn stepped(&mut self, _at: StepId, _network: &Network) {}
     /// An epoch was reported; the network as it is after so many steps.
     fn epoch_ended(&mut self, _step: u32, _network: &Network) {}
     /// Asked after every batch.
@@ -66,7 +66,7 @@ pub enum Ending {
 
 /// What a run leaves.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct FitResult {
     pub ending: Ending,
     /// None where not one epoch was finished.
     pub best: Option<BestEpoch>,
@@ -98,23 +98,23 @@ pub struct Trainer {
     pub(super) validation: DeviceSet,
     pub(super) step: u32,
     /// Of the last step, where it is reported.
-    pub(super) look: Option<Look>,
+    pub(super) norms: Option<StepNorms>,
     /// The last step's gradient norm before it was clipped, where it is, still on the device.
     pub(super) unclipped: Option<Tensor>,
     /// Of the last validation, until it is judged.
-    pub(super) answers: Option<Answers>,
-    pub(super) health: Memory,
+    pub(super) answers: Option<ValidationAnswers>,
+    pub(super) health: MonitorState,
     /// Of the last step's batch, where it is asked for.
     pub(super) inspection: Option<Inspection>,
     /// Where the run stands between two batches that are followed by a checkpoint or an end.
-    pub(super) done: Position,
+    pub(super) done: TrainingProgress,
     /// Where it was resumed.
-    pub(super) resumed: Option<Position>,
+    pub(super) resumed: Option<TrainingProgress>,
     /// Sums of the epoch that it was resumed in.
-    pub(super) unfinished: Option<Totals>,
+    pub(super) unfinished: Option<EpochTotals>,
     pub(super) best: Option<BestEpoch>,
     pub(super) stopping: Stopping,
-    pub(super) laps: Laps,
+    pub(super) stopwatch: Stopwatch,
 }
 
 impl Trainer {
@@ -152,17 +152,17 @@ impl Trainer {
             train: DeviceSet::new(&splits.train, device),
             validation: DeviceSet::new(&splits.validation, device),
             step: 0,
-            look: None,
+            norms: None,
             unclipped: None,
             answers: None,
-            health: Memory::default(),
+            health: MonitorState::default(),
             inspection: None,
-            done: Position::default(),
+            done: TrainingProgress::default(),
             resumed: None,
             unfinished: None,
             best: None,
             stopping: Stopping::default(),
-            laps: Laps::start(),
+            stopwatch: Stopwatch::start(),
             network,
             config,
         }
@@ -189,12 +189,12 @@ impl Trainer {
     }
 
     /// Where the time of its batches went so far.
-    pub fn spent(&self) -> Spent {
-        self.laps.spent
+    pub fn timings(&self) -> StepTimings {
+        self.stopwatch.timings
     }
 
     /// Trains to the end of the last epoch, or to where it is stopped.
-    pub fn fit(&mut self, run: &mut dyn RunHooks) -> Result<Outcome, Error> {
+    pub fn fit(&mut self, run: &mut dyn RunHooks) -> Result<FitResult, Error> {
         let clock = Instant::now();
         run.report(Event::Started(Box::new(self.started())));
         let ending = loop {
@@ -211,7 +211,7 @@ impl Trainer {
                 break early;
             }
         };
-        Ok(Outcome { ending, best: self.best.take(), seconds: clock.elapsed().as_secs_f64() })
+        Ok(FitResult { ending, best: self.best.take(), seconds: clock.elapsed().as_secs_f64() })
     }
 
     /// The next epoch, or what is left of it: trained, validated, told and kept.
@@ -230,7 +230,7 @@ impl Trainer {
         if let (Some(rule), Some(now)) = (&self.config.early_stopping, validation) {
             self.stopping.add(rule, now);
         }
-        self.done = Position { epoch, batch: 0, step: self.step };
+        self.done = TrainingProgress { epoch, batch: 0, step: self.step };
         let images = self.train.len().saturating_sub(skipped as usize * self.config.batch_size as usize);
         let report = EpochReport {
             epoch,
@@ -255,23 +255,23 @@ impl Trainer {
         let order = epoch_order(self.train.len(), self.config.order, self.config.seed, epoch);
         let order = Tensor::from_slice(&order).to_device(self.network.device());
         let mut totals = self.unfinished.take().unwrap_or_default();
-        let mut pace = Pace::start();
-        self.laps.leave_out();
+        let mut throughput = Throughput::start();
+        self.stopwatch.restart();
         for batch in self.done.batch + 1..=self.batches_per_epoch() {
             let start = i64::from(batch - 1) * i64::from(self.config.batch_size);
             let images = i64::from(self.config.batch_size).min(order.size()[0] - start);
             self.step += 1;
             let (loss, correct) = self.train_batch(epoch, &order.narrow(0, start, images));
             totals.add(&loss, &correct, images);
-            pace.add(images);
-            run.stepped(Moment { epoch, batch, step: self.step }, &self.network);
+            throughput.add(images);
+            run.stepped(StepId { epoch, batch, step: self.step }, &self.network);
             if let Some(inspection) = self.inspection.take() {
                 run.report(Event::Inspection(Box::new(inspection)));
             }
             let due = self.report_is_due();
             if due {
                 let report = self.report(epoch, batch, &loss, correct.double_value(&[]) / images as f64);
-                let report = BatchReport { images_per_second: pace.restart(), ..report };
+                let report = BatchReport { images_per_second: throughput.restart(), ..report };
                 run.report(Event::Batch(report));
                 self.warn_of_step(&report, run);
             }
@@ -287,11 +287,11 @@ impl Trainer {
                 return Ok(Err(Ending::NonFinite { epoch, batch }));
             }
             if stop {
-                let at = Position { epoch: epoch - 1, batch, step: self.step };
+                let at = TrainingProgress { epoch: epoch - 1, batch, step: self.step };
                 run.checkpoint(at, self.save(at, Some(&totals))).map_err(Error::Checkpoint)?;
                 return Ok(Err(Ending::Cancelled));
             }
-            self.laps.lap(|spent| &mut spent.counting);
+            self.stopwatch.lap(|timings| &mut timings.counting);
         }
         Ok(Ok(totals.means()))
     }
@@ -317,7 +317,7 @@ impl Trainer {
             accuracy,
             learning_rate: self.learning_rate(),
             images_per_second: 0.0,
-            gradient_norm: self.look.as_ref().map(Look::gradient_norm),
+            gradient_norm: self.norms.as_ref().map(StepNorms::gradient_norm),
         }
     }
 

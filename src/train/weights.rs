@@ -2,7 +2,7 @@
 
 use tch::Device;
 
-use super::{Error, Moment, TrainConfig, state};
+use super::{Error, StepId, TrainConfig, state};
 use crate::{
     data::dataset::Dims,
     nn::{self, Network, Shape},
@@ -31,7 +31,7 @@ impl TrainConfig {
 
     /// The network that a checkpoint of the run keeps, not averaged, and when it was. Errors where the
     /// checkpoint is none of the run's.
-    pub fn kept(&self, dims: Dims, checkpoint: &[u8], device: Device) -> Result<(Moment, Network), Error> {
+    pub fn kept(&self, dims: Dims, checkpoint: &[u8], device: Device) -> Result<(StepId, Network), Error> {
         let (at, arrays) = state::kept(checkpoint)?;
         let foreign = |error: nn::Error| Error::State(error.to_string());
         let shape = Shape::grey(dims.height, dims.width);
@@ -47,7 +47,7 @@ mod tests {
     use crate::{
         optim::OptimizerConfig,
         train::{
-            Event, Position, RunHooks, Trainer,
+            Event, RunHooks, Trainer, TrainingProgress,
             testing::{digits, network},
         },
     };
@@ -66,20 +66,20 @@ mod tests {
     #[derive(Default)]
     struct Looking {
         every: u32,
-        seen: Vec<(Moment, Network)>,
+        seen: Vec<(StepId, Network)>,
         checkpoint: Vec<u8>,
     }
 
     impl RunHooks for Looking {
         fn report(&mut self, _: Event) {}
 
-        fn stepped(&mut self, at: Moment, network: &Network) {
+        fn stepped(&mut self, at: StepId, network: &Network) {
             if self.every > 0 && at.step.is_multiple_of(self.every) {
                 self.seen.push((at, network.deep_copy()));
             }
         }
 
-        fn checkpoint(&mut self, _: Position, bytes: Vec<u8>) -> Result<(), String> {
+        fn checkpoint(&mut self, _: TrainingProgress, bytes: Vec<u8>) -> Result<(), String> {
             self.checkpoint = bytes;
             Ok(())
         }
@@ -117,7 +117,7 @@ mod tests {
 
         let (hooks, trainer) = run(0);
         let (at, kept) = config().kept(dims, &hooks.checkpoint, Device::Cpu).unwrap();
-        assert_eq!(at, Moment { epoch: 2, batch: 3, step: 6 });
+        assert_eq!(at, StepId { epoch: 2, batch: 3, step: 6 });
         assert_eq!(kept.parameters().flat(), trainer.network().parameters().flat());
         assert!(config().kept(dims, b"no checkpoint", Device::Cpu).is_err());
     }

@@ -8,7 +8,7 @@ use digitd::{
     eval::Loss,
     nn::{Mode, Network, NetworkConfig, Shape},
     optim::{Decay, OptimizerConfig, Regularization, Schedule},
-    train::{BatchReport, Ending, Event, Position, RunHooks, TrainConfig, Trainer, ValidationConfig},
+    train::{BatchReport, Ending, Event, RunHooks, TrainConfig, Trainer, TrainingProgress, ValidationConfig},
 };
 use tch::{Device, Kind, Tensor};
 
@@ -231,7 +231,7 @@ impl RunHooks for Log {
         }
     }
 
-    fn checkpoint(&mut self, _: Position, _: Vec<u8>) -> Result<(), String> {
+    fn checkpoint(&mut self, _: TrainingProgress, _: Vec<u8>) -> Result<(), String> {
         Ok(())
     }
 

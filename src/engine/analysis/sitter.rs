@@ -19,7 +19,7 @@ use crate::{
     ids::RunId,
     nn::Network,
     registry::{self, Manifest, ModelRef, Which},
-    train::{Moment, TrainConfig},
+    train::{StepId, TrainConfig},
 };
 
 /// On the analysis thread.
@@ -64,14 +64,14 @@ impl Analysis {
                 let model = ModelRef { name: summary.config.model.clone(), which: Which::Version(version) };
                 let (about, weights) = self.find_version(&model).await?;
                 // A version tells the epoch of its weights alone.
-                let at = Moment { epoch: summary.best_epoch.unwrap_or(summary.epoch), ..Moment::default() };
+                let at = StepId { epoch: summary.best_epoch.unwrap_or(summary.epoch), ..StepId::default() };
                 let run = RunMoment { run, state: summary.state, at, origin: WeightsOrigin::Version };
                 Ok((About { run: Some(run), ..about }, weights))
             }
             Found::Checkpoint { summary, checkpoint } => {
                 let dims = training.facts(&summary.config.dataset.name).await?.dims;
                 // When it was is read with its weights.
-                let at = Moment::default();
+                let at = StepId::default();
                 let moment = RunMoment { run, state: summary.state, at, origin: WeightsOrigin::Checkpoint };
                 let about = About::of_run(&summary.config, moment, dims, Vec::new());
                 let config = Box::new(summary.config);
@@ -148,7 +148,7 @@ impl Sitter {
 
 impl Weights {
     /// The network, and of a checkpoint when in its run it was.
-    pub fn read(self, device: Device) -> Result<(Network, Option<Moment>), Error> {
+    pub fn read(self, device: Device) -> Result<(Network, Option<StepId>), Error> {
         match self {
             Self::Live(network) => Ok((*network, None)),
             Self::Version(manifest, weights) => Ok((decode(&manifest, &weights, device)?, None)),

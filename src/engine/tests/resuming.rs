@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     optim::{Schedule, ScheduleShape},
-    train::Position,
+    train::TrainingProgress,
 };
 
 /// Of a version's weights.
@@ -23,7 +23,7 @@ async fn a_run_that_was_killed_before_its_first_checkpoint_is_taken_from_its_fir
     engine.resume(run, short(), WhenBusy::Refuse).await.unwrap();
     let records = events(&engine, run).await;
     assert!(
-        matches!(&records[2].event, Event::Started(started) if started.resumed == Some(Position::default()))
+        matches!(&records[2].event, Event::Started(started) if started.resumed == Some(TrainingProgress::default()))
     );
     assert_eq!((ending(&records).state, ending(&records).version), (RunState::Completed, Some(1)));
     let whole = engine.train(short()).await.unwrap();

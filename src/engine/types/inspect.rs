@@ -9,7 +9,7 @@ use crate::{
     },
     nn::Precision,
     registry::ModelRef,
-    train::{Moment, RunState},
+    train::{RunState, StepId},
 };
 
 /// Whose network.
@@ -110,7 +110,7 @@ pub struct Shown {
 pub struct RunMoment {
     pub run: RunId,
     pub state: RunState,
-    pub at: Moment,
+    pub at: StepId,
     pub origin: WeightsOrigin,
 }
 

@@ -6,7 +6,7 @@ use crate::metric::ConfusionMatrix;
 
 /// A ReLU layer with channels that were zero for every validation image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::train) struct SilentLayer {
+pub(in crate::train) struct DeadChannels {
     pub name: String,
     /// Counted from 0, ascending.
     pub channels: Vec<u32>,
@@ -23,7 +23,7 @@ pub(super) const LEAST_SUPPORT: u32 = 10;
 /// Channels that one warning lists; it counts all of them.
 pub(super) const MOST_LISTED: usize = 1000;
 
-pub(super) fn dead_channels(layer: &SilentLayer, images: u32) -> Option<Finding> {
+pub(super) fn dead_channels(layer: &DeadChannels, images: u32) -> Option<Finding> {
     (images >= LEAST_IMAGES && !layer.channels.is_empty()).then(|| Finding {
         rule: Rule::DeadChannels,
         subject: Subject {
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_silent_channel_is_dead_where_the_images_are_many() {
-        let layer = |channels| SilentLayer { name: "relu1".to_owned(), channels, width: 20 };
+        let layer = |channels| DeadChannels { name: "relu1".to_owned(), channels, width: 20 };
         let found = dead_channels(&layer(vec![3, 7]), 100).unwrap();
         assert_eq!((found.subject.layer.as_deref(), found.subject.channels), (Some("relu1"), vec![3, 7]));
         assert_eq!(found.measurements[0], Measurement::beyond("dead_channels", 2.0, 0.0));

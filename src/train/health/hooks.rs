@@ -1,6 +1,6 @@
 //! Where a run asks after its health: at its reports, after its epochs, at a bad end.
 
-use super::{Answers, EpochFigures, Look, Place, Silent, StepFigures, Warning};
+use super::{DeadChannelTracker, EpochFigures, Place, StepFigures, StepNorms, ValidationAnswers, Warning};
 use crate::{
     eval,
     train::{BatchReport, EpochReport, Event, Measured, RunHooks, Trainer},
@@ -12,28 +12,28 @@ const VALIDATION_BATCH: usize = 500;
 impl Trainer {
     /// Measures the validation images, and keeps what `warn_of_epoch` judges.
     pub(in crate::train) fn measure(&mut self) -> Measured {
-        let mut silent = Silent::default();
+        let mut silent = DeadChannelTracker::default();
         let evaluation = eval::evaluate_with(
             self.published(),
             &self.validation,
             VALIDATION_BATCH,
             self.config.loss,
-            &mut |layer, output| silent.see(layer, output),
+            &mut |layer, output| silent.observe(layer, output),
         );
         let measured = Measured { loss: evaluation.loss, accuracy: evaluation.accuracy() };
         let silent = silent.layers(self.published());
-        self.answers = Some(Answers { confusion: evaluation.confusion, silent });
+        self.answers = Some(ValidationAnswers { confusion: evaluation.confusion, silent });
         measured
     }
 
     /// After a batch that was reported.
     pub(in crate::train) fn warn_of_step(&mut self, report: &BatchReport, run: &mut dyn RunHooks) {
-        let Some(look) = &self.look else { return };
+        let Some(norms) = &self.norms else { return };
         let step = StepFigures {
-            gradient_norm: look.gradient_norm(),
+            gradient_norm: norms.gradient_norm(),
             accuracy: report.accuracy,
             rate_share: self.health.rate_share(report.learning_rate),
-            weights: look.weights(),
+            weights: norms.weights(),
         };
         let place = Place { epoch: report.epoch, batch: Some(report.batch), step: report.step };
         tell(self.health.step(place, &step), run);
@@ -52,10 +52,10 @@ impl Trainer {
     /// After a loss that is no finite number, which may have come between two reports: then the gradients
     /// are looked at as the step left them, with decay.
     pub(in crate::train) fn warn_of_explosion(&mut self, epoch: u32, batch: u32, run: &mut dyn RunHooks) {
-        let norm = match (&self.look, &self.unclipped) {
-            (Some(look), _) => look.gradient_norm(),
+        let norm = match (&self.norms, &self.unclipped) {
+            (Some(norms), _) => norms.gradient_norm(),
             (None, Some(norm)) => norm.double_value(&[]),
-            (None, None) => Look::before(&self.gradients, self.network.parameters()).gradient_norm(),
+            (None, None) => StepNorms::before(&self.gradients, self.network.parameters()).gradient_norm(),
         };
         let place = Place { epoch, batch: Some(batch), step: self.step };
         tell(self.health.exploded(place, norm), run);

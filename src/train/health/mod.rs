@@ -2,26 +2,26 @@
 //! validations alone; changes nothing of the training.
 //!
 //! A rule is a pure function from figures to a finding (`gradients`, `curves`, `answers`, with their
-//! thresholds and where these come from); `look` and `silent` measure, `memory` remembers between
+//! thresholds and where these come from); `step_norms` and `dead_channels` measure, `monitor` keeps state between
 //! two steps and tells everything once, `hooks` is where a run asks.
 
 mod answers;
 mod curves;
+mod dead_channels;
 mod gradients;
 mod hooks;
-mod look;
-mod memory;
-mod silent;
+mod monitor;
+mod step_norms;
 mod warning;
 
-pub(super) use look::Look;
-pub(super) use memory::{Answers, Memory};
+pub(super) use monitor::{MonitorState, ValidationAnswers};
+pub(super) use step_norms::StepNorms;
 pub use warning::{Measurement, Rule, Subject, Warning};
 
-use answers::SilentLayer;
+use answers::DeadChannels;
 use curves::EpochFigures;
+use dead_channels::DeadChannelTracker;
 use gradients::{StepFigures, WeightNorms};
-use silent::Silent;
 use warning::{Finding, Place};
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ impl RunHooks for Kept {
         self.events.push(event);
     }
 
-    fn checkpoint(&mut self, _: Position, bytes: Vec<u8>) -> Result<(), String> {
+    fn checkpoint(&mut self, _: TrainingProgress, bytes: Vec<u8>) -> Result<(), String> {
         self.checkpoint = Some(bytes);
         Ok(())
     }
@@ -139,7 +139,7 @@ fn more_epochs_on_a_steady_schedule_end_as_if_asked_for_at_once() {
     trainer(&TrainConfig { epochs: 1, ..config.clone() }).fit(&mut kept).unwrap();
     let mut longer = trainer(&config);
     let at = longer.resume(&kept.checkpoint.unwrap()).unwrap();
-    assert_eq!(at, Position { epoch: 1, batch: 0, step: 5 });
+    assert_eq!(at, TrainingProgress { epoch: 1, batch: 0, step: 5 });
     longer.fit(&mut Kept::default()).unwrap();
     assert!(networks(&longer) == weights);
 }

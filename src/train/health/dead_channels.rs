@@ -1,20 +1,20 @@
-//! Which channels of the ReLUs stay zero over a validation pass. The first batch leaves few
-//! candidates, mostly none, and the other batches look at these alone.
+//! Finds the channels of ReLUs that stay zero over a validation pass. The first batch leaves few
+//! candidates, mostly none, and only these are looked at in the other batches.
 
 use std::collections::BTreeMap;
 
 use tch::{Kind, Tensor};
 
-use super::SilentLayer;
+use super::DeadChannels;
 use crate::nn::Network;
 
-/// For each ReLU by its index the channels that have been zero so far, and how many it has.
+/// The channels that have been zero so far, and the number of channels, for each ReLU by its index.
 #[derive(Debug, Default)]
-pub(in crate::train) struct Silent(BTreeMap<usize, (Vec<i64>, i64)>);
+pub(in crate::train) struct DeadChannelTracker(BTreeMap<usize, (Vec<i64>, i64)>);
 
-impl Silent {
-    /// Takes in what a ReLU gave for a batch, [N,C,H,W] or [N,C].
-    pub fn see(&mut self, layer: usize, output: &Tensor) {
+impl DeadChannelTracker {
+    /// Adds the output of a ReLU for a batch, [N,C,H,W] or [N,C].
+    pub fn observe(&mut self, layer: usize, output: &Tensor) {
         let width = output.size()[1];
         let (channels, _) = self.0.entry(layer).or_insert_with(|| ((0..width).collect(), width));
         if channels.is_empty() {
@@ -33,9 +33,9 @@ impl Silent {
     }
 
     /// The layers that have such channels.
-    pub fn layers(&self, network: &Network) -> Vec<SilentLayer> {
+    pub fn layers(&self, network: &Network) -> Vec<DeadChannels> {
         let silent = self.0.iter().filter(|(_, (channels, _))| !channels.is_empty());
-        let silent = silent.map(|(&layer, (channels, width))| SilentLayer {
+        let silent = silent.map(|(&layer, (channels, width))| DeadChannels {
             name: network.config().layers[layer].name.clone(),
             channels: channels.iter().map(|&channel| channel as u32).collect(),
             width: *width as u32,
@@ -54,25 +54,25 @@ mod tests {
 
     #[test]
     fn a_channel_is_silent_until_one_image_makes_it_speak() {
-        let mut silent = Silent::default();
+        let mut silent = DeadChannelTracker::default();
         let batch = |rows: [[f32; 4]; 2]| Tensor::from_slice(&rows.concat()).view([2, 4]);
-        silent.see(1, &batch([[0., 0., 1., 0.], [0., 0., 0., 0.]]));
-        silent.see(4, &batch([[1.; 4]; 2]));
+        silent.observe(1, &batch([[0., 0., 1., 0.], [0., 0., 0., 0.]]));
+        silent.observe(4, &batch([[1.; 4]; 2]));
         let network = testing::network(&TrainConfig::default());
-        let layer = |channels| SilentLayer { name: "relu1".to_owned(), channels, width: 4 };
+        let layer = |channels| DeadChannels { name: "relu1".to_owned(), channels, width: 4 };
         assert_eq!(silent.layers(&network), [layer(vec![0, 1, 3])]);
-        silent.see(1, &batch([[0., 5., 0., 0.], [0., 0., 0., f32::NAN]]));
+        silent.observe(1, &batch([[0., 5., 0., 0.], [0., 0., 0., f32::NAN]]));
         assert_eq!(silent.layers(&network), [layer(vec![0])]);
     }
 
     #[test]
     fn maps_are_looked_at_in_every_pixel() {
-        let mut silent = Silent::default();
+        let mut silent = DeadChannelTracker::default();
         let mut output = Tensor::zeros([3, 2, 4, 4], (Kind::Float, tch::Device::Cpu));
         let _ = output.get(2).get(1).get(3).get(3).fill_(0.5);
-        silent.see(1, &output);
+        silent.observe(1, &output);
         output = output.zeros_like();
-        silent.see(1, &output);
+        silent.observe(1, &output);
         let network = testing::network(&TrainConfig::default());
         assert_eq!(silent.layers(&network)[0].channels, [0]);
     }

@@ -1,12 +1,12 @@
-//! What the rules remember of a run: what was told already, what held for several reports in a row,
-//! the curves so far. A few kilobytes, part of a checkpoint.
+//! The state of the rules over a run: which warnings were raised, what held for several reports in a row,
+//! and the curves so far. It takes a few kilobytes and is part of a checkpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Finding, Place, Rule, SilentLayer, Warning, answers,
+    DeadChannels, Finding, Place, Rule, Warning, answers,
     curves::{self, BestValidation, EpochFigures, PLATEAU_EPOCHS},
     gradients::{self, StepFigures},
 };
@@ -23,7 +23,7 @@ const FIRST_STEPS: u32 = 10;
 /// one for its first dead channels and one when all are dead.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(in crate::train) struct Memory {
+pub(in crate::train) struct MonitorState {
     told: BTreeSet<(Rule, String)>,
     /// By weight: reports in a row.
     vanishing: BTreeMap<String, u32>,
@@ -38,14 +38,14 @@ pub(in crate::train) struct Memory {
     best_validation: Option<BestValidation>,
 }
 
-/// What a validation pass answered.
+/// What a validation pass found.
 #[derive(Debug)]
-pub(in crate::train) struct Answers {
+pub(in crate::train) struct ValidationAnswers {
     pub confusion: ConfusionMatrix,
-    pub silent: Vec<SilentLayer>,
+    pub silent: Vec<DeadChannels>,
 }
 
-impl Memory {
+impl MonitorState {
     /// This learning rate as a share of the highest that the run has had.
     pub(super) fn rate_share(&mut self, rate: f64) -> f64 {
         self.highest_rate = self.highest_rate.max(rate);
@@ -71,7 +71,7 @@ impl Memory {
         &mut self,
         place: Place,
         now: EpochFigures,
-        answers: Option<&Answers>,
+        answers: Option<&ValidationAnswers>,
         last: bool,
     ) -> Vec<Warning> {
         self.remember(now);
@@ -168,19 +168,19 @@ mod tests {
 
     #[test]
     fn a_weight_is_told_after_three_reports_in_a_row_and_never_again() {
-        let mut memory = Memory::default();
-        let told = |memory: &mut Memory, accuracy| memory.step(HERE, &still(accuracy)).len();
+        let mut memory = MonitorState::default();
+        let told = |memory: &mut MonitorState, accuracy| memory.step(HERE, &still(accuracy)).len();
         assert_eq!([0.1, 0.1, 0.95, 0.1, 0.1].map(|accuracy| told(&mut memory, accuracy)), [0; 5]);
         // What is remembered survives a checkpoint.
         let kept = serde_json::to_string(&memory).unwrap();
-        let mut resumed: Memory = serde_json::from_str(&kept).unwrap();
+        let mut resumed: MonitorState = serde_json::from_str(&kept).unwrap();
         assert_eq!(resumed, memory);
         assert_eq!([0.1, 0.1, 0.1].map(|accuracy| told(&mut resumed, accuracy)), [1, 0, 0]);
     }
 
     #[test]
     fn the_first_steps_are_not_judged_by_their_length() {
-        let mut memory = Memory::default();
+        let mut memory = MonitorState::default();
         let mut long = still(1.0);
         long.weights[0].update = 5.0;
         let told = |step| memory.step(Place { step, ..HERE }, &long).len();
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_rules_of_curves_see_the_whole_run() {
-        let mut memory = Memory::default();
+        let mut memory = MonitorState::default();
         let mut told = Vec::new();
         for epoch in 1..=8 {
             let train = Measured { loss: 1.0 / f64::from(epoch), accuracy: 0.9 };
@@ -205,14 +205,14 @@ mod tests {
 
     #[test]
     fn a_layer_is_told_again_when_all_of_it_is_dead_and_a_class_only_once() {
-        let mut memory = Memory::default();
+        let mut memory = MonitorState::default();
         let mut told = |channels: std::ops::Range<u32>, missed: usize| {
-            let silent = SilentLayer { name: "relu1".to_owned(), channels: channels.collect(), width: 4 };
+            let silent = DeadChannels { name: "relu1".to_owned(), channels: channels.collect(), width: 4 };
             let mut confusion = ConfusionMatrix::new(3);
             (0..300).for_each(|image| confusion.add(image % 3, (image % 3).max(missed)));
             let train = Measured { loss: 1.0, accuracy: 0.99 };
             let now = EpochFigures { epoch: 1, train, validation: None, rate_share: 1.0 };
-            let answers = Answers { confusion, silent: vec![silent] };
+            let answers = ValidationAnswers { confusion, silent: vec![silent] };
             let warnings = memory.epoch(HERE, now, Some(&answers), false);
             warnings.into_iter().map(|it| (it.subject.channels, it.subject.classes)).collect::<Vec<_>>()
         };

@@ -1,15 +1,15 @@
-//! The norms of one step. Taken at report points alone, so that the other batches pay nothing, and
-//! left on the device until the report reads them.
+//! The norms of one step. They are computed only at steps that are reported, so that the other batches
+//! cost nothing, and stay on the device until the report reads them.
 
 use tch::{Kind, Tensor};
 
 use super::WeightNorms;
 use crate::nn::ParameterSet;
 
-/// What a step was like.
+/// The L2 norms of a step's gradients, parameters and changes, array by array.
 #[derive(Debug)]
-pub(in crate::train) struct Look {
-    /// float64 [arrays]: the L2 norms of each array's gradient, values and change.
+pub(in crate::train) struct StepNorms {
+    /// float64 [arrays], as are `values` and `changes`.
     gradients: Tensor,
     values: Tensor,
     changes: Tensor,
@@ -17,8 +17,8 @@ pub(in crate::train) struct Look {
     before: ParameterSet,
 }
 
-impl Look {
-    /// At the gradients of a batch's mean loss, before decay, clipping and the step change anything.
+impl StepNorms {
+    /// Measures the gradients of a batch's mean loss, before decay, clipping and the step change anything.
     pub fn before(gradients: &ParameterSet, parameters: &ParameterSet) -> Self {
         let _guard = tch::no_grad_guard();
         let gradients = norms(gradients);
@@ -30,7 +30,7 @@ impl Look {
         }
     }
 
-    /// Takes in what the step made of the parameters.
+    /// Measures how far the step has moved the parameters.
     pub fn after(&mut self, parameters: &ParameterSet) {
         let _guard = tch::no_grad_guard();
         *self.before.flat_mut() -= parameters.flat();
@@ -42,7 +42,7 @@ impl Look {
         self.gradients.square().sum(Kind::Double).sqrt().double_value(&[])
     }
 
-    /// Of every weight array; biases and other rows are left out. Waits for the device.
+    /// The norms of every weight array; biases and other vectors are left out. Waits for the device.
     pub fn weights(&self) -> Vec<WeightNorms> {
         let rows = Tensor::stack(&[&self.gradients, &self.values, &self.changes], 1).view(-1);
         let rows = Vec::<f64>::try_from(rows).expect("a row of norms");
@@ -87,16 +87,16 @@ mod tests {
     #[test]
     fn the_norm_is_over_all_arrays_and_outlasts_large_gradients() {
         let parameters = set([1.0; 2], [1.0; 2]);
-        let norm = |gradients| Look::before(&gradients, &parameters).gradient_norm();
+        let norm = |gradients| StepNorms::before(&gradients, &parameters).gradient_norm();
         assert!((norm(set([2.0, -3.0], [0.0, 6.0])) - 7.0).abs() < 1e-12);
         assert!((norm(set([0.0; 2], [3e30, 4e30])) / 5e30 - 1.0).abs() < 1e-6);
     }
 
     #[test]
     fn a_weight_is_measured_with_its_gradient_and_its_change() {
-        let mut look = Look::before(&set([6.0, 8.0], [9.0; 2]), &set([3.0, -4.0], [0.0; 2]));
-        look.after(&set([3.0, -2.0], [7.0; 2]));
+        let mut norms = StepNorms::before(&set([6.0, 8.0], [9.0; 2]), &set([3.0, -4.0], [0.0; 2]));
+        norms.after(&set([3.0, -2.0], [7.0; 2]));
         let expected = WeightNorms { name: "fc.weight".to_owned(), gradient: 10.0, weight: 5.0, update: 2.0 };
-        assert_eq!(look.weights(), [expected]);
+        assert_eq!(norms.weights(), [expected]);
     }
 }

@@ -1,25 +1,25 @@
-//! What a run's log tells already. A run that is resumed from a checkpoint behind its last event
-//! takes the steps between again, and says nothing of them: they come out the same.
+//! What a run's log already holds. A run that is resumed from a checkpoint before its last event takes the
+//! steps between again and does not report them again: their events would be the same.
 
 use super::{Event, Rule, Subject};
 
-/// The last of each kind of event in a log.
+/// The last event of each kind in a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct LoggedEvents {
     /// The step of the last reported batch.
     batch: u32,
     epoch: u32,
     /// The step of the last inspection.
     inspection: u32,
-    /// The step of the last warning, and what it was warned of: there may be more than one thing.
+    /// The step of the last warnings, and their rules and subjects.
     warning: u32,
     warnings: Vec<(Rule, Subject)>,
     /// The step of the last checkpoint.
     checkpoint: u32,
 }
 
-impl Told {
-    /// Takes an event of the log in.
+impl LoggedEvents {
+    /// Adds an event of the log.
     pub fn add(&mut self, event: &Event) {
         match event {
             Event::Batch(batch) => self.batch = batch.step,
@@ -37,7 +37,7 @@ impl Told {
         }
     }
 
-    /// Whether the log tells of any checkpoint.
+    /// Whether the log holds a checkpoint.
     pub fn has_checkpoint(&self) -> bool {
         self.checkpoint > 0
     }
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn of_several_warnings_of_a_step_those_that_the_log_lacks_are_told() {
-        let mut told = Told::default();
+        let mut told = LoggedEvents::default();
         assert!(!told.has(&warning(3, Rule::Plateau)));
         told.add(&warning(3, Rule::Plateau));
         told.add(&warning(5, Rule::Plateau));
