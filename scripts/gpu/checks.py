@@ -21,14 +21,18 @@ TOLERANCES = {
     "dropout, batch normalisation, clipping and averaging, float64": 1e-8,
     "the same with elastic augmentation, float32": 1e-3,
     "tutorial, float32": 1e-4,
-    "deep, float32": 1e-3,
+    "deep, float64": 1e-8,
+    # Batch normalisation, ReLUs and pooling turn a rounding into another maximum within a few steps.
+    "deep, float32": 2e-2,
     "tutorial, bfloat16": 3e-2,
     "deep, bfloat16": 5e-2,
 }
 PROBABILITY_TOLERANCE = 1e-5
 
-# By scale: a run is chaotic, and short ones differ more, on few images even more.
-ACCURACY_TOLERANCE = {"full": 0.01, "small": 0.06}
+# Of accuracies, by scale: a run is chaotic, a short one on few images more so, and one with a high rate to its
+# end (Adam at 0.01 in the tutorial's recipe) too.
+ACCURACY_TOLERANCE = {"full": 0.006, "small": 0.06}
+TUTORIAL_TOLERANCE = 0.015
 
 MOMENTUM = {"momentum": {"learningRate": 0.01}}
 ALL_LAYERS = [
@@ -116,11 +120,12 @@ def losses(context):
         },
         "the same with elastic augmentation, float32": {**EVERYTHING, "augmentation": AUGMENTATION},
         "tutorial, float32": {},
+        "deep, float64": {**DEEP, "optimizer": MOMENTUM, "precision": "PRECISION_FLOAT64"},
         "deep, float32": {**DEEP, "optimizer": MOMENTUM},
         "tutorial, bfloat16": {"precision": "PRECISION_BFLOAT16"},
         "deep, bfloat16": {**DEEP, "optimizer": MOMENTUM, "precision": "PRECISION_BFLOAT16"},
     }
-    furthest = {}
+    furthest, failures = {}, []
     for case, fields in requests.items():
         request = context.request("losses", 1000, epochs=1, reportEveryBatches=1, validation={"count": 200}, **fields)
         events = context.program.train(request)
@@ -128,9 +133,11 @@ def losses(context):
         expect(len(found) == 10, f"{case}: {len(found)} batches were reported, not 10")
         context.found["losses"][case] = found
         expected = context.reference.get("losses", {}).get(case, found)
-        pairs = zip(found, expected)
-        compare = lambda pair: context.compare(f"{case}, loss of a batch", *pair, TOLERANCES[case])
-        furthest[case] = max(map(compare, pairs))
+        furthest[case] = max(abs(a - b) / max(1.0, abs(b)) for a, b in zip(found, expected, strict=True))
+        # Not `>`: NaN is beyond every tolerance.
+        if not furthest[case] <= TOLERANCES[case]:
+            failures.append(f"{case}: {furthest[case]:.3g} from the CPU, above {TOLERANCES[case]:.3g}")
+    expect(not failures, "; ".join(failures))
     return {"furthest from the CPU": furthest}
 
 
@@ -163,7 +170,10 @@ def accuracies(context):
         found = answer["accuracy"]
         context.found["accuracy"][name] = found
         expected = context.reference.get("accuracy", {}).get(context.scale, {}).get(name, found)
-        context.compare(f"{name}: accuracy", found, expected, ACCURACY_TOLERANCE[context.scale])
+        tolerance = ACCURACY_TOLERANCE[context.scale]
+        if name == "recipe TUTORIAL":
+            tolerance = max(tolerance, TUTORIAL_TOLERANCE)
+        context.compare(f"{name}: accuracy", found, expected, tolerance)
         finished = events[-1]["finished"]
         results[name] = {
             "accuracy": found,
@@ -233,15 +243,20 @@ def serving_beside_a_run(context):
     load = lambda: context.program.generate_load(
         "--callers", 16, "--seconds", seconds, "--pictures", pixels(context), model="accuracy"
     )
-    alone = load()
-    run = context.program.start_run(context.request("beside", epochs=1000))
-    run.wait_for("batch")
-    beside = load()
-    expect(run.child.poll() is None, f"the run ended early: {run.events[-1:]}")
-    last = run.stop().get("finished", {})
-    expect(last.get("state") == "RUN_STATE_CANCELLED", f"the run ended so: {last}")
+    requests = {"tutorial, batch 100": {}}
+    if context.scale == "full":
+        # Long kernels in the one stream that training and serving share.
+        requests["deep, batch 4096"] = {**DEEP, "batchSize": 4096}
     keys = ("calls_per_second", "p50_us", "p99_us")
-    return {"alone": {key: alone[key] for key in keys}, "beside": {key: beside[key] for key in keys}}
+    found = {"alone": load()}
+    for name, fields in requests.items():
+        run = context.program.start_run(context.request("beside", epochs=1000, **fields))
+        run.wait_for("batch")
+        found[f"beside {name}"] = load()
+        expect(run.child.poll() is None, f"the run ended early: {run.events[-1:]}")
+        last = run.stop().get("finished", {})
+        expect(last.get("state") == "RUN_STATE_CANCELLED", f"the run ended so: {last}")
+    return {name: {key: figures[key] for key in keys} for name, figures in found.items()}
 
 
 # A network whose first layer needs 2 GB for the largest batch that a request may ask for.
@@ -264,7 +279,7 @@ def huge_batch(context):
     )
     expect(refused.returncode == 1 and "batch_size" in refused.stderr, f"60 000 images: {told(refused)}")
     flags = ["train", "--in-process", "--json", "--request", program.request({**request, "batchSize": 660})]
-    with filled_gpu() if context.on_gpu else limited_memory() as options:
+    with filled_gpu(program.device) if context.on_gpu else limited_memory() as options:
         done = program.run(*flags, check=False, **options)
     expect(done.returncode == 1, f"it ended with {done.returncode}: {told(done)}")
     message = lines(done.stdout)[-1].get("finished", {}).get("message", "")
@@ -286,11 +301,14 @@ class limited_memory:
 class filled_gpu:
     """Another process that leaves 1.5 GiB of the GPU: its CUDA context fits, and a small run."""
 
+    def __init__(self, device):
+        self.device = device
+
     def __enter__(self):
         program = (
             "import sys, torch\n"
-            "free, _ = torch.cuda.mem_get_info()\n"
-            "held = torch.empty(free - int(1.5 * 2**30), dtype=torch.uint8, device='cuda')\n"
+            f"free, _ = torch.cuda.mem_get_info('{self.device}')\n"
+            f"held = torch.empty(free - int(1.5 * 2**30), dtype=torch.uint8, device='{self.device}')\n"
             "print('held', flush=True)\n"
             "sys.stdin.read()\n"
         )
@@ -300,7 +318,10 @@ class filled_gpu:
         return {}
 
     def __exit__(self, *_):
-        self.child.communicate()
+        try:
+            self.child.communicate(timeout=20)
+        finally:
+            self.child.kill()
 
 
 def synchronisations(context):
@@ -347,11 +368,12 @@ def calls_of_a_run(context, counters, steps, fields):
 
 def settled(counters):
     """The counters once nothing is called any more: the new version is loaded by then."""
-    while True:
+    for _ in range(40):
         before = counters.read()
         time.sleep(0.5)
         if counters.read() == before:
             return before
+    raise Failure("the device is called without end, though no run is under way")
 
 
 def pixels(context):

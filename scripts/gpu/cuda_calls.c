@@ -67,6 +67,9 @@ COUNTED(EVENT_SYNCHRONIZE, cudaEventSynchronize, (void *event), (event))
 COUNTED(MEMCPY, cudaMemcpy, (void *to, const void *from, size_t size, int kind), (to, from, size, kind))
 COUNTED(MEMCPY_ASYNC, cudaMemcpyAsync, (void *to, const void *from, size_t size, int kind, void *stream),
         (to, from, size, kind, stream))
+COUNTED(LAUNCH, cudaLaunchKernel,
+        (const void *kernel, struct dim3 grid, struct dim3 block, void **arguments, size_t shared, void *stream),
+        (kernel, grid, block, arguments, shared, stream))
 COUNTED(LAUNCH, __cudaLaunchKernel,
         (void *kernel, struct dim3 grid, struct dim3 block, void **arguments, size_t shared, void *stream),
         (kernel, grid, block, arguments, shared, stream))

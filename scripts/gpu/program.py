@@ -18,6 +18,9 @@ HERE = Path(__file__).resolve().parent
 # The libtorch that digitd is built for.
 TORCH = "2.11."
 
+# No command of a check takes so long where the device works.
+LONGEST = 150
+
 # As cuda_calls.c numbers them.
 COUNTERS = ["stream_synchronize", "device_synchronize", "event_synchronize", "memcpy", "memcpy_async", "launch"]
 WAITS = COUNTERS[:4]
@@ -100,9 +103,7 @@ class Program:
     def run(self, *arguments, check=True, environment=None, **options):
         """digitd to its end; its standard output, where it ended well."""
         command = [self.kit.digitd, *map(str, arguments)]
-        done = subprocess.run(
-            command, env={**self.environment, **(environment or {})}, capture_output=True, text=True, **options
-        )
+        done = finish(command, {**self.environment, **(environment or {})}, **options)
         if not check:
             return done
         expect(done.returncode == 0, f"{' '.join(map(str, command))} ended with {done.returncode}: {told(done)}")
@@ -134,7 +135,7 @@ class Program:
 
     def generate_load(self, *options, model="digits"):
         command = [self.kit.load, "--server", self.server.grpc, "--model", model, *map(str, options)]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        done = finish(command, self.environment)
         expect(done.returncode == 0, f"the load generator failed: {told(done)}")
         figures = json.loads(done.stdout)
         expect(figures["failed_calls"] == 0, f"{figures['failed_calls']} calls failed: {figures['failure']}")
@@ -153,10 +154,22 @@ class Program:
                 self.server = before
 
 
+def finish(command, environment, **options):
+    """The command to its end, or a failure where it takes too long."""
+    try:
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST, **options)
+    except subprocess.TimeoutExpired as expired:
+        raise Failure(f"{' '.join(map(str, command))} did not end within {LONGEST} seconds") from expired
+
+
 class Server:
     def __init__(self, child):
         self.child = child
+        # One that hangs at its start is killed, which ends the reading.
+        guard = threading.Timer(LONGEST, child.kill)
+        guard.start()
         line = child.stdout.readline()
+        guard.cancel()
         found = re.search(r"grpc=(\S+)", line)
         expect(found, f"the server did not start: {line!r}")
         self.grpc = f"http://{found.group(1)}"
@@ -210,6 +223,7 @@ class Run:
         """As Ctrl-C: the server stops the run and keeps its checkpoint. The last event."""
         self.child.send_signal(signal.SIGINT)
         self.reader.join(60)
+        expect(not self.reader.is_alive(), f"the run did not stop: {self.events[-1:]}")
         return self.events[-1]
 
 

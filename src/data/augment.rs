@@ -104,16 +104,23 @@ impl Augmenter {
     fn grid(&self, n: i64, random: &mut Random, noise: CounterStream) -> Tensor {
         let maps: Vec<f32> =
             (0..n).flat_map(|_| self.map(random)).map(|coefficient| coefficient as f32).collect();
-        // Six numbers an image. CUDA has copied them by the time it returns, and does not wait for the
-        // work before them.
-        let maps =
-            Tensor::from_slice(&maps).view([n, 3, 2]).to_device_(self.device, Kind::Float, true, false);
+        let maps = self.send(Tensor::from_slice(&maps).view([n, 3, 2]));
         let places = self.places.expand([n, -1, -1], false);
         let grid = match &self.elastic {
             None => places.bmm(&maps),
             Some(elastic) => elastic.field(n, self.height, self.width, noise).baddbmm(&places, &maps, 1, 1),
         };
         grid.view([n, self.height, self.width, 2])
+    }
+
+    /// Copies numbers to the device without waiting for the work before them: from page-locked memory, which
+    /// libtorch keeps until the copy is done. From other memory CUDA may wait.
+    fn send(&self, numbers: Tensor) -> Tensor {
+        if self.device == Device::Cpu {
+            return numbers;
+        }
+        let numbers = numbers.f_internal_pin_memory(self.device).unwrap_or(numbers);
+        numbers.to_device_(self.device, Kind::Float, true, false)
     }
 
     /// The coefficients of one image's map, row by row: those of x, of y and of 1 in (x, y).

@@ -110,7 +110,8 @@ impl Error {
 
 /// Whether libtorch failed for want of memory: its own allocators, and those of the libraries below it.
 fn is_out_of_memory(details: &str) -> bool {
-    const TEXTS: [&str; 3] = ["out of memory", "can't allocate memory", "STATUS_ALLOC_FAILED"];
+    const TEXTS: [&str; 4] =
+        ["out of memory", "can't allocate memory", "STATUS_ALLOC_FAILED", "ALLOCATION_FAILED"];
     TEXTS.iter().any(|text| details.contains(text))
 }
 
@@ -162,6 +163,7 @@ mod tests {
         for text in [
             "Torch(\"CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ...\")",
             "Torch(\"CUDA error: out of memory\\nCUDA kernel errors might be ...\")",
+            "Torch(\"cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED\")",
             "Torch(\"CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`\")",
             "Torch(\"[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: \
              you tried to allocate 192937984000 bytes. Error code 12 (Cannot allocate memory)\")",

@@ -10,7 +10,7 @@ use std::{
     sync::OnceLock,
 };
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use crate::engine::Error;
 
@@ -27,11 +27,12 @@ pub enum DeviceChoice {
 impl DeviceChoice {
     /// Whether the device computes, or why it does not; for programs that do nothing else of libtorch.
     pub fn probe(self) -> Result<(), String> {
-        match self {
-            Self::Cpu => Ok(()),
-            Self::Auto => cuda(0).map(drop),
-            Self::Cuda(index) => cuda(index).map(drop),
-        }
+        let device = match self {
+            Self::Cpu => return Ok(()),
+            Self::Auto => cuda(0)?,
+            Self::Cuda(index) => cuda(index)?,
+        };
+        computes(device).map_err(|error| reason(&error))
     }
 
     /// The device, made ready. CUDA that was asked for and does not work is an error that says
@@ -94,8 +95,28 @@ fn cuda(index: usize) -> Result<Device, String> {
     // A tensor is the only question that libtorch answers with a reason.
     match Tensor::f_zeros([1], (Kind::Float, device)) {
         Ok(_) => Ok(device),
-        Err(tch::TchError::Torch(why)) => Err(why.lines().next().unwrap_or("libtorch refused").to_owned()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(reason(&error)),
+    }
+}
+
+/// A convolution and a matrix product, read back: cuDNN and cuBLAS load their kernels at their first use.
+fn computes(device: Device) -> Result<(), TchError> {
+    let ones = |shape: &[i64]| Tensor::f_ones(shape, (Kind::Float, device));
+    let convolved =
+        ones(&[1, 1, 4, 4])?.f_conv2d(&ones(&[1, 1, 3, 3])?, None::<Tensor>, [1; 2], [0; 2], [1; 2], 1)?;
+    let product =
+        convolved.f_reshape([2, 2])?.f_mm(&ones(&[2, 2])?)?.f_sum(Kind::Float)?.f_double_value(&[])?;
+    match product {
+        72.0 => Ok(()),
+        other => Err(TchError::Torch(format!("a convolution and a product gave {other} and not 72"))),
+    }
+}
+
+/// The first line of what libtorch says.
+fn reason(error: &TchError) -> String {
+    match error {
+        TchError::Torch(why) => why.lines().next().unwrap_or("libtorch refused").to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -153,6 +174,11 @@ mod tests {
         for bad in ["", "gpu", "cuda:", "cuda:-1", "cuda:x", "CPU"] {
             assert!(bad.parse::<DeviceChoice>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_device_that_works_computes_what_it_should() {
+        computes(Device::Cpu).unwrap();
     }
 
     #[test]
