@@ -125,6 +125,9 @@ def losses(context):
         "tutorial, bfloat16": {"precision": "PRECISION_BFLOAT16"},
         "deep, bfloat16": {**DEEP, "optimizer": MOMENTUM, "precision": "PRECISION_BFLOAT16"},
     }
+    if context.scale == "small":
+        # Half a minute on two cores.
+        del requests["deep, float64"]
     furthest, failures = {}, []
     for case, fields in requests.items():
         request = context.request("losses", 1000, epochs=1, reportEveryBatches=1, validation={"count": 200}, **fields)
