@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -82,8 +84,8 @@ class Kit:
 class Program:
     """digitd with one device, one store and one place for its data."""
 
-    def __init__(self, kit, device, scratch):
-        self.kit, self.device, self.scratch = kit, device, scratch
+    def __init__(self, kit, device, scratch, deadline=math.inf):
+        self.kit, self.device, self.scratch, self.deadline = kit, device, scratch, deadline
         self.store = scratch / "store"
         self.environment = {
             **os.environ,
@@ -103,11 +105,21 @@ class Program:
     def run(self, *arguments, check=True, environment=None, **options):
         """digitd to its end; its standard output, where it ended well."""
         command = [self.kit.digitd, *map(str, arguments)]
-        done = finish(command, {**self.environment, **(environment or {})}, **options)
+        done = self.finish(command, {**self.environment, **(environment or {})}, **options)
         if not check:
             return done
         expect(done.returncode == 0, f"{' '.join(map(str, command))} ended with {done.returncode}: {told(done)}")
         return done.stdout
+
+    def finish(self, command, environment, **options):
+        """A command to its end, or a failure where it takes too long or the time is over."""
+        seconds = max(1, min(LONGEST, self.deadline - time.monotonic()))
+        try:
+            return subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=seconds, **options
+            )
+        except subprocess.TimeoutExpired as expired:
+            raise Failure(f"{' '.join(map(str, command))} did not end within {seconds:.0f} seconds") from expired
 
     def client(self, *arguments, **options):
         """A command to the running server."""
@@ -135,7 +147,7 @@ class Program:
 
     def generate_load(self, *options, model="digits"):
         command = [self.kit.load, "--server", self.server.grpc, "--model", model, *map(str, options)]
-        done = finish(command, self.environment)
+        done = self.finish(command, self.environment)
         expect(done.returncode == 0, f"the load generator failed: {told(done)}")
         figures = json.loads(done.stdout)
         expect(figures["failed_calls"] == 0, f"{figures['failed_calls']} calls failed: {figures['failure']}")
@@ -152,14 +164,6 @@ class Program:
                 yield server
             finally:
                 self.server = before
-
-
-def finish(command, environment, **options):
-    """The command to its end, or a failure where it takes too long."""
-    try:
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST, **options)
-    except subprocess.TimeoutExpired as expired:
-        raise Failure(f"{' '.join(map(str, command))} did not end within {LONGEST} seconds") from expired
 
 
 class Server:
