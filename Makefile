@@ -1,8 +1,9 @@
 # `make` lists the targets. Each does its own set-up: libtorch and, for tests, the tools they drive.
 # DEMO_ARGS goes to `digitd demo`; DIGITD_DATA_DIR, DIGITD_LIBTORCH and LIBTORCH pass through.
 
-# With CI set, a Cargo.lock that does not match is an error instead of being rewritten.
-LOCKED := $(if $(CI),--locked)
+# With DIGITD_TEST_STRICT set, a Cargo.lock that does not match is an error instead of being rewritten, and what
+# cannot be tested fails instead of being skipped.
+LOCKED := $(if $(DIGITD_TEST_STRICT),--locked)
 BUF := scripts/buf/node_modules/.bin/buf
 
 .DEFAULT_GOAL := help
