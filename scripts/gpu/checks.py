@@ -4,6 +4,7 @@ Each check takes a `Context` and returns what it found, or raises `Failure`. The
 reference.json, by data set; `gpu-check --update-reference` makes them anew.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from program import COUNTERS, WAITS, Counters, Failure, expect, lines, told
+from program import COUNTERS, WAITS, Counters, Failure, expect, lines, output_end
 
 # How far a loss of the first ten batches may lie from the CPU's, as a share of it. float64 shows that both
 # draw the same masks and take the same steps; in float32 rounding grows along a run.
@@ -105,8 +106,8 @@ def doctor(context):
 def wrong_device(context):
     flags = ["--in-process", "--device", "cuda:9", "--dataset", "synthetic", "--validate-only"]
     done = context.program.run("train", *flags, check=False)
-    expect(done.returncode == 1, f"it ended with {done.returncode}: {told(done)}")
-    expect("cuda:9 does not work: " in done.stderr, f"it said: {told(done)}")
+    expect(done.returncode == 1, f"it ended with {done.returncode}: {output_end(done)}")
+    expect("cuda:9 does not work: " in done.stderr, f"it said: {output_end(done)}")
     return {"message": done.stderr.strip().splitlines()[0]}
 
 
@@ -147,8 +148,8 @@ def losses(context):
 def probabilities(context):
     """Of the version that the first float64 run published, whose weights are the CPU's."""
     indices = [flag for index in range(16) for flag in ("--index", index)]
-    told = context.program.client("predict", "--json", "--model", "losses", "--version", 1, "--dataset", context.dataset, *indices)
-    found = [line["response"]["predictions"][0]["probabilities"] for line in lines(told)]
+    answers = context.program.client("predict", "--json", "--model", "losses", "--version", 1, "--dataset", context.dataset, *indices)
+    found = [line["response"]["predictions"][0]["probabilities"] for line in lines(answers)]
     context.found["probabilities"] = found
     expected = context.reference.get("probabilities") or found
     distances = [
@@ -280,51 +281,41 @@ def huge_batch(context):
         "train", "--in-process", "--validate-only", "--request", program.request({**request, "batchSize": 60000}),
         check=False,
     )
-    expect(refused.returncode == 1 and "batch_size" in refused.stderr, f"60 000 images: {told(refused)}")
+    expect(refused.returncode == 1 and "batch_size" in refused.stderr, f"60 000 images: {output_end(refused)}")
     flags = ["train", "--in-process", "--json", "--request", program.request({**request, "batchSize": 660})]
     with filled_gpu(program.device) if context.on_gpu else limited_memory() as options:
         done = program.run(*flags, check=False, **options)
-    expect(done.returncode == 1, f"it ended with {done.returncode}: {told(done)}")
+    expect(done.returncode == 1, f"it ended with {done.returncode}: {output_end(done)}")
     message = lines(done.stdout)[-1].get("finished", {}).get("message", "")
-    expect("ran out of memory" in message, f"it said {message!r}: {told(done)}")
+    expect("ran out of memory" in message, f"it said {message!r}: {output_end(done)}")
     return {"refused": refused.stderr.strip().splitlines()[0], "out of memory": message}
 
 
-class limited_memory:
+@contextlib.contextmanager
+def limited_memory():
     """Room for a process of digitd, but not for 2 GB more; the memory of threads grows with the cores."""
-
-    def __enter__(self):
-        limit = int((2.6 + 0.15 * os.cpu_count()) * 2**30)
-        return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))}
-
-    def __exit__(self, *_):
-        pass
+    limit = int((2.6 + 0.15 * os.cpu_count()) * 2**30)
+    yield {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))}
 
 
-class filled_gpu:
+@contextlib.contextmanager
+def filled_gpu(device):
     """Another process that leaves 1.5 GiB of the GPU: its CUDA context fits, and a small run."""
-
-    def __init__(self, device):
-        self.device = device
-
-    def __enter__(self):
-        program = (
-            "import sys, torch\n"
-            f"free, _ = torch.cuda.mem_get_info('{self.device}')\n"
-            f"held = torch.empty(free - int(1.5 * 2**30), dtype=torch.uint8, device='{self.device}')\n"
-            "print('held', flush=True)\n"
-            "sys.stdin.read()\n"
-        )
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.child = subprocess.Popen([sys.executable, "-c", program], text=True, **pipes)
-        expect(self.child.stdout.readline().strip() == "held", "Python's torch could not fill the GPU")
-        return {}
-
-    def __exit__(self, *_):
-        try:
-            self.child.communicate(timeout=20)
-        finally:
-            self.child.kill()
+    program = (
+        "import sys, torch\n"
+        f"free, _ = torch.cuda.mem_get_info('{device}')\n"
+        f"held = torch.empty(free - int(1.5 * 2**30), dtype=torch.uint8, device='{device}')\n"
+        "print('held', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    child = subprocess.Popen([sys.executable, "-c", program], text=True, **pipes)
+    try:
+        expect(child.stdout.readline().strip() == "held", "Python's torch could not fill the GPU")
+        yield {}
+    finally:
+        child.kill()
+        child.wait()
 
 
 def synchronisations(context):

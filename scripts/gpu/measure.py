@@ -7,7 +7,7 @@ import sys
 import time
 
 from checks import pixels
-from program import HERE, Failure, log, told
+from program import HERE, Failure, log, output_end
 
 NETWORKS = ("tutorial", "deep")
 PRECISIONS = ("float32", "bfloat16")
@@ -83,7 +83,6 @@ def peer(context, deadline):
     command += ["--device", context.program.device]
     if context.program.kit.mnist:
         command += ["--mnist", context.program.kit.mnist]
-    figures = []
     # NVIDIA_TF32_OVERRIDE as digitd sets it for itself: both multiply float32 in float32.
     environment = {**os.environ, "NVIDIA_TF32_OVERRIDE": "0"}
     child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -95,5 +94,5 @@ def peer(context, deadline):
         log("  PyTorch's figures were cut short: the time is over")
     figures = [json.loads(line) for line in output.splitlines()]
     if not any("failed" not in figure for figure in figures):
-        raise Failure(f"torch_peer.py gave no figures: {told(subprocess.CompletedProcess(command, 1, output, errors))}")
+        raise Failure(f"torch_peer.py gave no figures: {output_end(subprocess.CompletedProcess(command, 1, output, errors))}")
     return figures

@@ -108,7 +108,7 @@ class Program:
         done = self.finish(command, {**self.environment, **(environment or {})}, **options)
         if not check:
             return done
-        expect(done.returncode == 0, f"{' '.join(map(str, command))} ended with {done.returncode}: {told(done)}")
+        expect(done.returncode == 0, f"{' '.join(map(str, command))} ended with {done.returncode}: {output_end(done)}")
         return done.stdout
 
     def finish(self, command, environment, **options):
@@ -148,7 +148,7 @@ class Program:
     def generate_load(self, *options, model="digits"):
         command = [self.kit.load, "--server", self.server.grpc, "--model", model, *map(str, options)]
         done = self.finish(command, self.environment)
-        expect(done.returncode == 0, f"the load generator failed: {told(done)}")
+        expect(done.returncode == 0, f"the load generator failed: {output_end(done)}")
         figures = json.loads(done.stdout)
         expect(figures["failed_calls"] == 0, f"{figures['failed_calls']} calls failed: {figures['failure']}")
         return figures
@@ -246,8 +246,8 @@ def lines(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def told(done):
-    """The end of what a command said."""
+def output_end(done):
+    """The end of a command's output."""
     return (done.stderr.strip() or done.stdout.strip())[-1000:]
 
 
