@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -85,14 +86,17 @@ def peer(context, deadline):
         command += ["--mnist", context.program.kit.mnist]
     # NVIDIA_TF32_OVERRIDE as digitd sets it for itself: both multiply float32 in float32.
     environment = {**os.environ, "NVIDIA_TF32_OVERRIDE": "0"}
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # A session of its own, so that the compilers it starts end with it: they hold the pipes too.
+    child = subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes)
     try:
         output, errors = child.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        child.kill()
+        os.killpg(child.pid, signal.SIGKILL)
         output, errors = child.communicate()
         log("  PyTorch's figures were cut short: the time is over")
     figures = [json.loads(line) for line in output.splitlines()]
     if not any("failed" not in figure for figure in figures):
-        raise Failure(f"torch_peer.py gave no figures: {output_end(subprocess.CompletedProcess(command, 1, output, errors))}")
+        done = subprocess.CompletedProcess(command, 1, output, errors)
+        raise Failure(f"torch_peer.py gave no figures: {output_end(done)}")
     return figures
