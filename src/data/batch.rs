@@ -26,7 +26,7 @@ pub fn epoch_order(n: usize, order: Order, seed: u64, epoch: u32) -> Vec<i64> {
     indices
 }
 
-/// Images [b, 1, height, width] in [0, 1] and labels [b] as i64.
+/// Images `[b, 1, height, width]` in `[0, 1]` and labels `[b]` as i64.
 #[derive(Debug)]
 pub struct Batch {
     pub images: Tensor,
@@ -90,7 +90,7 @@ impl DeviceSet {
         self.divisor.device()
     }
 
-    /// The images at `indices` (i64 [b], on the same device), in `kind`, a floating type.
+    /// The images at `indices` (i64 `[b]`, on the same device), in `kind`, a floating type.
     /// Panics on an index beyond the set.
     pub fn gather(&self, indices: &Tensor, kind: Kind) -> Batch {
         match &self.images {

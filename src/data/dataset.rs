@@ -52,7 +52,7 @@ pub struct ImageSet {
 }
 
 impl ImageSet {
-    /// A set of `pixels` [n, height, width] and `labels` [n]. Errors when the sizes do not belong
+    /// A set of `pixels` `[n, height, width]` and `labels` `[n]`. Errors when the sizes do not belong
     /// together, or a label is not below `dims.classes`.
     pub fn new(dims: Dims, pixels: Vec<u8>, labels: Vec<u8>) -> Result<Self, Error> {
         let side = 1..=MAX_SIDE;
@@ -134,7 +134,7 @@ impl ImageSet {
         &self.pixels[self.range.start * area..self.range.end * area]
     }
 
-    /// All labels, [n].
+    /// All labels, `[n]`.
     pub fn labels(&self) -> &[u8] {
         &self.labels[self.range.clone()]
     }

@@ -68,7 +68,7 @@ impl CounterStream {
         Self { seed: stream_seed(seed, stream, epoch, step) }
     }
 
-    /// The first `n` 32-bit numbers on `device` as int32 [n], every one equally likely. Word i holds
+    /// The first `n` 32-bit numbers on `device` as int32 `[n]`, every one equally likely. Word i holds
     /// numbers 2i and 2i + 1, the low half first.
     pub fn int32(self, n: usize, device: Device) -> Tensor {
         match device {
@@ -80,7 +80,7 @@ impl CounterStream {
         }
     }
 
-    /// The first `n` 16-bit numbers on `device` as int16 [n], every one equally likely. Word i holds
+    /// The first `n` 16-bit numbers on `device` as int16 `[n]`, every one equally likely. Word i holds
     /// numbers 4i to 4i + 3, the lowest first.
     pub fn int16(self, n: usize, device: Device) -> Tensor {
         match device {

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
-    /// −log softmax(logits)[label].
+    /// `−log softmax(logits)[label]`.
     #[default]
     CrossEntropy,
     /// Mean over the classes of (softmax(logits) − one-hot label)².
@@ -31,7 +31,7 @@ pub struct Evaluation {
 }
 
 impl Loss {
-    /// The mean over the batch, a scalar; logits [N,classes], labels [N].
+    /// The mean over the batch, a scalar; logits `[N,classes]`, labels `[N]`.
     pub fn mean(self, logits: &Tensor, labels: &Tensor) -> Tensor {
         self.smoothed(logits, labels, 0.0)
     }

@@ -53,7 +53,7 @@ pub struct Saliency {
     pub logit: f64,
     pub height: usize,
     pub width: usize,
-    /// [H,W], row by row.
+    /// `[H,W]`, row by row.
     pub gradient: Vec<f64>,
     pub norm: f64,
 }
@@ -65,7 +65,7 @@ pub struct OcclusionConfig {
     pub patch: usize,
     /// Pixels from one place to the next: 1 to `patch`.
     pub stride: usize,
-    /// In [0,1].
+    /// In `[0,1]`.
     pub fill: f64,
 }
 
@@ -89,7 +89,7 @@ impl Default for OcclusionConfig {
     }
 }
 
-/// Of one picture, H·W numbers in [0,1], and its label. Errors on a picture of another size and on a
+/// Of one picture, H·W numbers in `[0,1]`, and its label. Errors on a picture of another size and on a
 /// class that the network does not have.
 pub fn gradients(network: &Network, values: &[f32], label: usize) -> Result<Gradients, Error> {
     check_class(network, label)?;
@@ -150,7 +150,7 @@ pub fn occlusion(
 }
 
 impl Gradients {
-    /// Images [N,1,H,W] in [0,1] and labels [N], in the network's kind and on its device.
+    /// Images `[N,1,H,W]` in `[0,1]` and labels `[N]`, in the network's kind and on its device.
     pub fn of(network: &Network, images: &Tensor, labels: &Tensor) -> Self {
         let parameters: Vec<&Tensor> = network.parameters().iter().map(|(_, view)| view).collect();
         let (loss, gradients) = tch::with_grad(|| {

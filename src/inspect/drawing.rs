@@ -51,7 +51,7 @@ pub struct Scene<'a> {
     pub network: &'a Network,
     /// Whose network it is, for titles: `digits version 3`.
     pub name: &'a str,
-    /// H·W numbers in [0,1].
+    /// H·W numbers in `[0,1]`.
     pub picture: &'a [f32],
     /// The layers to show by name; empty: all.
     pub layers: &'a [String],

@@ -44,7 +44,7 @@ pub struct Options {
 /// Which contents to show, and for what.
 #[derive(Debug, Clone)]
 pub struct Contents {
-    /// H·W numbers in [0,1], row by row: what goes through the network.
+    /// H·W numbers in `[0,1]`, row by row: what goes through the network.
     pub picture: Vec<f32>,
     /// The layers to show by name; empty: all.
     pub layers: Vec<String>,
@@ -102,7 +102,7 @@ pub fn inspect(network: &Network, options: &Options) -> Result<Report, Error> {
     Ok(report(network, options.batch_size, showing, bins))
 }
 
-/// Shows a batch (images [N,1,H,W] in [0,1]) on its way through a network; with a seed that draws a
+/// Shows a batch (images `[N,1,H,W]` in `[0,1]`) on its way through a network; with a seed that draws a
 /// channel of every layer also what came out of it for the first image, and the share of zeros over
 /// the batch.
 pub fn inspect_batch(network: &Network, images: &Tensor, mode: Mode, channel_seed: Option<u64>) -> Report {

@@ -8,7 +8,7 @@ use crate::nn::{LayerKind, ParameterShape};
 /// A network, layer by layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// [N,1,H,W]
+    /// `[N,1,H,W]`
     pub input_shape: Vec<i64>,
     pub layers: Vec<LayerReport>,
     pub total_parameters: i64,
@@ -81,11 +81,11 @@ pub struct Sample {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChannelReport {
     pub channel: i64,
-    /// [H,W], or [1] for a vector.
+    /// `[H,W]`, or `[1]` for a vector.
     pub output_shape: Vec<i64>,
     #[serde(with = "crate::metric::finite::list")]
     pub output: Vec<f64>,
-    /// [in, kernel, kernel], [in], or [1] where a channel has a single weight; empty where the layer
+    /// `[in, kernel, kernel]`, `[in]`, or `[1]` where a channel has a single weight; empty where the layer
     /// has no weights.
     pub kernel_shape: Vec<i64>,
     #[serde(with = "crate::metric::finite::list")]

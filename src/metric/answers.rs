@@ -16,7 +16,7 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Of logits [n, classes], row by row, and labels [n]. Panics where the sizes do not belong
+    /// Of logits `[n, classes]`, row by row, and labels `[n]`. Panics where the sizes do not belong
     /// together, or a label is not below `classes`.
     pub fn new(classes: usize, logits: Vec<f64>, labels: Vec<u8>) -> Self {
         assert_eq!(logits.len(), classes * labels.len(), "a row of logits for each label");
@@ -70,7 +70,7 @@ impl Answers {
         (0..self.classes).filter(before).count()
     }
 
-    /// softmax(logits)[class].
+    /// `softmax(logits)[class]`.
     pub fn probability(&self, image: usize, class: usize) -> f64 {
         let (largest, sum) = self.sums[image];
         (self.logits(image)[class] - largest).exp() / sum
@@ -80,7 +80,7 @@ impl Answers {
         (0..self.classes).map(|class| self.probability(image, class)).collect()
     }
 
-    /// Cross-entropy: −ln softmax(logits)[label].
+    /// Cross-entropy: `−ln softmax(logits)[label]`.
     pub fn loss(&self, image: usize) -> f64 {
         let (largest, sum) = self.sums[image];
         sum.ln() + (largest - self.logits(image)[self.label(image)])

@@ -158,7 +158,7 @@ impl Network {
         self.parameters.shapes().map(ParameterShape::count).sum()
     }
 
-    /// Images [N,1,H,W] in [0,1] to logits [N,classes]. In training batch normalisation brings its
+    /// Images `[N,1,H,W]` in `[0,1]` to logits `[N,classes]`. In training batch normalisation brings its
     /// running statistics up to the batch.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Tensor {
         debug_assert_eq!(images.size()[1..], self.input().with_batch(1)[1..]);

@@ -52,7 +52,7 @@ impl ParameterSet {
         copy
     }
 
-    /// All values and the zeros between the arrays, [total].
+    /// All values and the zeros between the arrays, `[total]`.
     pub fn flat(&self) -> &Tensor {
         &self.flat
     }

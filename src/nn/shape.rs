@@ -15,7 +15,7 @@ const MAX_EXTENT: i64 = 65_536;
 pub enum Shape {
     /// [C, H, W]
     Map { channels: i64, height: i64, width: i64 },
-    /// [F]
+    /// `[F]`
     Vector { features: i64 },
 }
 

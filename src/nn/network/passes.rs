@@ -7,12 +7,12 @@ use super::{Mode, Network};
 use crate::nn::ParameterSet;
 
 impl Network {
-    /// Images [N,1,H,W] in [0,1] to probabilities [N,classes], without gradients.
+    /// Images `[N,1,H,W]` in `[0,1]` to probabilities `[N,classes]`, without gradients.
     pub fn predict(&self, images: &Tensor) -> Tensor {
         self.logits(images, &mut |_, _| ()).softmax(-1, None::<Kind>)
     }
 
-    /// Images [N,1,H,W] in [0,1] to logits [N,classes] in evaluation mode, without gradients, as fast as
+    /// Images `[N,1,H,W]` in `[0,1]` to logits `[N,classes]` in evaluation mode, without gradients, as fast as
     /// this machine can. `observe` gets each ReLU's index and output, after the max-pool where one follows:
     /// a channel is zero there where it is zero before pooling, except at pixels that no window covers.
     pub fn logits(&self, images: &Tensor, observe: &mut dyn FnMut(usize, &Tensor)) -> Tensor {
@@ -32,7 +32,7 @@ impl Network {
         self.forward_from(first, x, Mode::Evaluate, observe)
     }
 
-    /// The forward and backward pass of a training step. `loss` makes a scalar of the logits [N,classes],
+    /// The forward and backward pass of a training step. `loss` makes a scalar of the logits `[N,classes]`,
     /// whose gradients by all parameters are written into `gradients`. Returns loss and logits. In training
     /// mode batch normalisation updates its running statistics.
     pub fn forward_backward(

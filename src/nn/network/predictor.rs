@@ -28,7 +28,7 @@ impl Network {
 }
 
 impl Predictor {
-    /// Pixels [images, height, width] in [0,1] to probabilities [images, classes], row by row.
+    /// Pixels `[images, height, width]` in `[0,1]` to probabilities `[images, classes]`, row by row.
     pub fn probabilities(&mut self, pixels: &[f32], images: usize) -> Vec<f32> {
         let Some(fused_network) = &mut self.fused_network else {
             return match self.network.device() {
