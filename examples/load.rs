@@ -56,7 +56,7 @@ struct Options {
     /// Pictures of a call
     #[arg(long, default_value_t = 1)]
     images: usize,
-    /// How long to measure, after a tenth of that to warm up
+    /// The seconds to measure, after a tenth of that to warm up
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
     /// A file of pictures, 784 bytes each, 0 background to 255 ink
@@ -72,7 +72,7 @@ enum Protocol {
     Oip,
 }
 
-/// What the callers share.
+/// The state that all callers share.
 struct Load {
     options: Options,
     /// The pixels of each of the different calls.
@@ -81,9 +81,9 @@ struct Load {
     until: Instant,
 }
 
-/// What one caller met while it was measured.
+/// The measurements of one caller.
 #[derive(Default)]
-struct Met {
+struct CallerStats {
     microseconds: Vec<u32>,
     failed: usize,
     failure: Option<String>,
@@ -103,8 +103,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for number in 0..load.options.callers {
         callers.spawn(call(load.clone(), channels[number % channels.len()].clone(), number));
     }
-    let met = callers.join_all().await;
-    print(&load.options, &labels, met);
+    let stats = callers.join_all().await;
+    print(&load.options, &labels, stats);
     Ok(())
 }
 
@@ -142,8 +142,8 @@ async fn connect(options: &Options) -> Result<Vec<Channel>, tonic::transport::Er
 }
 
 /// One caller: its next call begins when the one before is answered.
-async fn call(load: Arc<Load>, channel: Channel, number: usize) -> Met {
-    let mut met = Met::default();
+async fn call(load: Arc<Load>, channel: Channel, number: usize) -> CallerStats {
+    let mut stats = CallerStats::default();
     for turn in number.. {
         let began = Instant::now();
         if began >= load.until {
@@ -154,14 +154,14 @@ async fn call(load: Arc<Load>, channel: Channel, number: usize) -> Met {
             continue;
         }
         match answer {
-            Ok(_) => met.microseconds.push(began.elapsed().as_micros().try_into().unwrap_or(u32::MAX)),
+            Ok(_) => stats.microseconds.push(began.elapsed().as_micros().try_into().unwrap_or(u32::MAX)),
             Err(status) => {
-                met.failed += 1;
-                met.failure.get_or_insert_with(|| format!("{:?}: {}", status.code(), status.message()));
+                stats.failed += 1;
+                stats.failure.get_or_insert_with(|| format!("{:?}: {}", status.code(), status.message()));
             }
         }
     }
-    met
+    stats
 }
 
 /// One call: the labels of its pictures.
@@ -198,10 +198,10 @@ async fn ask(channel: Channel, options: &Options, pixels: Bytes) -> Result<Vec<i
 }
 
 #[allow(clippy::print_stdout, reason = "the figures are what it is for")]
-fn print(options: &Options, labels: &[i64], met: Vec<Met>) {
-    let failed: usize = met.iter().map(|caller| caller.failed).sum();
-    let failure = met.iter().find_map(|caller| caller.failure.clone());
-    let mut latencies: Vec<u32> = met.into_iter().flat_map(|caller| caller.microseconds).collect();
+fn print(options: &Options, labels: &[i64], stats: Vec<CallerStats>) {
+    let failed: usize = stats.iter().map(|caller| caller.failed).sum();
+    let failure = stats.iter().find_map(|caller| caller.failure.clone());
+    let mut latencies: Vec<u32> = stats.into_iter().flat_map(|caller| caller.microseconds).collect();
     latencies.sort_unstable();
     let calls = latencies.len();
     let percentile = |share: f64| latencies.get((calls as f64 * share) as usize).copied();

@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_counter_stream_is_splitmix64_by_its_own_definition() {
-        // Of seed 0 the generator's first outputs, as its authors' C code gives them.
+        // The first outputs of the authors' C code for seed 0.
         let stream = CounterStream { seed: 0 };
         assert_eq!(
             [0, 1, 2].map(|index| stream.word(index)),
@@ -225,7 +225,7 @@ mod tests {
     fn every_device_draws_the_same_numbers() {
         for (seed, n) in [(0, 1), (1, 2), (7, 9), (u64::MAX, 4096), (3, 0)] {
             let stream = CounterStream::new(seed, Stream::Dropout, 1, 2);
-            // What another device would do, done by the CPU's tensor operations.
+            // The CPU's tensor operations stand in for those of another device.
             assert_eq!(stream.int32(n, Device::Cpu), stream.on_device(n, Kind::Int, Device::Cpu));
             assert_eq!(stream.int16(n, Device::Cpu), stream.on_device(n, Kind::Int16, Device::Cpu));
         }

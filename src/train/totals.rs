@@ -23,7 +23,7 @@ pub(super) struct Throughput {
     images: i64,
 }
 
-/// How long each part of the batches took. On a GPU, which is not waited for, these are the times of this
+/// The time that each part of the batches took. On a GPU, which is not waited for, it is the time of this
 /// thread.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StepTimings {

@@ -38,7 +38,7 @@ pub(in crate::train) struct MonitorState {
     best_validation: Option<BestValidation>,
 }
 
-/// What a validation pass found.
+/// The confusion matrix and the dead channels of a validation pass.
 #[derive(Debug)]
 pub(in crate::train) struct ValidationAnswers {
     pub confusion: ConfusionMatrix,
