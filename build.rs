@@ -1,6 +1,6 @@
-//! Two things before the crate compiles: the contract in `proto/` becomes Rust code and one
-//! descriptor set (in OUT_DIR, never in `src/`), and every program built here learns where
-//! libtorch lies, so that it starts with no exported variable.
+//! Two things happen before the crate compiles: the services of the contract in `proto/` become Rust
+//! traits (in OUT_DIR, never in `src/`), and every program built here learns where libtorch lies, so
+//! that it starts with no exported variable.
 //!
 //! `scripts/libtorch` fetches libtorch; nothing is fetched here.
 
@@ -10,7 +10,7 @@ use std::{env, fs, io};
 
 fn main() -> Result<(), Box<dyn Error>> {
     remember_where_libtorch_lies();
-    compile_contract(Path::new("proto"))
+    compile_services(Path::new("proto"))
 }
 
 /// Writes libtorch's folder into programs, tests, benches and examples as their run-time search path.
@@ -36,22 +36,16 @@ fn libtorch_version(lib: &Path) -> String {
     ["MAJOR", "MINOR", "PATCH"].map(number).join(".")
 }
 
-/// Compiles every `.proto` below `root` into `OUT_DIR/<package>.rs` and `OUT_DIR/digitd.bin`.
-///
-/// The descriptor set keeps the comments: reflection shows them to people who call the server.
-fn compile_contract(root: &Path) -> Result<(), Box<dyn Error>> {
+/// Compiles the services of every `.proto` below `root` into `OUT_DIR/<package>.rs`. Messages, client stubs
+/// and the descriptor set are those of the `digitd-client` crate.
+fn compile_services(root: &Path) -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={}", root.display());
-    let files = proto_files(root)?;
     let mut compiler = protox::Compiler::new([root])?;
-    compiler.include_source_info(true).include_imports(true).open_files(&files)?;
-
-    let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("digitd.bin"), compiler.encode_file_descriptor_set())?;
+    compiler.include_source_info(true).include_imports(true).open_files(proto_files(root)?)?;
     tonic_prost_build::configure()
-        // Pictures and weights stay slices of the message they came in.
-        .bytes(".")
-        // Maps in key order: the same message is the same text and the same bytes everywhere.
-        .btree_map(".")
+        .build_client(false)
+        .extern_path(".digitd.v1", "::digitd_client::v1")
+        .extern_path(".inference", "::digitd_client::inference")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
@@ -59,9 +53,6 @@ fn compile_contract(root: &Path) -> Result<(), Box<dyn Error>> {
 /// Every `.proto` below `folder`, in name order, so that what is generated does not depend on the disk.
 fn proto_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    if !folder.exists() {
-        return Ok(files);
-    }
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {

@@ -1,7 +1,7 @@
-//! A whole evaluation of MNIST's test images through gRPC against bulk prediction of the same images: calls
-//! of 1 024 pictures by four callers at once. Rounds of both take turns, so that what else the machine
-//! does weighs on both alike. One JSON line. Analyses yield to everything else: beside other work start it
-//! under `nice -n 5`, or that work slows them alone.
+//! Measures a whole evaluation of MNIST's test images over gRPC against bulk prediction of the same images
+//! (calls of 1 024 images by four callers at once), and prints one line of JSON. Rounds of both alternate, so
+//! that other load on the machine affects both equally. Analyses yield to all other work: beside other load,
+//! start this bench under `nice -n 5`, or that load slows down the evaluation alone.
 
 mod program;
 
@@ -43,7 +43,7 @@ async fn main() {
     let images = test_images(&data);
     let (mut evaluated, mut predicted, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let mut cpu = [0.0; 2];
-    // The first round warms up.
+    // The first round is a warm-up.
     for round in 0..=ROUNDS {
         let before = server.cpu_seconds();
         let evaluate = evaluate(channel.clone()).await;
@@ -70,7 +70,7 @@ async fn main() {
     );
 }
 
-/// Images a second of one evaluation with everything at its default.
+/// Returns the images per second of one evaluation with default settings.
 async fn evaluate(channel: Channel) -> f64 {
     let dataset = Some(Dataset { name: "mnist".to_owned(), ..Dataset::default() });
     let request = EvaluateRequest { dataset, ..EvaluateRequest::default() };
@@ -80,7 +80,7 @@ async fn evaluate(channel: Channel) -> f64 {
     f64::from(total) / began.elapsed().as_secs_f64()
 }
 
-/// Images a second of callers that share the calls between them.
+/// Returns the images per second of callers that share the calls among them.
 async fn predict(channel: Channel, images: &Bytes) -> f64 {
     let calls: Vec<Bytes> = (0..images.len())
         .step_by(PICTURES * AREA)
@@ -110,7 +110,7 @@ fn median(rates: &mut [f64]) -> f64 {
     rates[rates.len() / 2]
 }
 
-/// Where MNIST lies: what the variable names, or where it was fetched to.
+/// The folder of MNIST: the one that the variable names, or the one that it was fetched to.
 fn mnist() -> Option<PathBuf> {
     let own = std::env::var_os("DIGITD_DATA_DIR").map(PathBuf::from);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

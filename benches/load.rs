@@ -1,10 +1,10 @@
-//! A server that is asked for more than it can, and its memory through a hundred swaps of the version it
-//! serves. JSON lines.
+//! Measures a server under overload, and its memory through a hundred swaps of the served version. It prints
+//! lines of JSON.
 //!
-//! `overload`: ten times the callers that it has room for, which do what a refusal tells them: they wait
-//! before they ask again. `flood`: ten times the calls a second that it can answer, each with a deadline,
-//! whatever becomes of those before; of a network so wide that whoever calls can ask that much on the same
-//! machine. `cargo bench --bench load -- flood` measures that part alone.
+//! `overload` has ten times the callers that the queue has room for; after a rejection a caller waits as long
+//! as it was asked to. `flood` sends ten times the calls per second that the server can answer, each with a
+//! deadline, without waiting for earlier calls; its network is so large that callers on the same machine can
+//! send that many. `cargo bench --bench load -- flood` measures that part alone.
 
 #![allow(clippy::print_stdout, reason = "figures are what a bench is for")]
 
@@ -24,27 +24,28 @@ use tokio::{sync::watch, task::JoinSet};
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt;
 
-/// Callers that a server takes without refusing any: as many as its queue has room for.
+/// The number of callers that a server accepts without rejections: as many as its queue has room for.
 const CAPACITY: usize = 64;
 const AT_CAPACITY: Duration = Duration::from_secs(15);
 const OVERLOAD: Duration = Duration::from_secs(60);
 
-/// Callers that share a connection: a server lets no more than 1024 calls at once come by one, and the others
-/// would wait where it does not see them.
+/// The number of callers that share a connection: a server accepts at most 1024 concurrent calls per
+/// connection, and further ones would wait where the server does not see them.
 const SHARING: usize = 64;
 
 const SWAPS: usize = 100;
 const CALLERS: usize = 64;
-/// Its figures are compared with those at the end: by then every version was loaded.
+/// The number of swaps after which the memory is compared with that at the end: every version was loaded by
+/// then.
 const FIRST_SWAPS: usize = 10;
 
-/// A network of 250 million multiply-adds a picture, a hundred times the tutorial's.
+/// A network of 250 million multiply-adds per image, a hundred times the tutorial's.
 const WIDE: &str = r#"{"network": {"layers": [
     {"conv": {"outChannels": 112, "kernelSize": 5, "padding": 2}}, {"relu": {}},
     {"conv": {"outChannels": 112, "kernelSize": 5, "padding": 2}}, {"relu": {}},
     {"maxPool": {"kernelSize": 4}}, {"flatten": {}}, {"linear": {"outFeatures": 10}}]}}"#;
 
-/// Calls of a flood in those that the server can answer, and how long each of them is waited for.
+/// The calls of a flood relative to those that the server can answer, and the deadline of each.
 const TIMES: f64 = 10.0;
 const DEADLINE_MS: usize = 1000;
 
@@ -70,22 +71,22 @@ async fn main() {
     flood(&Server::start(digitd(&store), &["--queue-capacity", &room])).await;
 }
 
-/// Whether a part is named on the command line, or none is.
+/// Whether the command line names a part, or none.
 fn is_asked_for(part: &str) -> bool {
     let named: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     named.is_empty() || named.iter().any(|name| name == part)
 }
 
-/// What callers met.
+/// The outcomes of calls.
 #[derive(Debug, Default)]
-struct Met {
-    /// Of each answer.
+struct CallOutcomes {
+    /// The latency of each answered call.
     times: Vec<Duration>,
-    refusals: BTreeMap<String, usize>,
+    rejections: BTreeMap<String, usize>,
 }
 
-impl Met {
+impl CallOutcomes {
     fn percentile(&mut self, share: f64) -> f64 {
         self.times.sort_unstable();
         let place = (self.times.len() as f64 * share) as usize;
@@ -95,23 +96,23 @@ impl Met {
     fn add(&mut self, answer: Result<Duration, Status>) {
         match answer {
             Ok(time) => self.times.push(time),
-            // What tonic's client calls a deadline that it finds passed by itself.
-            Err(late) if late.message() == "Timeout expired" => self.refuse(Code::DeadlineExceeded),
-            Err(refusal) => self.refuse(refusal.code()),
+            // The code that tonic's client returns for a deadline that it finds exceeded itself.
+            Err(late) if late.message() == "Timeout expired" => self.reject(Code::DeadlineExceeded),
+            Err(rejection) => self.reject(rejection.code()),
         }
     }
 
-    fn refuse(&mut self, code: Code) {
-        *self.refusals.entry(format!("{code:?}")).or_default() += 1;
+    fn reject(&mut self, code: Code) {
+        *self.rejections.entry(format!("{code:?}")).or_default() += 1;
     }
 
     fn figures(&mut self, took: Duration) -> String {
         format!(
-            "\"answers_s\": {:.0}, \"p50_ms\": {:.2}, \"p99_ms\": {:.2}, \"refusals\": {:?}",
+            "\"answers_s\": {:.0}, \"p50_ms\": {:.2}, \"p99_ms\": {:.2}, \"rejections\": {:?}",
             self.times.len() as f64 / took.as_secs_f64(),
             self.percentile(0.5),
             self.percentile(0.99),
-            self.refusals,
+            self.rejections,
         )
     }
 }
@@ -146,17 +147,17 @@ async fn swaps(server: &Server) {
         let request =
             SetAliasRequest { alias: "production".to_owned(), version, ..SetAliasRequest::default() };
         registry.set_alias(request).await.expect("the version is there");
-        // Until callers get the new version.
+        // Waits until callers get the new version.
         let mut client = PredictionServiceClient::new(server.connect().await);
         while client.predict(question()).await.is_ok_and(|answer| answer.into_inner().version != version) {}
     }
     stop.send_replace(true);
-    let met = together(calling).await;
+    let outcomes = together(calling).await;
     println!(
-        "{{\"what\": \"swaps\", \"swaps\": {SWAPS}, \"callers\": {CALLERS}, \"answers\": {}, \"refusals\": {:?}, \
+        "{{\"what\": \"swaps\", \"swaps\": {SWAPS}, \"callers\": {CALLERS}, \"answers\": {}, \"rejections\": {:?}, \
          \"resident_mb_after_{FIRST_SWAPS}\": {early:.0}, \"resident_mb_after_{SWAPS}\": {:.0}}}",
-        met.times.len(),
-        met.refusals,
+        outcomes.times.len(),
+        outcomes.rejections,
         server.resident_mb(),
     );
 }
@@ -165,7 +166,7 @@ async fn flood(server: &Server) {
     let mut at_capacity = call(server, CAPACITY, AT_CAPACITY).await;
     let memory = server.resident_mb();
     let capacity = at_capacity.times.len() as f64 / AT_CAPACITY.as_secs_f64();
-    let (mut beyond, asked) = pour(server, TIMES * capacity).await;
+    let (mut beyond, asked) = send_at_rate(server, TIMES * capacity).await;
     println!(
         "{{\"what\": \"capacity\", \"network\": \"wide\", \"callers\": {CAPACITY}, {}, \"resident_mb\": {memory:.0}}}",
         at_capacity.figures(AT_CAPACITY)
@@ -180,13 +181,13 @@ async fn flood(server: &Server) {
     );
 }
 
-/// Asks so many times a second, whatever becomes of what was asked before; also tells how often it did.
-async fn pour(server: &Server, rate: f64) -> (Met, usize) {
+/// Sends a fixed number of calls per second without waiting for earlier ones; also returns how many it sent.
+async fn send_at_rate(server: &Server, rate: f64) -> (CallOutcomes, usize) {
     let mut channels = Vec::new();
     for _ in 0..10 {
         channels.push(server.connect().await);
     }
-    let (mut met, mut asked, mut calls) = (Met::default(), 0, JoinSet::new());
+    let (mut outcomes, mut asked, mut calls) = (CallOutcomes::default(), 0, JoinSet::new());
     let began = Instant::now();
     let mut ticks = tokio::time::interval(Duration::from_millis(1));
     while began.elapsed() < OVERLOAD {
@@ -196,25 +197,25 @@ async fn pour(server: &Server, rate: f64) -> (Met, usize) {
             asked += 1;
         }
         while let Some(answer) = calls.try_join_next() {
-            met.add(answer.expect("no call panics"));
+            outcomes.add(answer.expect("no call panics"));
         }
     }
     while let Some(answer) = calls.join_next().await {
-        met.add(answer.expect("no call panics"));
+        outcomes.add(answer.expect("no call panics"));
     }
-    (met, asked)
+    (outcomes, asked)
 }
 
 async fn ask_once(channel: Channel) -> Result<Duration, Status> {
     let mut request = Request::new(question());
-    // The header alone: the server is to end the call, not the client.
+    // Only the header is set, so that the server ends the call and not the client.
     let deadline = format!("{DEADLINE_MS}m").parse().expect("a header's value");
     request.metadata_mut().insert("grpc-timeout", deadline);
     let began = Instant::now();
     PredictionServiceClient::new(channel).predict(request).await.map(|_| began.elapsed())
 }
 
-async fn call(server: &Server, callers: usize, time: Duration) -> Met {
+async fn call(server: &Server, callers: usize, time: Duration) -> CallOutcomes {
     let (stop, _) = watch::channel(false);
     let calling = ask(server, callers, &stop).await;
     tokio::time::sleep(time).await;
@@ -222,12 +223,12 @@ async fn call(server: &Server, callers: usize, time: Duration) -> Met {
     together(calling).await
 }
 
-/// Starts callers that each ask again as soon as they are answered, until they are told to stop.
+/// Starts callers that each send the next call when the previous one is answered, until they are stopped.
 async fn ask(
     server: &Server,
     callers: usize,
     stop: &watch::Sender<bool>,
-) -> Vec<tokio::task::JoinHandle<Met>> {
+) -> Vec<tokio::task::JoinHandle<CallOutcomes>> {
     let mut channels = Vec::new();
     for _ in 0..callers.div_ceil(SHARING) {
         channels.push(server.connect().await);
@@ -239,37 +240,37 @@ async fn ask(
     (0..callers).map(caller).collect()
 }
 
-async fn caller(channel: Channel, stop: watch::Receiver<bool>) -> Met {
+async fn caller(channel: Channel, stop: watch::Receiver<bool>) -> CallOutcomes {
     let mut client = PredictionServiceClient::new(channel);
-    let mut met = Met::default();
+    let mut outcomes = CallOutcomes::default();
     while !*stop.borrow() {
         let began = Instant::now();
         let answer = client.predict(question()).await.map(|_| began.elapsed());
         let pause = answer.as_ref().err().map(patience);
-        met.add(answer);
+        outcomes.add(answer);
         if let Some(pause) = pause {
             tokio::time::sleep(pause).await;
         }
     }
-    met
+    outcomes
 }
 
-/// How long a refusal tells to wait.
-fn patience(refusal: &Status) -> Duration {
-    refusal.get_details_retry_info().and_then(|retry| retry.retry_delay).unwrap_or_default()
+/// The delay that a rejection asks for.
+fn patience(rejection: &Status) -> Duration {
+    rejection.get_details_retry_info().and_then(|retry| retry.retry_delay).unwrap_or_default()
 }
 
 fn question() -> PredictRequest {
     PredictRequest { pixel_batch: vec![0; 784].into(), ..PredictRequest::default() }
 }
 
-async fn together(calling: Vec<tokio::task::JoinHandle<Met>>) -> Met {
-    let mut all = Met::default();
-    for met in calling {
-        let met = met.await.expect("no caller panics");
-        all.times.extend(met.times);
-        for (code, count) in met.refusals {
-            *all.refusals.entry(code).or_default() += count;
+async fn together(calling: Vec<tokio::task::JoinHandle<CallOutcomes>>) -> CallOutcomes {
+    let mut all = CallOutcomes::default();
+    for outcomes in calling {
+        let outcomes = outcomes.await.expect("no caller panics");
+        all.times.extend(outcomes.times);
+        for (code, count) in outcomes.rejections {
+            *all.rejections.entry(code).or_default() += count;
         }
     }
     all

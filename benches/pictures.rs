@@ -1,6 +1,6 @@
-//! Pictures as people have them: what the recipe FAST, trained on MNIST, reads in all 10 000 test images
-//! drawn large on noisy paper, against the images themselves, over gRPC as a user would; and how long
-//! decoding and normalising take. Needs MNIST in DIGITD_DATA_DIR or data/. JSON lines.
+//! Measures the accuracy of the recipe FAST, trained on MNIST, on all 10 000 test images drawn large on noisy
+//! paper and on the images themselves, over gRPC; and the duration of decoding and normalization. It needs
+//! MNIST in DIGITD_DATA_DIR or data/, and prints lines of JSON.
 
 #![allow(clippy::print_stdout, reason = "figures are what a bench is for")]
 #![allow(clippy::unwrap_used, reason = "drawing is shared with tests, which may")]
@@ -17,9 +17,9 @@ use std::{
 
 use digitd::{
     data::{
-        Frame, ImageSet,
-        image::{self, Normalization, Quality, Shades},
-        mnist::{self, Part},
+        ImageSet, ImageSize,
+        image::{self, Grayscale, Normalization, Quality},
+        mnist::{self, Subset},
     },
     pb::digitd::v1::{
         Image, PredictRequest, Prediction, image::Form, prediction_service_client::PredictionServiceClient,
@@ -30,18 +30,18 @@ use program::Server;
 use rayon::prelude::*;
 use tonic::transport::Channel;
 
-/// Pictures of a call.
+/// Images in a call.
 const CALL: usize = 100;
 
-/// How often one picture is decoded and normalised to time it.
+/// The number of times that one image is decoded and normalised to measure the duration.
 const TIMES: usize = 30;
 
 #[tokio::main]
 async fn main() {
     let folder = std::env::var_os("DIGITD_DATA_DIR").map_or_else(|| PathBuf::from("data"), PathBuf::from);
-    let files = mnist::locate(Part::Test, std::slice::from_ref(&folder));
+    let files = mnist::locate(Subset::Test, std::slice::from_ref(&folder));
     let files = files.expect("MNIST is in DIGITD_DATA_DIR or data/: `digitd data fetch` puts it there");
-    let images = mnist::read(Part::Test, &files).expect("MNIST's files are whole");
+    let images = mnist::read(Subset::Test, &files).expect("MNIST's files are whole");
     time_normalising(images.image(0));
 
     let store = tempfile::tempdir().expect("a folder for the store");
@@ -78,7 +78,7 @@ async fn client(server: &Server) -> PredictionServiceClient<Channel> {
     PredictionServiceClient::new(server.connect().await).max_encoding_message_size(64 << 20)
 }
 
-/// Reads all images; as they are, or drawn.
+/// Classifies all images, unchanged or drawn.
 async fn read(
     client: &PredictionServiceClient<Channel>,
     images: &ImageSet,
@@ -98,7 +98,7 @@ async fn read(
     read
 }
 
-/// Prints a line; answers which were read right.
+/// Prints a line; returns which images were classified correctly.
 fn report(name: &str, images: &ImageSet, read: &[Prediction], originals: Option<&[bool]>) -> Vec<bool> {
     let right: Vec<bool> =
         read.iter().enumerate().map(|(at, read)| read.label == Some(images.label(at).into())).collect();
@@ -118,7 +118,7 @@ fn report(name: &str, images: &ImageSet, read: &[Prediction], originals: Option<
     right
 }
 
-/// The median time of decoding and of normalising, by size.
+/// The median duration of decoding and of normalization, by size.
 fn time_normalising(digit: &[u8]) {
     let median = |work: &mut dyn FnMut()| {
         let mut times: Vec<f64> = (0..TIMES)
@@ -140,10 +140,10 @@ fn time_normalising(digit: &[u8]) {
             ::image::imageops::FilterType::Triangle,
         );
         let png = image::to_png(&large, side as usize, side as usize);
-        let decoded = image::decode(&png, Shades::Contrast).expect("it was just made");
-        let decoding = median(&mut || drop(image::decode(&png, Shades::Contrast)));
+        let decoded = image::decode(&png, Grayscale::Contrast).expect("it was just made");
+        let decoding = median(&mut || drop(image::decode(&png, Grayscale::Contrast)));
         let normalising = median(&mut || {
-            let image = image::normalize(&decoded, Normalization::Auto, Frame::MNIST).expect("any size");
+            let image = image::normalize(&decoded, Normalization::Auto, ImageSize::MNIST).expect("any size");
             assert_eq!(image.quality, Some(Quality::Good));
         });
         println!(

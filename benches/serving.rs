@@ -1,6 +1,6 @@
-//! The served program from outside: time from its start until health says SERVING with a model
-//! loaded, its resident memory while it predicts, and pictures a second by each protocol, in turn.
-//! JSON lines.
+//! Measures the served program from outside: the time from its start until health reports SERVING with a
+//! model loaded, its resident memory while it predicts, and the images per second of each protocol, in turn.
+//! It prints lines of JSON.
 
 mod program;
 
@@ -22,12 +22,13 @@ use tonic::transport::Channel;
 const STARTS: usize = 7;
 const CALLS: usize = 2000;
 
-/// Callers at once, each with one picture a call, and how often and how long they are counted.
+/// The number of concurrent callers, each with one image per call, and the number and duration of the
+/// measurements.
 const CALLERS: usize = 64;
 const ROUNDS: usize = 21;
 const ROUND: Duration = Duration::from_millis(700);
 
-/// How a picture is asked about.
+/// The protocol of a call.
 #[derive(Debug, Clone, Copy)]
 enum Protocol {
     Native,
@@ -62,7 +63,7 @@ async fn main() {
     rates(store.path()).await;
 }
 
-/// Every protocol in every round, so that what else the machine does weighs on all alike.
+/// Every round has every protocol, so that other load on the machine affects all equally.
 #[allow(clippy::print_stdout, reason = "figures are what a bench is for")]
 async fn rates(store: &Path) {
     let server = Server::start(digitd(store), &[]);
@@ -91,7 +92,8 @@ async fn rates(store: &Path) {
     }
 }
 
-/// Pictures of callers that each ask again as soon as they are answered, and the seconds that took.
+/// Returns the number of images of callers that each send the next call when the previous one is answered,
+/// and the seconds that passed.
 async fn ask_for_a_round(channel: &Channel, protocol: Protocol) -> (f64, f64) {
     let began = Instant::now();
     let callers = (0..CALLERS).map(|_| {

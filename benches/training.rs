@@ -1,15 +1,16 @@
-//! Training as the engine does it against its own bare arithmetic: JSON lines in the units of the
-//! reference measurements of other frameworks. MNIST where it is found, else the built-in digits.
+//! Measures training by the engine against its bare arithmetic, and prints lines of JSON in the units of the
+//! reference measurements of other frameworks. It uses MNIST if it is found, else the built-in digits.
 //!
-//! `epoch`: a whole epoch of a run, from its first event to its last, with order, gathering,
-//! metrics, event log, checkpoint and publishing on a folder. `step`: forward, backward and Adam on
-//! batches that lie ready, nothing else: the same images in the same order from the same initial
-//! weights, for what a step costs follows from how many of its gradients are zero. What an epoch
-//! takes beyond its steps is `overhead_pct`. Both take turns, so that a busy minute of the machine
-//! falls on both. `gathering_pct` and `counting_pct` are timed within the loop of a run: the shares
-//! of gathering batches and of metrics with reports in the time of all batches.
+//! `epoch` is a whole epoch of a run, from its first event to its last, with shuffling, gathering, metrics,
+//! event log, checkpoint and publishing to a folder. `step` is forward, backward and Adam on prepared batches
+//! and nothing else, with the same images in the same order from the same initial weights, because the
+//! duration of a step depends on how many of its gradients are zero. The excess of an epoch over its steps is
+//! `overhead_pct`. Both alternate, so that other load on the machine affects both. `gathering_pct` and
+//! `counting_pct` are measured within the loop of a run: the shares of gathering batches, and of metrics with
+//! reports, in the time of all batches.
 //!
-//! `cargo bench --bench training -- --batch 100 --rounds 5`; left out: 100 and 1024, five rounds.
+//! `cargo bench --bench training -- --batch 100 --rounds 5`; the default is batches of 100 and of 1024 and
+//! five rounds.
 
 use std::{
     sync::Arc,
@@ -23,7 +24,7 @@ use digitd::{
     },
     engine::{Engine, EngineConfig},
     nn::{Mode, Network, ParameterSet, Shape, StepSeed},
-    optim::{Optimizer, Progress},
+    optim::{Optimizer, SchedulePosition},
     registry::Registry,
     train::{Event, RunHooks, StepTimings, TrainConfig, Trainer, TrainingProgress, ValidationConfig},
 };
@@ -56,19 +57,19 @@ async fn main() {
             measured.within.push(computed(&config, &images, within_epoch).await);
             measured
                 .steps
-                .push(computed(&config, &images, |config, set| Bare::new(config, set).epoch()).await);
+                .push(computed(&config, &images, |config, set| BareSteps::new(config, set).epoch()).await);
         }
         measured.print(batch_size, images.len());
     }
     engine.shutdown().await;
 }
 
-/// What was measured, once a round.
+/// The measurements, one for each round.
 #[derive(Default)]
 struct Rounds {
-    /// Seconds of an epoch.
+    /// The seconds of an epoch.
     epoch: Vec<f64>,
-    /// Seconds of its steps.
+    /// The seconds of its steps.
     steps: Vec<f64>,
     within: Vec<StepTimings>,
 }
@@ -95,7 +96,7 @@ impl Rounds {
     }
 }
 
-/// What `measure` answers on a thread that computes as a run's does.
+/// Returns the result of `measure` on a thread that computes as the thread of a run does.
 async fn computed<T: Send + 'static>(
     config: &TrainConfig,
     images: &Arc<ImageSet>,
@@ -109,8 +110,10 @@ async fn computed<T: Send + 'static>(
     measured.await.expect("no panic")
 }
 
-/// Seconds of a run of one epoch, from its first event to its last.
+/// Returns the seconds of a run of one epoch, from its first event to its last.
 async fn epoch(engine: &Engine, config: TrainConfig) -> f64 {
+    let info = engine.dataset_info(&config.dataset.name).await.expect("the data set was read before");
+    let config = config.validate(info.dims).expect("the default request is valid");
     let run = engine.train(config).await.expect("the slot is free");
     let mut watch = engine.watch(run, 0).await.expect("the run was started");
     let (mut first, mut last) = (None, None);
@@ -127,10 +130,10 @@ async fn epoch(engine: &Engine, config: TrainConfig) -> f64 {
     taken.as_seconds_f64()
 }
 
-/// Where the time goes in the loop of a run of one epoch whose reports go nowhere.
+/// Returns how the time is distributed in the loop of a run of one epoch whose reports are discarded.
 fn within_epoch(config: TrainConfig, images: &ImageSet) -> StepTimings {
-    struct Nowhere;
-    impl RunHooks for Nowhere {
+    struct DiscardReports;
+    impl RunHooks for DiscardReports {
         fn report(&mut self, _event: Event) {}
 
         fn checkpoint(&mut self, _at: TrainingProgress, _bytes: Vec<u8>) -> Result<(), String> {
@@ -143,13 +146,14 @@ fn within_epoch(config: TrainConfig, images: &ImageSet) -> StepTimings {
     }
     let none = images.slice(0..0);
     let splits = Splits { train: images.clone(), validation: none.clone(), test: none };
+    let config = config.validate(images.dims()).expect("the default request is valid");
     let mut trainer = Trainer::new(config, None, &splits, Device::Cpu).expect("the default network fits");
-    trainer.fit(&mut Nowhere).expect("nothing is kept that could fail");
+    trainer.fit(&mut DiscardReports).expect("nothing is kept that could fail");
     trainer.timings()
 }
 
-/// The arithmetic of a run of one epoch alone.
-struct Bare {
+/// Runs the arithmetic of a run of one epoch alone.
+struct BareSteps {
     network: Network,
     gradients: ParameterSet,
     optimizer: Optimizer,
@@ -157,7 +161,7 @@ struct Bare {
     config: TrainConfig,
 }
 
-impl Bare {
+impl BareSteps {
     fn new(config: TrainConfig, images: &ImageSet) -> Self {
         let mut network = Network::zeros(&config.network, Shape::grey(28, 28), 10, Kind::Float, Device::Cpu)
             .expect("the default network fits");
@@ -175,7 +179,7 @@ impl Bare {
         }
     }
 
-    /// Seconds of all steps.
+    /// The seconds of all steps.
     fn epoch(mut self) -> f64 {
         let steps = self.batches.len() as u32;
         let began = Instant::now();
@@ -183,7 +187,7 @@ impl Bare {
             let at = StepSeed { seed: self.config.seed, epoch: 1, step: step + 1 };
             let loss = |logits: &Tensor| self.config.loss.mean(logits, &batch.labels);
             let _ = self.network.forward_backward(&batch.images, Mode::Train(at), loss, &mut self.gradients);
-            let progress = Progress { step, steps_per_epoch: steps, total_steps: steps.into() };
+            let progress = SchedulePosition { step, steps_per_epoch: steps, total_steps: steps.into() };
             let rate = self.config.optimizer.learning_rate() * self.config.schedule.factor(progress);
             self.optimizer.step(self.network.parameters_mut(), &mut self.gradients, rate);
         }
@@ -191,9 +195,9 @@ impl Bare {
     }
 }
 
-/// As the run does; the engine's serving threads leave new threads one.
+/// Uses all cores, as the run does; the engine's serving threads limit new threads to one.
 fn compute_on_all_cores() {
-    // Asked first, because a thread's first question sets the number anew.
+    // Read first, because the first read of a thread sets the number anew.
     tch::get_num_threads();
     let cores = std::thread::available_parallelism().map_or(1, Into::into);
     tch::set_num_threads(i32::try_from(cores).unwrap_or(i32::MAX));

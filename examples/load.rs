@@ -30,16 +30,16 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tonic::{Status, transport::Channel};
 
-/// Bytes of a picture.
+/// The bytes of an image.
 const AREA: usize = 28 * 28;
 
-/// Callers that share a connection.
+/// The callers that share a connection.
 const CALLERS_PER_CONNECTION: usize = 64;
 
-/// Different calls that take turns, so that no cache answers them.
+/// The number of different calls, which alternate so that no cache answers them.
 const DIFFERENT_CALLS: usize = 256;
 
-/// Asks a digitd server for predictions as fast as it answers them, and prints what that came to as JSON.
+/// Sends calls to a digitd server as fast as it answers them, and prints the result as JSON.
 #[derive(Parser)]
 struct Options {
     /// The server's address
@@ -50,16 +50,16 @@ struct Options {
     model: String,
     #[arg(long, value_enum, default_value = "native")]
     protocol: Protocol,
-    /// Calls under way at any time
+    /// Concurrent calls
     #[arg(long, default_value_t = 1)]
     callers: usize,
-    /// Pictures of a call
+    /// Images in a call
     #[arg(long, default_value_t = 1)]
     images: usize,
-    /// The seconds to measure, after a tenth of that to warm up
+    /// The seconds to measure, after a warm-up of a tenth of that
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// A file of pictures, 784 bytes each, 0 background to 255 ink
+    /// A file of images, 784 bytes each, from 0 (background) to 255 (ink)
     #[arg(long)]
     pictures: Option<PathBuf>,
 }
@@ -117,7 +117,7 @@ fn calls(options: &Options) -> Result<Vec<Bytes>, Box<dyn std::error::Error>> {
         Some(path) => {
             std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?
         }
-        // A multiplicative hash: no two pictures are alike.
+        // A multiplicative hash makes all images different.
         None => (0..(16 * size).max(AREA * DIFFERENT_CALLS) as u64)
             .map(|at| (at.wrapping_mul(2_654_435_761) >> 7) as u8)
             .collect(),
@@ -141,7 +141,7 @@ async fn connect(options: &Options) -> Result<Vec<Channel>, tonic::transport::Er
     Ok(channels)
 }
 
-/// One caller: its next call begins when the one before is answered.
+/// One caller: it sends the next call when the previous one is answered.
 async fn call(load: Arc<Load>, channel: Channel, number: usize) -> CallerStats {
     let mut stats = CallerStats::default();
     for turn in number.. {
@@ -164,7 +164,7 @@ async fn call(load: Arc<Load>, channel: Channel, number: usize) -> CallerStats {
     stats
 }
 
-/// One call: the labels of its pictures.
+/// Makes one call; returns the labels of its images.
 async fn ask(channel: Channel, options: &Options, pixels: Bytes) -> Result<Vec<i64>, Status> {
     match options.protocol {
         Protocol::Native => {

@@ -1,4 +1,4 @@
-//! The program as benches start it: a server in a process of its own, what it uses, and its callers.
+//! The program as benches start it: a server in a process of its own, its resources, and its callers.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -11,7 +11,7 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-/// A server that ends with this.
+/// A server that stops when this value is dropped.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
@@ -24,7 +24,7 @@ pub fn digitd(store: &Path) -> Command {
     command
 }
 
-/// A version to serve; how good it is does not matter here. `flags` are further ones of `digitd train`.
+/// Trains a version to serve, whose accuracy does not matter. `flags` are further flags of `digitd train`.
 #[allow(dead_code, reason = "one bench trains in its own way")]
 pub fn train(store: &Path, flags: &[&str]) {
     let small = ["--dataset=synthetic", "--max-train-images=1000", "--validation-count=100", "--epochs=1"];
@@ -46,7 +46,7 @@ impl Server {
         Self { child, url }
     }
 
-    /// A connection of its own, when the server predicts.
+    /// A new connection, made when the server can predict.
     pub async fn connect(&self) -> Channel {
         let channel = Channel::from_shared(self.url.clone()).expect("an address");
         let channel = channel.connect().await.expect("the server listens");
@@ -61,10 +61,10 @@ impl Server {
         channel
     }
 
-    /// What the process has computed so far, in and for it.
+    /// The processor time that the process has used so far, in user and system mode.
     #[allow(dead_code, reason = "not every bench asks")]
     pub fn cpu_seconds(&self) -> f64 {
-        /// Linux counts so for programs, whatever it does inside.
+        /// The unit in which Linux reports it to programs, whatever it uses internally.
         const TICKS_PER_SECOND: f64 = 100.0;
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it is alive");
         // The second field is the program's name; user and system time are the 14th and 15th.
@@ -86,7 +86,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // One that is gone already needs no end.
+        // A process that has ended already needs no signal.
         let _ = self.child.kill().and_then(|()| self.child.wait());
     }
 }

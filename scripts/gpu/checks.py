@@ -1,4 +1,4 @@
-"""What must work on the device, and how near its numbers must come to those of a CPU.
+"""What must work on the device, and how close its numbers must be to those of a CPU.
 
 Each check takes a `Context` and returns what it found, or raises `Failure`. The CPU's figures stand in
 reference.json, by data set; `gpu-check --update-reference` makes them anew.
@@ -15,23 +15,23 @@ import time
 
 from program import COUNTERS, WAITS, Counters, Failure, expect, lines, output_end
 
-# How far a loss of the first ten batches may lie from the CPU's, as a share of it. float64 shows that both
-# draw the same masks and take the same steps; in float32 rounding grows along a run.
+# The largest relative difference between a loss of the first ten batches and the CPU's. float64 shows that both
+# draw the same masks and take the same steps; in float32 rounding errors grow along a run.
 TOLERANCES = {
     "tutorial, float64": 1e-9,
     "dropout, batch normalisation, clipping and averaging, float64": 1e-8,
     "the same with elastic augmentation, float32": 1e-3,
     "tutorial, float32": 1e-4,
     "deep, float64": 1e-8,
-    # Batch normalisation, ReLUs and pooling turn a rounding into another maximum within a few steps.
+    # Batch normalisation, ReLUs and pooling turn a rounding error into another maximum within a few steps.
     "deep, float32": 2e-2,
     "tutorial, bfloat16": 3e-2,
     "deep, bfloat16": 5e-2,
 }
 PROBABILITY_TOLERANCE = 1e-5
 
-# Of accuracies, by scale: a run is chaotic, a short one on few images more so, and one with a high rate to its
-# end (Adam at 0.01 in the tutorial's recipe) too.
+# The largest difference of accuracies, by scale: a run is chaotic, and more so a short one on few images or one with
+# a high learning rate to its end (Adam at 0.01 in the tutorial's recipe).
 ACCURACY_TOLERANCE = {"full": 0.006, "small": 0.06}
 TUTORIAL_TOLERANCE = 0.015
 
@@ -60,7 +60,7 @@ AUGMENTATION = {"rotationDegrees": 10, "shiftPixels": 1.5, "scale": 0.1, "shearD
 
 DEEP = {"network": {"preset": "deep"}}
 
-# The runs whose accuracy is held against the CPU's.
+# The runs whose accuracy is compared with the CPU's.
 RUNS = {
     "recipe TUTORIAL": {"recipe": "RECIPE_TUTORIAL"},
     "recipe FAST": {"recipe": "RECIPE_FAST"},
@@ -70,13 +70,13 @@ RUNS = {
 
 
 class Context:
-    """What the checks share."""
+    """The state that the checks share."""
 
     def __init__(self, program, scale, reference):
         self.program, self.scale = program, scale
         self.dataset = "mnist" if program.kit.mnist and scale == "full" else "synthetic"
         self.on_gpu = program.device != "cpu"
-        # The CPU's figures of this data set; those that are found, where they are to be made anew.
+        # The CPU's results on this data set; the measured ones, where they are to be renewed.
         self.reference = reference.get(self.dataset, {})
         self.found = {"losses": {}, "probabilities": [], "accuracy": {}}
 
@@ -88,7 +88,7 @@ class Context:
         return {"model": model, "dataset": dataset, **fields}
 
     def compare(self, what, found, expected, tolerance):
-        """Refuses what lies further from the CPU's figure than the tolerance; returns the distance."""
+        """Fails if the result differs from the CPU's by more than the tolerance; returns the difference."""
         distance = abs(found - expected)
         limit = tolerance * max(1.0, abs(expected))
         expect(distance <= limit, f"{what}: {found} is {distance:.3g} from the CPU's {expected}, above {limit:.3g}")
@@ -112,7 +112,7 @@ def wrong_device(context):
 
 
 def losses(context):
-    """The losses of the first ten batches, each way of training once."""
+    """The losses of the first ten batches, for each way of training."""
     requests = {
         "tutorial, float64": {"optimizer": MOMENTUM, "precision": "PRECISION_FLOAT64"},
         "dropout, batch normalisation, clipping and averaging, float64": {
@@ -127,7 +127,7 @@ def losses(context):
         "deep, bfloat16": {**DEEP, "optimizer": MOMENTUM, "precision": "PRECISION_BFLOAT16"},
     }
     if context.scale == "small":
-        # Half a minute on two cores.
+        # This takes half a minute on two cores.
         del requests["deep, float64"]
     furthest, failures = {}, []
     for case, fields in requests.items():
@@ -146,7 +146,7 @@ def losses(context):
 
 
 def probabilities(context):
-    """Of the version that the first float64 run published, whose weights are the CPU's."""
+    """Probabilities by the version of the first float64 run, whose weights are the CPU's."""
     indices = [flag for index in range(16) for flag in ("--index", index)]
     answers = context.program.client("predict", "--json", "--model", "losses", "--version", 1, "--dataset", context.dataset, *indices)
     found = [line["response"]["predictions"][0]["probabilities"] for line in lines(answers)]
@@ -161,7 +161,7 @@ def probabilities(context):
 
 
 def accuracies(context):
-    """On the test images, or on a few validation images where it has to be quick."""
+    """The accuracy on the test images, or on a few validation images in the short run."""
     results = {}
     images, split = (None, "test") if context.scale == "full" else (1000, "validation")
     for name, fields in RUNS.items():
@@ -224,7 +224,7 @@ def inspect(context):
 
 
 def predict(context):
-    """One picture and many, by both protocols: the same labels."""
+    """One image and many, by both protocols, give the same labels."""
     seconds = 0.3 if context.scale == "small" else 1
     pictures = pixels(context)
     results = {}
@@ -249,7 +249,7 @@ def serving_beside_a_run(context):
     )
     requests = {"tutorial, batch 100": {}}
     if context.scale == "full":
-        # Long kernels in the one stream that training and serving share.
+        # This puts long kernels into the one stream that training and serving share.
         requests["deep, batch 4096"] = {**DEEP, "batchSize": 4096}
     keys = ("calls_per_second", "p50_us", "p99_us")
     found = {"alone": load()}
@@ -273,8 +273,8 @@ WIDE = [
 
 
 def huge_batch(context):
-    """A batch that no device should try is refused by its field; one for which there is no room ends the
-    run with an error that says so."""
+    """A batch that is too large for any device is rejected by its field; one that does not fit into the free
+    memory ends the run with an error that says so."""
     program = context.program
     request = context.request("wide", 700, epochs=1, network={"layers": WIDE}, validation={"count": 0})
     refused = program.run(
@@ -293,14 +293,14 @@ def huge_batch(context):
 
 @contextlib.contextmanager
 def limited_memory():
-    """Room for a process of digitd, but not for 2 GB more; the memory of threads grows with the cores."""
+    """Enough memory for a process of digitd, but not for 2 GB more; the memory of threads grows with the cores."""
     limit = int((2.6 + 0.15 * os.cpu_count()) * 2**30)
     yield {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))}
 
 
 @contextlib.contextmanager
 def filled_gpu(device):
-    """Another process that leaves 1.5 GiB of the GPU: its CUDA context fits, and a small run."""
+    """Another process that leaves 1.5 GiB of the GPU free, enough for a CUDA context and a small run."""
     program = (
         "import sys, torch\n"
         f"free, _ = torch.cuda.mem_get_info('{device}')\n"
@@ -361,7 +361,7 @@ def calls_of_a_run(context, counters, steps, fields):
 
 
 def settled(counters):
-    """The counters once nothing is called any more: the new version is loaded by then."""
+    """The counters once they stand still: the new version is loaded by then."""
     for _ in range(40):
         before = counters.read()
         time.sleep(0.5)
@@ -371,7 +371,7 @@ def settled(counters):
 
 
 def pixels(context):
-    """A file of test pictures as bytes, made once."""
+    """A file of test images as bytes, made once."""
     path = context.program.scratch / "pictures"
     if not path.exists():
         folder = context.program.kit.mnist
@@ -388,7 +388,7 @@ def mnist_pixels(folder):
 
 
 def strokes():
-    """Pictures of bars, no two of the first hundred alike, where there is no MNIST."""
+    """Images of bars, the first hundred all different, for use without MNIST."""
     pictures = bytearray()
     for number in range(4096):
         picture = bytearray(784)
@@ -399,7 +399,7 @@ def strokes():
     return bytes(pictures)
 
 
-# In this order: what comes later uses the versions that earlier checks published.
+# The order matters: later checks use the versions that earlier ones published.
 ALONE = {"doctor": doctor, "a wrong device": wrong_device}
 SERVED = {
     "losses of ten batches": losses,

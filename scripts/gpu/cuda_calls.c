@@ -1,10 +1,10 @@
 /* Counts the calls of the CUDA runtime that libtorch makes in a process, for LD_PRELOAD.
  *
- * What makes the host wait for the device (the synchronisations) and what it starts there (kernels,
- * copies) goes through functions of libcudart, which libtorch links dynamically. Each of those that are
- * defined here adds one to its counter and calls the real function. The counters lie in the file that
- * CUDA_CALLS_FILE names, as 64-bit numbers in the order of `counter`, so that another process reads them
- * while this one runs. What cuDNN and cuBLAS do inside is not seen: they wait for nothing in a step.
+ * Calls that make the host wait for the device (synchronisations) and calls that start work there (kernels,
+ * copies) go through functions of libcudart, which libtorch links dynamically. Each function that is defined
+ * here increments its counter and calls the real function. The counters are in the file that CUDA_CALLS_FILE
+ * names, as 64-bit numbers in the order of `counter`, so that another process can read them while this one
+ * runs. Calls inside cuDNN and cuBLAS are not counted: they do not wait in a training step.
  */
 
 #define _GNU_SOURCE
@@ -20,7 +20,7 @@
 
 enum counter { STREAM_SYNCHRONIZE, DEVICE_SYNCHRONIZE, EVENT_SYNCHRONIZE, MEMCPY, MEMCPY_ASYNC, LAUNCH, COUNTERS };
 
-/* As CUDA's headers declare it. */
+/* The declaration of CUDA's headers. */
 struct dim3 {
     unsigned int x, y, z;
 };

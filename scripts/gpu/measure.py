@@ -1,4 +1,4 @@
-"""How fast the device trains and answers, beside PyTorch on the same card where Python has it."""
+"""How fast the device trains and predicts, beside PyTorch on the same GPU where Python has it."""
 
 import json
 import os
@@ -14,18 +14,18 @@ NETWORKS = ("tutorial", "deep")
 PRECISIONS = ("float32", "bfloat16")
 BATCHES = (100, 1024)
 
-# Epochs of a one-cycle schedule; the first of these runs that reaches 99 % on test gives the time.
+# Epochs of a one-cycle schedule; the first of these runs that reaches 99 % test accuracy gives the time.
 EPOCHS_TO_99 = (1, 2, 3, 5)
 
-# Callers at once, pictures a call.
+# Concurrent callers, images a call.
 CALLS = ((1, 1), (64, 1), (256, 1))
 
-# In bulk, at a server whose batches take a whole call.
+# Bulk calls, to a server whose batches hold a whole call.
 BULK = (4, 1024)
 
 
 def training(context):
-    """Images a second of the last of three epochs; of one, where the run is only to be exercised."""
+    """Images a second in the last of three epochs; in the short run, of one."""
     small = context.scale == "small"
     images, epochs = (500, 1) if small else (None, 3)
     exercise = {"validation": {"count": 100}} if small else {}
@@ -49,7 +49,7 @@ def training(context):
 
 
 def time_to_99(context):
-    """Seconds of training to 99 % of the test images, and with which number of epochs."""
+    """Seconds of training to 99 % test accuracy, and the number of epochs that it took."""
     if context.scale == "small" or context.dataset != "mnist":
         return None
     for epochs in EPOCHS_TO_99:
@@ -84,10 +84,10 @@ def peer(context, deadline):
     command += ["--device", context.program.device]
     if context.program.kit.mnist:
         command += ["--mnist", context.program.kit.mnist]
-    # NVIDIA_TF32_OVERRIDE as digitd sets it for itself: both multiply float32 in float32.
+    # digitd sets NVIDIA_TF32_OVERRIDE for itself in the same way: both multiply float32 in float32.
     environment = {**os.environ, "NVIDIA_TF32_OVERRIDE": "0"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    # A session of its own, so that the compilers it starts end with it: they hold the pipes too.
+    # It gets a session of its own, so that the compilers it starts end with it: they hold the pipes too.
     child = subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes)
     try:
         output, errors = child.communicate(timeout=seconds)

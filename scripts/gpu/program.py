@@ -20,16 +20,16 @@ HERE = Path(__file__).resolve().parent
 # The libtorch that digitd is built for.
 TORCH = "2.11."
 
-# No command of a check takes so long where the device works.
+# No command of a check takes this many seconds if the device works.
 LONGEST = 150
 
-# As cuda_calls.c numbers them.
+# The order is that of cuda_calls.c.
 COUNTERS = ["stream_synchronize", "device_synchronize", "event_synchronize", "memcpy", "memcpy_async", "launch"]
 WAITS = COUNTERS[:4]
 
 
 class Failure(Exception):
-    """A check that found something else than it should."""
+    """A check whose result is not the expected one."""
 
 
 def expect(holds, message):
@@ -38,7 +38,7 @@ def expect(holds, message):
 
 
 def torch_libraries():
-    """The folder of the libraries of Python's torch, where it is the right one, and what was found."""
+    """The folder of the libraries of Python's torch, None if its version does not fit; and a description of it."""
     spec = importlib.util.find_spec("torch")
     if spec is None or not spec.submodule_search_locations:
         return None, "this Python has no torch"
@@ -63,7 +63,7 @@ class Kit:
 
     @property
     def mnist(self):
-        """The folder of MNIST's files, where it came along."""
+        """The folder of MNIST's files; None if the kit has none."""
         names = [self.folder / "mnist", os.environ.get("DIGITD_DATA_DIR")]
         for folder in map(Path, filter(None, names)):
             if any(folder.glob("t10k-images-idx3-ubyte*")):
@@ -71,7 +71,7 @@ class Kit:
         return None
 
     def cuda_calls(self, scratch):
-        """The library that counts calls of the CUDA runtime; compiled where none came along."""
+        """The library that counts calls of the CUDA runtime; compiled if the kit has none."""
         ready = self.folder / "cuda_calls.so"
         if ready.exists():
             return ready
@@ -103,7 +103,7 @@ class Program:
         self.server = None
 
     def run(self, *arguments, check=True, environment=None, **options):
-        """digitd to its end; its standard output, where it ended well."""
+        """Runs digitd to its end; returns its standard output if it succeeded."""
         command = [self.kit.digitd, *map(str, arguments)]
         done = self.finish(command, {**self.environment, **(environment or {})}, **options)
         if not check:
@@ -112,7 +112,7 @@ class Program:
         return done.stdout
 
     def finish(self, command, environment, **options):
-        """A command to its end, or a failure where it takes too long or the time is over."""
+        """Runs a command to its end; fails if it takes too long or the time is over."""
         seconds = max(1, min(LONGEST, self.deadline - time.monotonic()))
         try:
             return subprocess.run(
@@ -122,7 +122,7 @@ class Program:
             raise Failure(f"{' '.join(map(str, command))} did not end within {seconds:.0f} seconds") from expired
 
     def client(self, *arguments, **options):
-        """A command to the running server."""
+        """Runs a command against the running server."""
         return self.run(*arguments, "--server", self.server.grpc, **options)
 
     def request(self, request):
@@ -133,14 +133,14 @@ class Program:
         return file.name
 
     def train(self, request, *flags):
-        """The events of a run at the running server, to its end; it must publish a version."""
+        """Trains on the running server and returns the run's events; the run must publish a version."""
         events = lines(self.client("train", "--json", "--request", self.request(request), *flags))
         finished = events[-1].get("finished", {})
         expect(finished.get("state") == "RUN_STATE_COMPLETED", f"the run ended so: {finished}")
         return events
 
     def start_run(self, request, *flags):
-        """A run at the running server whose events are read as they come."""
+        """Starts a run on the running server whose events are read as they arrive."""
         command = [self.kit.digitd, "train", "--json", "--server", self.server.grpc]
         command += ["--request", self.request(request), *flags]
         return Run(command, self.environment)
@@ -155,7 +155,7 @@ class Program:
 
     @contextlib.contextmanager
     def serving(self, *flags, environment=None):
-        """A server on ports of its own."""
+        """A server on free ports."""
         command = [self.kit.digitd, "serve", "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", *flags]
         environment = {**self.environment, **(environment or {})}
         with Server(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)) as server:
@@ -169,7 +169,7 @@ class Program:
 class Server:
     def __init__(self, child):
         self.child = child
-        # One that hangs at its start is killed, which ends the reading.
+        # A server that hangs while it starts is killed, which ends the reading.
         guard = threading.Timer(LONGEST, child.kill)
         guard.start()
         line = child.stdout.readline()
@@ -191,7 +191,7 @@ class Server:
 
 
 class Run:
-    """A run that is watched by a command of its own."""
+    """A run that a command of its own watches."""
 
     def __init__(self, command, environment):
         self.errors = tempfile.TemporaryFile("w+")
@@ -224,7 +224,7 @@ class Run:
         return self.errors.read().strip()
 
     def stop(self):
-        """As Ctrl-C: the server stops the run and keeps its checkpoint. The last event."""
+        """Cancels the run as Ctrl-C does: the server keeps a checkpoint. Returns the last event."""
         self.child.send_signal(signal.SIGINT)
         self.reader.join(60)
         expect(not self.reader.is_alive(), f"the run did not stop: {self.events[-1:]}")
@@ -232,7 +232,7 @@ class Run:
 
 
 class Counters:
-    """What a process with cuda_calls.so has called so far."""
+    """The calls that a process with cuda_calls.so has made so far."""
 
     def __init__(self, path):
         self.path = path

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-# Batches that are timed, after a tenth of them.
+# Batches that are timed, after a tenth of them as warm-up.
 STEPS = 300
 
 
@@ -82,11 +82,11 @@ class Trainer:
         self.loss = compile_graphs(loss) if compiled else loss
 
     def restart(self):
-        """As before the first step; what was compiled stays so."""
+        """Restores the state before the first step; compiled code stays compiled."""
         self.network.load_state_dict(self.initial)
         fused = self.device != "cpu"
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.003, fused=fused)
-        # As digitd's own default: a one-cycle schedule.
+        # digitd's default is a one-cycle schedule too.
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, 0.003, self.total_steps, cycle_momentum=False
         )
@@ -100,8 +100,8 @@ class Trainer:
 
 
 def compile_graphs(function):
-    """Compiled into CUDA graphs: what compiling has for small networks. What was compiled before is forgotten:
-    after a few functions of the same code PyTorch would go on without compiling, and not say so."""
+    """Compiles into CUDA graphs, which suit small networks best. Earlier compilations are dropped: after a few
+    functions of the same code PyTorch would silently continue without compiling."""
     torch._dynamo.reset()
     return torch.compile(function, mode="reduce-overhead")
 
@@ -136,10 +136,10 @@ def accuracy(trainer, data):
 
 
 def time_to_99(arguments, train, test, compiled):
-    """The first of these runs of the tutorial's network whose end reads 99 % of the test images."""
+    """The first of these runs of the tutorial's network that reaches 99 % test accuracy."""
     for epochs in (1, 2, 3, 5):
         trainer = Trainer(arguments, "tutorial", "float32", compiled, epochs * 500 + 1)
-        # To compile and to choose kernels is not to train.
+        # The time to compile and to choose kernels does not count as training.
         for _ in range(10):
             trainer.step(*train.batch(torch.arange(100, device=arguments.device)))
         trainer.restart()
@@ -169,8 +169,8 @@ def prediction(arguments, test, batch, compiled):
             if call >= STEPS // 10:
                 seconds.append(time.perf_counter() - began)
     middle = statistics.median(seconds)
-    worst = sorted(seconds)[math.floor(len(seconds) * 0.99)]
-    return {"images_s": batch / middle, "p50_us": 1e6 * middle, "p99_us": 1e6 * worst}
+    p99 = sorted(seconds)[math.floor(len(seconds) * 0.99)]
+    return {"images_s": batch / middle, "p50_us": 1e6 * middle, "p99_us": 1e6 * p99}
 
 
 def main():

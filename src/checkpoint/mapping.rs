@@ -1,6 +1,6 @@
-//! Which array of a file is which parameter of a network. By name where the names are the network's
-//! own, under one prefix or none; else by shape, and among modules of one shape by their numbers, as
-//! in `features.0` and `features.3`. What leaves a doubt is an error, never a guess.
+//! Decides which array of a file becomes which parameter of a network: by name if the names are the
+//! network's own, with one prefix or none; else by shape, and among modules of the same shape by
+//! their numbers, as in `features.0` and `features.3`. Ambiguity is an error, never a guess.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use safetensors::tensor::TensorView;
 
 use super::{
     Error,
-    foreign::{Wanted, shape},
+    expected_array::{ExpectedArray, shape, shortened},
 };
 use crate::nn;
 
-type Arrays<'a> = BTreeMap<String, TensorView<'a>>;
+type ArrayViews<'a> = BTreeMap<String, TensorView<'a>>;
 
-/// The names of a module's arrays after its own name, and their shapes.
+/// The array names of a module, without the module's own name, and their shapes.
 type Signature = BTreeMap<String, Vec<i64>>;
 
-/// The arrays of the parameters where the file must have exactly their names.
-pub(super) fn own(wanted: &[Wanted], arrays: &Arrays<'_>) -> Result<Vec<String>, Error> {
+/// Returns the arrays of the parameters; errors unless the file has exactly their names.
+pub(super) fn own(wanted: &[ExpectedArray], arrays: &ArrayViews<'_>) -> Result<Vec<String>, Error> {
     let fail = |name: &str, message: &str| {
         Err(nn::Error::Parameter { name: shortened(name), message: message.to_owned() }.into())
     };
@@ -31,8 +31,9 @@ pub(super) fn own(wanted: &[Wanted], arrays: &Arrays<'_>) -> Result<Vec<String>,
     Ok(wanted.iter().map(|wanted| wanted.name.clone()).collect())
 }
 
-/// The arrays of the parameters, whatever their names are.
-pub(super) fn mapped(wanted: &[Wanted], arrays: &Arrays<'_>) -> Result<Vec<String>, Error> {
+/// Returns the arrays of the parameters for a file with any names. Errors name the layer that cannot
+/// be matched, or that several modules match.
+pub(super) fn mapped(wanted: &[ExpectedArray], arrays: &ArrayViews<'_>) -> Result<Vec<String>, Error> {
     if let Some(found) = prefixed(wanted, arrays) {
         return Ok(found);
     }
@@ -56,15 +57,15 @@ pub(super) fn mapped(wanted: &[Wanted], arrays: &Arrays<'_>) -> Result<Vec<Strin
         let message = "belongs to no layer of the network: leave it out of the file".to_owned();
         return Err(nn::Error::Parameter { name: shortened(left), message }.into());
     }
-    let array = |wanted: &Wanted| {
+    let array = |wanted: &ExpectedArray| {
         let (layer, part) = split(&wanted.name);
         join(&module_of[layer], part)
     };
     Ok(wanted.iter().map(array).collect())
 }
 
-/// The network's own names, all after the same text.
-fn prefixed(wanted: &[Wanted], arrays: &Arrays<'_>) -> Option<Vec<String>> {
+/// Matches a file that holds the network's own names, all with the same prefix.
+fn prefixed(wanted: &[ExpectedArray], arrays: &ArrayViews<'_>) -> Option<Vec<String>> {
     let first = wanted.first()?;
     let prefixes = arrays.keys().filter_map(|name| name.strip_suffix(first.name.as_str()));
     let mut complete = prefixes
@@ -74,7 +75,7 @@ fn prefixed(wanted: &[Wanted], arrays: &Arrays<'_>) -> Option<Vec<String>> {
     complete.next()
 }
 
-/// In the order of the layers, or of the file.
+/// Modules and their signatures, in the order of the layers or of the file.
 type Modules = Vec<(String, Signature)>;
 
 fn modules<'a>(arrays: impl Iterator<Item = (&'a str, Vec<i64>)>) -> Modules {
@@ -94,11 +95,11 @@ fn modules<'a>(arrays: impl Iterator<Item = (&'a str, Vec<i64>)>) -> Modules {
 fn in_order(candidates: Vec<String>, layer: &str) -> Result<Vec<String>, Error> {
     let mut numbered: Vec<_> = candidates.iter().map(|name| (numbers(name), name)).collect();
     numbered.sort();
-    let told = |pair: &[((String, Vec<u64>), &String)]| {
+    let is_ordered = |pair: &[((String, Vec<u64>), &String)]| {
         let ((texts, numbers), (other_texts, other_numbers)) = (&pair[0].0, &pair[1].0);
         texts == other_texts && numbers != other_numbers
     };
-    if numbered.windows(2).all(told) {
+    if numbered.windows(2).all(is_ordered) {
         return Ok(numbered.into_iter().map(|(_, name)| name.clone()).collect());
     }
     Err(Error::Ambiguous { layer: layer.to_owned(), candidates: listed(&candidates) })
@@ -141,19 +142,14 @@ fn join(module: &str, part: &str) -> String {
     if module.is_empty() { part.to_owned() } else { format!("{module}.{part}") }
 }
 
-/// A hostile name may be long: messages quote its beginning only.
-pub(super) fn shortened(name: &str) -> String {
-    name.chars().take(64).collect()
-}
-
-/// There may be many, too: the first few are told.
+/// Joins the names for a message; a long list is cut to its first names.
 fn listed(names: &[String]) -> String {
-    const TOLD: usize = 8;
-    let mut told: Vec<String> = names.iter().take(TOLD).map(|name| shortened(name)).collect();
-    if names.len() > TOLD {
-        told.push(format!("and {} more", names.len() - TOLD));
+    const MAX_SHOWN: usize = 8;
+    let mut shown: Vec<String> = names.iter().take(MAX_SHOWN).map(|name| shortened(name)).collect();
+    if names.len() > MAX_SHOWN {
+        shown.push(format!("and {} more", names.len() - MAX_SHOWN));
     }
-    told.join(", ")
+    shown.join(", ")
 }
 
 #[cfg(test)]
@@ -162,8 +158,8 @@ mod tests {
 
     use super::*;
 
-    fn wanted(parameters: &[(&str, &[i64])]) -> Vec<Wanted> {
-        let wanted = |(name, shape): &(&str, &[i64])| Wanted {
+    fn wanted(parameters: &[(&str, &[i64])]) -> Vec<ExpectedArray> {
+        let wanted = |(name, shape): &(&str, &[i64])| ExpectedArray {
             name: (*name).to_owned(),
             shape: shape.to_vec(),
             transposed: false,
@@ -171,7 +167,7 @@ mod tests {
         parameters.iter().map(wanted).collect()
     }
 
-    /// What the parameters are taken from, or why not.
+    /// Returns what the parameters are taken from, or the error's message.
     fn map(parameters: &[(&str, &[i64])], arrays: &[(&str, &[i64])]) -> Result<Vec<String>, String> {
         let bytes = [0u8; 400];
         let view = |shape: &[i64]| {
@@ -187,7 +183,7 @@ mod tests {
         &[("first.weight", &[2, 2]), ("second.weight", &[2, 2]), ("fc.weight", &[3])];
 
     #[test]
-    fn modules_of_one_shape_are_told_by_their_numbers() {
+    fn modules_of_one_shape_are_distinguished_by_their_numbers() {
         let found =
             map(TWINS, &[("net.10.weight", &[2, 2]), ("net.9.weight", &[2, 2]), ("head.weight", &[3])]);
         assert_eq!(found.unwrap(), ["net.9.weight", "net.10.weight", "head.weight"]);
@@ -205,17 +201,17 @@ mod tests {
 
     #[test]
     fn a_doubt_is_an_error_that_names_the_candidates() {
-        let told = |arrays| map(TWINS, arrays).unwrap_err();
-        let message = told(&[("stem.weight", &[2, 2]), ("body.weight", &[2, 2]), ("head.weight", &[3])]);
+        let refusal = |arrays| map(TWINS, arrays).unwrap_err();
+        let message = refusal(&[("stem.weight", &[2, 2]), ("body.weight", &[2, 2]), ("head.weight", &[3])]);
         assert!(message.contains("body, stem is layer \"first\""), "{message}");
-        let message = told(&[("a.1.weight", &[2, 2]), ("a.01.weight", &[2, 2]), ("head.weight", &[3])]);
+        let message = refusal(&[("a.1.weight", &[2, 2]), ("a.01.weight", &[2, 2]), ("head.weight", &[3])]);
         assert!(message.contains("not clear"), "{message}");
     }
 
     #[test]
     fn modules_that_are_missing_or_too_many_are_named() {
-        let told = |arrays| map(TWINS, arrays).unwrap_err();
-        let message = told(&[("net.1.weight", &[2, 2]), ("head.weight", &[3])]);
+        let refusal = |arrays| map(TWINS, arrays).unwrap_err();
+        let message = refusal(&[("net.1.weight", &[2, 2]), ("head.weight", &[3])]);
         assert!(message.contains("the network has 2 of weight [2, 2], the file has net.1"), "{message}");
         let arrays: &[(&str, &[i64])] = &[
             ("net.1.weight", &[2, 2]),
@@ -223,13 +219,13 @@ mod tests {
             ("head.weight", &[3]),
             ("x.weight", &[5]),
         ];
-        assert!(told(arrays).contains("\"x\" belongs to no layer"));
+        assert!(refusal(arrays).contains("\"x\" belongs to no layer"));
     }
 
     #[test]
-    fn of_many_names_the_first_are_told() {
+    fn the_first_of_many_names_are_listed() {
         let names: Vec<String> = (0..100).map(|number| format!("{number}.{}", "x".repeat(1000))).collect();
-        let told = listed(&names);
-        assert!(told.ends_with(", and 92 more") && told.len() < 9 * 70, "{told}");
+        let refusal = listed(&names);
+        assert!(refusal.ends_with(", and 92 more") && refusal.len() < 9 * 70, "{refusal}");
     }
 }

@@ -1,5 +1,5 @@
-//! `digitd doctor`: what is found on this machine, what is missing, and what to do about it.
-//! Changes nothing; in a bucket it writes an object and removes it.
+//! `digitd doctor`: checks of this machine, with advice for what is missing. Changes nothing; in a bucket it
+//! writes an object and removes it.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -8,20 +8,21 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Error, Outcome, output::Ink};
+use super::{error::Error, exit::ExitStatus, terminal};
 use crate::{
     config::{self, Flags, Settings},
-    data::mnist::{self, Finding},
+    data::mnist::{self, FileStatus},
     engine::DeviceChoice,
     registry::Registry,
+    report::text::{Color, Layout},
 };
 
-/// Tell what is found on this machine and what is missing
+/// Check this machine for what digitd needs
 ///
-/// Looks at libtorch, devices, threads, MNIST, the store and the ports, as `digitd serve` with the
-/// same settings would find them. Exit code 1 where something is missing that serving needs.
+/// Checks libtorch, devices, threads, MNIST, the store and the ports, as `digitd serve` with the same
+/// settings would find them. The exit code is 1 if something is missing that serving needs.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct DoctorArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -30,36 +31,36 @@ pub struct Args {
     settings: Flags,
 }
 
-/// One thing that was looked at.
+/// One check and its result.
 #[derive(Debug, Serialize)]
 struct Check {
     name: &'static str,
-    state: State,
+    state: CheckState,
     found: String,
-    /// What to do; empty where nothing is to be done.
+    /// Advice; empty where there is nothing to do.
     advice: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum State {
+enum CheckState {
     Ok,
-    /// Not there, and serving works without it.
+    /// Absent, and serving works without it.
     Optional,
-    /// Not there, and serving needs it.
+    /// Absent, and serving needs it.
     Missing,
 }
 
-pub async fn run(args: Args) -> Result<Outcome, Error> {
+pub async fn run(args: DoctorArgs) -> Result<ExitStatus, Error> {
     let settings = config::load(&args.settings, config::variables())?;
-    let look = move || checks(&settings);
-    let checks = tokio::task::spawn_blocking(look).await.map_err(|_| Error::Panicked("a check"))?;
-    super::print(&match args.json {
+    let work = move || checks(&settings);
+    let checks = tokio::task::spawn_blocking(work).await.map_err(|_| Error::Panicked("a check"))?;
+    terminal::print(&match args.json {
         true => serde_json::to_string_pretty(&checks).expect("checks are texts") + "\n",
-        false => text(&checks, Ink::of_stdout()),
+        false => text(&checks, terminal::layout()),
     });
-    let lacks = checks.iter().any(|check| check.state == State::Missing);
-    Ok(if lacks { Outcome::Failed } else { Outcome::Done })
+    let lacks = checks.iter().any(|check| check.state == CheckState::Missing);
+    Ok(if lacks { ExitStatus::Failure } else { ExitStatus::Success })
 }
 
 fn checks(settings: &Settings) -> Vec<Check> {
@@ -76,7 +77,7 @@ fn libtorch() -> Check {
         Some(path) => ok("libtorch", format!("{} at {}", env!("DIGITD_LIBTORCH_VERSION"), path.display())),
         None => Check {
             name: "libtorch",
-            state: State::Missing,
+            state: CheckState::Missing,
             found: "not loaded".to_owned(),
             advice: "run scripts/libtorch, then build again".to_owned(),
         },
@@ -88,11 +89,11 @@ fn threads() -> Check {
     ok("cpu", format!("{number} threads"))
 }
 
-/// CUDA needs two things: the driver, and libtorch's CUDA half beside its CPU half.
+/// CUDA needs two things: the driver, and libtorch's CUDA library beside its CPU library.
 fn cuda(settings: &Settings) -> Check {
     let state = match settings.compute.device {
-        DeviceChoice::Cuda(_) => State::Missing,
-        DeviceChoice::Auto | DeviceChoice::Cpu => State::Optional,
+        DeviceChoice::Cuda(_) => CheckState::Missing,
+        DeviceChoice::Auto | DeviceChoice::Cpu => CheckState::Optional,
     };
     let absent = |found: &str, advice: &str| Check {
         name: "cuda",
@@ -101,26 +102,29 @@ fn cuda(settings: &Settings) -> Check {
         advice: advice.to_owned(),
     };
     let library = loaded("libtorch_cpu.so").map(|path| path.with_file_name("libtorch_cuda.so"));
-    // A sandbox may hide the first of them.
+    // A sandbox may hide the first of these files.
     let traces = ["/proc/driver/nvidia/version", "/dev/nvidiactl"];
     if !traces.iter().any(|path| Path::new(path).exists()) {
         return absent("no NVIDIA driver", "install one to use --device cuda");
     }
     let Some(path) = library.filter(|path| path.exists()) else {
-        return absent("libtorch without its CUDA half", "DIGITD_LIBTORCH=cuda scripts/libtorch fetches it");
+        return absent(
+            "libtorch without its CUDA library",
+            "DIGITD_LIBTORCH=cuda scripts/libtorch fetches it",
+        );
     };
     let device = match settings.compute.device {
         DeviceChoice::Cpu => DeviceChoice::Auto,
         other => other,
     };
-    // To compute there is the only way to know.
+    // Only a computation shows whether the device works.
     match device.probe() {
         Ok(()) => ok("cuda", format!("{} computes, with {}", gpus(), path.display())),
         Err(why) => absent(&why, "update the NVIDIA driver, or compute with --device cpu"),
     }
 }
 
-/// The names of the GPUs as the driver tells them: `NVIDIA H200`.
+/// The names of the GPUs from the driver, as in `NVIDIA H200`.
 fn gpus() -> String {
     let files = glob::glob("/proc/driver/nvidia/gpus/*/information").expect("the pattern is valid");
     let name = |file: PathBuf| {
@@ -133,26 +137,26 @@ fn gpus() -> String {
 
 fn data(folder: &Path) -> Vec<Check> {
     let files = mnist::survey(&[folder.to_owned()]);
-    if files.iter().all(|(_, finding)| matches!(finding, Finding::Missing)) {
+    if files.iter().all(|(_, finding)| matches!(finding, FileStatus::Missing)) {
         return vec![Check {
             name: "mnist",
-            state: State::Optional,
+            state: CheckState::Optional,
             found: format!("no file in {}", folder.display()),
-            advice: "run `digitd data fetch`, or name a folder by --data-dir; synthetic is built in"
+            advice: "run `digitd data fetch`, or name a folder with --data-dir; synthetic is built in"
                 .to_owned(),
         }];
     }
-    let check = |(file, finding): (mnist::File, Finding)| match finding {
-        Finding::Good(path) => ok("mnist", path.display().to_string()),
-        Finding::Missing => Check {
+    let check = |(file, finding): (mnist::File, FileStatus)| match finding {
+        FileStatus::Good(path) => ok("mnist", path.display().to_string()),
+        FileStatus::Missing => Check {
             name: "mnist",
-            state: State::Optional,
+            state: CheckState::Optional,
             found: format!("no {} in {}", file.packed_name(), folder.display()),
             advice: "run `digitd data fetch`".to_owned(),
         },
-        Finding::Bad(path, error) => Check {
+        FileStatus::Bad(path, error) => Check {
             name: "mnist",
-            state: State::Optional,
+            state: CheckState::Optional,
             found: format!("{} is broken", path.display()),
             advice: error.to_string(),
         },
@@ -168,29 +172,29 @@ fn store(url: &str) -> Check {
         None => PathBuf::from(url),
     };
     let full = std::path::absolute(&folder).unwrap_or(folder);
-    // The folder is made by the first start; what counts until then is where it will be made.
-    let standing = full.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-    match tempfile::tempfile_in(standing) {
-        Ok(_) if standing == full => ok("store", format!("{} can be written", full.display())),
-        Ok(_) => ok("store", format!("{} will be made by the first start", full.display())),
+    // The first start creates the folder; until then its nearest existing parent must be writable.
+    let existing = full.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    match tempfile::tempfile_in(existing) {
+        Ok(_) if existing == full => ok("store", format!("{} can be written", full.display())),
+        Ok(_) => ok("store", format!("{} will be created by the first start", full.display())),
         Err(error) => Check {
             name: "store",
-            state: State::Missing,
-            found: format!("{} cannot be written: {error}", standing.display()),
-            advice: "name another folder by --store".to_owned(),
+            state: CheckState::Missing,
+            found: format!("{} cannot be written: {error}", existing.display()),
+            advice: "name another folder with --store".to_owned(),
         },
     }
 }
 
-/// What a start would find: the only way to know is to write there.
+/// Whether a bucket can be written, which only writing shows.
 fn bucket(url: &str) -> Check {
     match tokio::runtime::Handle::current().block_on(Registry::open(url)) {
         Ok(_) => ok("store", format!("{url} can be written")),
         Err(error) => Check {
             name: "store",
-            state: State::Missing,
+            state: CheckState::Missing,
             found: error.to_string(),
-            advice: "set the variables that it names, or name another place by --store".to_owned(),
+            advice: "set the variables that it names, or name another place with --store".to_owned(),
         },
     }
 }
@@ -200,18 +204,18 @@ fn port(name: &'static str, flag: &str, addr: SocketAddr) -> Check {
         Ok(_) => ok(name, format!("{addr} is free")),
         Err(error) => Check {
             name,
-            state: State::Optional,
+            state: CheckState::Optional,
             found: format!("{addr} is not free: {error}"),
-            advice: format!("a server may be running there already; else choose another by {flag}"),
+            advice: format!("a server may be running there already; else choose another with {flag}"),
         },
     }
 }
 
 fn ok(name: &'static str, found: impl Into<String>) -> Check {
-    Check { name, state: State::Ok, found: found.into(), advice: String::new() }
+    Check { name, state: CheckState::Ok, found: found.into(), advice: String::new() }
 }
 
-/// Where a library of this process was loaded from.
+/// The file that a library of this process was loaded from.
 fn loaded(library: &str) -> Option<PathBuf> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     let path =
@@ -219,15 +223,15 @@ fn loaded(library: &str) -> Option<PathBuf> {
     Some(PathBuf::from(format!("/{path}")))
 }
 
-fn text(checks: &[Check], ink: Ink) -> String {
+fn text(checks: &[Check], layout: Layout) -> String {
     let mut text = String::new();
     for check in checks {
         let (word, style) = match check.state {
-            State::Ok => ("ok", console::Style::new().green()),
-            State::Optional => ("absent", console::Style::new().yellow()),
-            State::Missing => ("missing", console::Style::new().red()),
+            CheckState::Ok => ("ok", console::Style::new().green()),
+            CheckState::Optional => ("absent", console::Style::new().yellow()),
+            CheckState::Missing => ("missing", console::Style::new().red()),
         };
-        let word = style.force_styling(ink == Ink::Colour).apply_to(format!("{word:<8}"));
+        let word = style.force_styling(layout.color == Color::On).apply_to(format!("{word:<8}"));
         text += &format!("{word} {:<10} {}\n", check.name, check.found);
         if !check.advice.is_empty() {
             text += &format!("{:<19} {}\n", "", check.advice);
@@ -243,23 +247,23 @@ mod tests {
     #[test]
     fn what_is_missing_comes_with_advice() {
         let folder = tempfile::tempdir().unwrap();
-        let shown = text(&data(folder.path()), Ink::Plain);
+        let shown = text(&data(folder.path()), Layout::PLAIN);
         assert!(shown.starts_with("absent   mnist") && shown.contains("digitd data fetch"), "{shown}");
     }
 
     #[test]
-    fn a_store_that_is_not_there_yet_is_not_made_by_looking() {
+    fn a_check_does_not_create_the_store() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/store");
-        assert_eq!(store(path.to_str().unwrap()).state, State::Ok);
+        assert_eq!(store(path.to_str().unwrap()).state, CheckState::Ok);
         assert!(!path.exists());
-        assert_eq!(store("/proc/store").state, State::Missing);
+        assert_eq!(store("/proc/store").state, CheckState::Missing);
     }
 
     #[test]
-    fn a_port_that_is_taken_is_told() {
+    fn a_port_in_use_is_reported() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let check = port("gRPC port", "--grpc-addr", taken.local_addr().unwrap());
-        assert!(check.state == State::Optional && check.advice.contains("--grpc-addr"), "{check:?}");
+        assert!(check.state == CheckState::Optional && check.advice.contains("--grpc-addr"), "{check:?}");
     }
 }

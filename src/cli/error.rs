@@ -1,15 +1,14 @@
-//! Why a command did not do what it was asked; `output::problem` shows it.
+//! The errors of commands; `report` makes the text that shows them.
 
 use std::io;
 
-use super::plot;
-use crate::{client, config, data, engine, registry, server, telemetry};
+use crate::{config, data, engine, registry, report::plot, server, telemetry};
 
 /// The kinds of failures of the command line.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Client(#[from] client::Error),
+    Client(#[from] digitd_client::Error),
     #[error(transparent)]
     Config(#[from] config::Error),
     #[error(transparent)]
@@ -24,17 +23,17 @@ pub enum Error {
     Server(#[from] server::Error),
     #[error(transparent)]
     Plot(#[from] plot::Error),
-    /// Flags that are well formed one by one and make no sense together, or a file of the wrong form.
+    /// Flags that contradict each other, or a file of the wrong form.
     #[error("{0}")]
     Usage(String),
     #[error("cannot {action} {what}: {source}")]
     Io { action: &'static str, what: String, source: io::Error },
-    #[error("{0} broke down; the lines above tell more")]
+    #[error("{0} panicked; the lines above have the details")]
     Panicked(&'static str),
 }
 
 impl Error {
-    /// For `map_err`: an I/O failure with what was tried on what.
+    /// An I/O error with the action and its object, for `map_err`.
     pub(super) fn io(action: &'static str, what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { action, what, source }

@@ -1,31 +1,35 @@
-//! `digitd inspect`: a version, or a run as it trains, layer by layer; what an answer rests on, what is
-//! wrong, and how two versions differ.
+//! `digitd inspect`: a version, or a run as it trains, layer by layer; attributions, findings, and the
+//! comparison of two versions.
 
-mod report;
-
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{
-    Error, Outcome,
-    args::{self, NormalizationArg, WorkArgs, read_image},
-    json,
-    output::{self, Depth},
-    session::SessionArgs,
+    args::{self, CommonArgs, NormalizationArg},
+    connection::ConnectionArgs,
+    error::Error,
+    exit::ExitStatus,
+    input::read_image,
+    terminal,
 };
 use crate::{
-    client::Client,
     pb::digitd::v1::{
         CompareVersionsRequest, CompareVersionsResponse, DatasetIndex, DrawingKind, HealthRequest,
         InspectParametersRequest, InspectRequest, InspectResponse, Normalization, OcclusionRequest, Split,
         ValueForm, inspect_request::Input,
     },
+    report::{
+        html::inspection_page,
+        json,
+        text::{self, Depth},
+    },
 };
+use digitd_client::Client;
 
 /// Show a version, or a run as it trains, layer by layer
 ///
-/// A row for every layer: settings (k kernel, s stride, p padding, g groups), shapes, parameters,
-/// multiply-adds, bytes. On request what the layers hold, what an answer rests on, and what is wrong
-/// with the network; with --output all of that as a page with pictures.
+/// Shows a row for every layer: settings (k kernel, s stride, p padding, g groups), shapes, parameters,
+/// multiply-adds, bytes. On request it shows the contents of the layers, the attributions of a prediction, and
+/// findings about the network; with --output all of that as a page with drawings.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -38,12 +42,12 @@ Examples:
   digitd inspect --output report")]
 #[command(group = clap::ArgGroup::new("filled").multiple(true).args(["contents", "output"]))]
 #[command(group = clap::ArgGroup::new("over_images").multiple(true).args(["health", "compare", "output"]))]
-pub struct Args {
-    /// Show this run's newest weights instead of a version; one that trains goes on undisturbed
+pub struct InspectArgs {
+    /// Show the newest weights of this run instead of a version; training is not disturbed
     #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "version", "alias"], help_heading = "Version")]
     run: Option<String>,
 
-    /// Show what the layers hold
+    /// Show the contents of the layers
     #[arg(long)]
     contents: bool,
 
@@ -51,12 +55,12 @@ pub struct Args {
     #[arg(long = "layer", value_name = "NAME", requires = "filled")]
     layers: Vec<String>,
 
-    /// Show this channel, counted from 0; may be given several times [default: one drawn by
+    /// Show this channel, counted from 0; may be given several times [default: one chosen by
     /// --channel-seed]
     #[arg(long = "channel", value_name = "N", requires = "filled")]
     channels: Vec<i32>,
 
-    /// Draws the channel where none is chosen [default: 0]
+    /// Seed of the choice of a channel [default: 0]
     #[arg(long, value_name = "N", requires = "filled")]
     channel_seed: Option<i32>,
 
@@ -64,48 +68,48 @@ pub struct Args {
     #[arg(long, requires = "filled", conflicts_with_all = ["channels", "channel_seed"])]
     all_channels: bool,
 
-    /// Images over which the share of zeros is counted [default: 1000]
+    /// Images over which the fraction of zeros is counted [default: 1000]
     #[arg(long, value_name = "N", requires = "filled")]
     sample_images: Option<i32>,
 
-    /// N of the shapes [default: 1]
+    /// Batch size N in the shapes, bytes and multiply-adds [default: 1]
     #[arg(long, value_name = "N")]
     batch_size: Option<i32>,
 
-    /// Show the gradient of the picture's loss by every parameter
-    #[arg(long, help_heading = "What an answer rests on")]
+    /// Show the gradient of the image's loss with respect to every parameter
+    #[arg(long, help_heading = "Attribution")]
     gradients: bool,
 
-    /// The class that --image shows, for --gradients
-    #[arg(long, value_name = "N", requires = "image", help_heading = "What an answer rests on")]
+    /// The label of --image, for --gradients
+    #[arg(long, value_name = "N", requires = "image", help_heading = "Attribution")]
     label: Option<i32>,
 
-    /// Show where more ink would speak for the class, and where against it
-    #[arg(long, help_heading = "What an answer rests on")]
+    /// Show the saliency map: the pixels that raise and lower the logit of the class
+    #[arg(long, help_heading = "Attribution")]
     saliency: bool,
 
-    /// Show where covering a part of the picture costs the class its probability
-    #[arg(long, help_heading = "What an answer rests on")]
+    /// Show the occlusion map: the probability that the class loses where a patch covers the image
+    #[arg(long, help_heading = "Attribution")]
     occlusion: bool,
 
-    /// Pixels on each side of what covers [default: 4]
-    #[arg(long, value_name = "N", requires = "occlusion", help_heading = "What an answer rests on")]
+    /// Pixels on each side of the patch [default: 4]
+    #[arg(long, value_name = "N", requires = "occlusion", help_heading = "Attribution")]
     patch_size: Option<i32>,
 
-    /// The class that --saliency and --occlusion are about [default: the one that is answered]
-    #[arg(long = "class", value_name = "N", help_heading = "What an answer rests on")]
+    /// The class of --saliency and --occlusion [default: the predicted one]
+    #[arg(long = "class", value_name = "N", help_heading = "Attribution")]
     target_class: Option<i32>,
 
-    /// Look for what is wrong with the network, over all images of --split
-    #[arg(long, help_heading = "What is wrong")]
+    /// Examine the health of the network over all images of --split, and list findings
+    #[arg(long, help_heading = "Findings and comparison")]
     health: bool,
 
     /// Compare with this version: 1, an alias, digits/1 or digits/latest
-    #[arg(long, value_name = "VERSION", value_parser = args::reference, conflicts_with = "run", help_heading = "What is wrong")]
+    #[arg(long, value_name = "VERSION", value_parser = args::reference, conflicts_with = "run", help_heading = "Findings and comparison")]
     compare: Option<crate::pb::digitd::v1::ModelRef>,
 
-    /// Look at so many images of --split only
-    #[arg(long, value_name = "N", requires = "over_images", help_heading = "What is wrong")]
+    /// Use only the first so many images of --split
+    #[arg(long, value_name = "N", requires = "over_images", help_heading = "Findings and comparison")]
     max_images: Option<i32>,
 
     /// Print the values of this parameter and nothing else; may be given several times
@@ -114,94 +118,89 @@ pub struct Args {
     ])]
     parameters: Vec<String>,
 
-    /// Write everything as a page of HTML with pictures, index.html in this folder
+    /// Write everything as a page of HTML with drawings, index.html in this folder
     #[arg(long, value_name = "DIR", conflicts_with = "json", help_heading = "Output")]
     output: Option<PathBuf>,
 
-    /// The picture that goes through the network: a file, or `-` for standard input
+    /// The image to run the network on: a file, or `-` for standard input
     #[arg(long, value_name = "FILE|-", conflicts_with = "index", help_heading = "Data")]
     image: Option<String>,
 
-    /// How that picture is made like the training images [default: auto]
+    /// How --image is made similar to the training images [default: auto]
     #[arg(long, value_enum, value_name = "HOW", requires = "image", help_heading = "Data")]
     normalization: Option<NormalizationArg>,
 
-    /// The image of the data set that goes through the network, counted from 0 [default: 0]
+    /// The image of the data set to run the network on, counted from 0 [default: 0]
     #[arg(long, value_name = "N", help_heading = "Data")]
     index: Option<i32>,
 
     #[command(flatten)]
-    work: WorkArgs,
+    common: CommonArgs,
 }
 
-/// Largest answer that is asked for with --output or --all-channels.
-const LARGE_ANSWER: i32 = 128 << 20;
+/// Largest response that --output and --all-channels accept, in bytes.
+const MAX_RESPONSE_BYTES: i32 = 128 << 20;
 
-/// What a person asked for.
-struct Answers {
-    inspected: InspectResponse,
-    compared: Option<CompareVersionsResponse>,
-}
-
-pub async fn run(args: Args) -> Result<Outcome, Error> {
-    let session = &args.work.session;
+pub async fn run(args: InspectArgs) -> Result<ExitStatus, Error> {
+    let connection = &args.common.connection;
     if !args.parameters.is_empty() {
-        let parts = session.with(async |client| args.values(client).await).await?;
-        super::print(&parts);
-        return Ok(Outcome::Done);
+        let parts = connection.with(async |client| args.values(client).await).await?;
+        terminal::print(&parts);
+        return Ok(ExitStatus::Success);
     }
-    // Read before anything is asked: a file that is not there is told at once.
-    let (request, comparison) = (args.request()?, args.comparison()?);
-    let Answers { inspected, compared } = session
+    // Files are read before the server is called, so that a missing one is reported at once.
+    let (request, comparison_request) = (args.request()?, args.comparison()?);
+    let (inspection, comparison) = connection
         .with(async |client| {
-            let inspected = client.inspect(request).await?;
-            let compared = match comparison {
+            let inspection = client.inspect(request).await?;
+            let comparison = match comparison_request {
                 Some(request) => Some(client.compare_versions(request).await?),
                 None => None,
             };
-            Ok(Answers { inspected, compared })
+            Ok((inspection, comparison))
         })
         .await?;
-    if let Some(folder) = &args.output {
-        let path = report::write(folder, &inspected, compared.as_ref())?;
-        super::print(&format!("{path} shows {}\n", output::subject(&inspected)));
-        return Ok(Outcome::Done);
+    match &args.output {
+        Some(folder) => {
+            let path = write_page(folder, &inspection_page(&inspection, comparison.as_ref()))?;
+            terminal::print(&format!("{path} shows {}\n", text::subject(&inspection)));
+        }
+        None => args.show(connection, &inspection, comparison.as_ref()),
     }
-    args.show(session, &inspected, compared.as_ref());
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Success)
 }
 
-impl Args {
+impl InspectArgs {
     fn show(
         &self,
-        session: &SessionArgs,
+        connection: &ConnectionArgs,
         answer: &InspectResponse,
-        compared: Option<&CompareVersionsResponse>,
+        comparison: Option<&CompareVersionsResponse>,
     ) {
-        if session.json
-            && let Some(compared) = compared
+        if connection.json
+            && let Some(comparison) = comparison
         {
-            // One message is one JSON document; what the comparison is asked beside stands before it.
-            super::print(&format!("{}\n", json::text("InspectResponse", answer)));
-            super::print(&format!("{}\n", json::text("CompareVersionsResponse", compared)));
+            // Two messages are two JSON documents, the inspection first.
+            terminal::print(&format!("{}\n", json::text("InspectResponse", answer)));
+            terminal::print(&format!("{}\n", json::text("CompareVersionsResponse", comparison)));
             return;
         }
-        session.show("InspectResponse", answer, |ink| {
+        connection.show("InspectResponse", answer, |layout| {
             let names = &answer.class_names;
-            let mut parts = vec![output::layer_table(answer, ink)];
+            let mut parts = vec![text::layer_table(answer, layout)];
             if self.contents {
-                parts.push(output::contents(answer, Depth::Full, ink));
+                parts.push(text::contents(answer, Depth::Full, layout));
             }
-            parts.extend(answer.gradients.as_ref().map(|it| output::gradients(it, names, ink)));
-            parts.extend(answer.saliency.as_ref().map(|it| output::saliency(it, names)));
-            parts.extend(answer.occlusion.as_ref().map(|it| output::occlusion(it, names)));
-            parts.extend(answer.health.as_ref().map(|it| output::health(it, ink)));
-            parts.extend(compared.map(|it| output::difference(it, ink)));
+            parts.extend(answer.gradients.as_ref().map(|it| text::gradients(it, names, layout)));
+            parts.extend(answer.saliency.as_ref().map(|it| text::saliency(it, names)));
+            parts.extend(answer.occlusion.as_ref().map(|it| text::occlusion(it, names)));
+            parts.extend(answer.health.as_ref().map(|it| text::health(it, layout)));
+            parts.extend(comparison.map(|it| text::version_comparison(it, layout)));
             parts.join("\n")
         });
     }
 
-    /// With --output everything is asked for that can be.
+    /// The request; with --output it asks for everything.
     fn request(&self) -> Result<InspectRequest, Error> {
         let all = self.output.is_some();
         let input = self.input()?;
@@ -210,8 +209,8 @@ impl Args {
         let occlusion = (self.occlusion || all)
             .then(|| OcclusionRequest { patch_size: self.patch_size, ..OcclusionRequest::default() });
         let health = (self.health || all).then(|| HealthRequest {
-            dataset: self.work.dataset.dataset(),
-            split: Split::from(self.work.dataset.split).into(),
+            dataset: self.common.dataset.dataset(),
+            split: Split::from(self.common.dataset.split).into(),
             max_images: self.max_images,
         });
         let drawings = match all {
@@ -219,7 +218,7 @@ impl Args {
             false => Vec::new(),
         };
         Ok(InspectRequest {
-            model: self.run.is_none().then(|| self.work.model.reference()).transpose()?,
+            model: self.run.is_none().then(|| self.common.model.reference()).transpose()?,
             run_id: self.run.clone().unwrap_or_default(),
             input,
             normalization: self.normalization.map_or(0, |how| Normalization::from(how).into()),
@@ -238,17 +237,17 @@ impl Args {
             target_class: self.target_class,
             health,
             drawings,
-            max_answer_bytes: (all || self.all_channels).then_some(LARGE_ANSWER),
+            max_answer_bytes: (all || self.all_channels).then_some(MAX_RESPONSE_BYTES),
         })
     }
 
     fn input(&self) -> Result<Option<Input>, Error> {
         Ok(match &self.image {
             Some(path) => Some(Input::Image(read_image(path)?)),
-            None if self.index.is_some() || self.work.dataset.dataset.is_some() => {
+            None if self.index.is_some() || self.common.dataset.dataset.is_some() => {
                 Some(Input::DatasetIndex(DatasetIndex {
-                    dataset: self.work.dataset.dataset(),
-                    split: Split::from(self.work.dataset.split).into(),
+                    dataset: self.common.dataset.dataset(),
+                    split: Split::from(self.common.dataset.split).into(),
                     index: self.index.unwrap_or_default(),
                 }))
             }
@@ -260,42 +259,40 @@ impl Args {
         let Some(before) = &self.compare else { return Ok(None) };
         Ok(Some(CompareVersionsRequest {
             before: Some(before.clone()),
-            after: Some(self.work.model.reference()?),
-            dataset: self.work.dataset.dataset(),
-            split: Split::from(self.work.dataset.split).into(),
+            after: Some(self.common.model.reference()?),
+            dataset: self.common.dataset.dataset(),
+            split: Split::from(self.common.dataset.split).into(),
             max_images: self.max_images,
             max_changed: None,
         }))
     }
 
-    /// The values of parameters: a line for each, or the messages as JSON.
+    /// The values of parameters as text, or the messages as JSON.
     async fn values(&self, client: &Client) -> Result<String, Error> {
         let request = InspectParametersRequest {
-            model: self.run.is_none().then(|| self.work.model.reference()).transpose()?,
+            model: self.run.is_none().then(|| self.common.model.reference()).transpose()?,
             run_id: self.run.clone().unwrap_or_default(),
             names: self.parameters.clone(),
             form: ValueForm::Numbers.into(),
             ..InspectParametersRequest::default()
         };
-        let parts = client.inspect_parameters(request).await?;
-        let mut text = String::new();
-        for part in parts {
-            if self.work.session.json {
-                text += &(json::line("InspectParametersResponse", &part) + "\n");
-                continue;
+        let chunks = client.inspect_parameters(request).await?;
+        Ok(match self.common.connection.json {
+            true => {
+                chunks.iter().map(|chunk| json::line("InspectParametersResponse", chunk) + "\n").collect()
             }
-            let first = part.offset.unwrap_or_default();
-            if first == 0 {
-                text += &format!("{} {}\n", part.parameter, output::shape(&part.shape));
-            }
-            let width = part.shape.last().map_or(1, |width| (*width).max(1)) as usize;
-            for row in part.numbers.chunks(width) {
-                let row: Vec<String> = row.iter().map(f64::to_string).collect();
-                text += &(row.join(" ") + "\n");
-            }
-        }
-        Ok(text)
+            false => text::parameter_values(&chunks),
+        })
     }
+}
+
+/// Writes `index.html` into a folder, which is created where it is missing; returns its path.
+fn write_page(folder: &Path, page: &str) -> Result<String, Error> {
+    std::fs::create_dir_all(folder).map_err(Error::io("create the folder", folder.display().to_string()))?;
+    let path = folder.join("index.html");
+    let name = path.display().to_string();
+    std::fs::write(&path, page).map_err(Error::io("write", name.clone()))?;
+    Ok(name)
 }
 
 const DRAWINGS: [DrawingKind; 5] = [

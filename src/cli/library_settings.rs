@@ -1,29 +1,29 @@
-//! Settings that the libraries below libtorch read from the environment when the program is loaded, so
-//! they are set by starting the program over.
+//! Environment variables that the libraries below libtorch read when the program is loaded. They are set by
+//! executing the program again.
 //!
 //! libgomp's threads spin for milliseconds by default while they wait for each other. On a machine where
-//! something else runs too, each operation waits for a thread that is not running while another burns
-//! its processor: training was seen twenty times slower. And on a GPU cuDNN multiplies float32 in TF32 by
+//! something else runs too, each operation waits for a thread that is not running while another occupies its
+//! processor: training has been twenty times slower. And on a GPU cuDNN multiplies float32 in TF32 by
 //! default, with 10 bits of mantissa: the `float32` of a request would not be what it says, and a GPU's
 //! numbers not those of a CPU.
 
 use std::{ffi::OsString, os::unix::process::CommandExt as _, process::Command};
 
-struct Setting {
+struct Variable {
     name: &'static str,
     value: &'static str,
-    /// Another setting of the same thing that people may have made themselves; then it stands.
-    instead: Option<&'static str>,
+    /// Another variable of the same purpose; where the user has set it, this one is left unset.
+    alternative: Option<&'static str>,
 }
 
-const SETTINGS: [Setting; 2] = [
-    // Turns of the waiting loop before a thread sleeps: some microseconds, about what waking costs.
-    Setting { name: "GOMP_SPINCOUNT", value: "2000", instead: Some("OMP_WAIT_POLICY") },
-    Setting { name: "NVIDIA_TF32_OVERRIDE", value: "0", instead: None },
+const VARIABLES: [Variable; 2] = [
+    // Iterations of the spin loop before a thread sleeps: some microseconds, about the cost of a wake-up.
+    Variable { name: "GOMP_SPINCOUNT", value: "2000", alternative: Some("OMP_WAIT_POLICY") },
+    Variable { name: "NVIDIA_TF32_OVERRIDE", value: "0", alternative: None },
 ];
 
-/// Starts the program over with what is not set yet, once. Comes back where everything is set, or where
-/// the program cannot be started over.
+/// Executes the program again with the variables that are missing, once. Returns where all are set, or
+/// where the program cannot be executed.
 pub(super) fn apply() {
     let missing = missing(|name| std::env::var_os(name));
     if missing.is_empty() {
@@ -33,10 +33,10 @@ pub(super) fn apply() {
     let _ = Command::new(program).args(std::env::args_os().skip(1)).envs(missing).exec();
 }
 
-/// The settings that the environment does not make.
+/// The variables that the environment lacks.
 fn missing(environment: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, &'static str)> {
     let is_set = |name: &str| environment(name).is_some();
-    let missing = SETTINGS.iter().filter(|it| !is_set(it.name) && !it.instead.is_some_and(is_set));
+    let missing = VARIABLES.iter().filter(|it| !is_set(it.name) && !it.alternative.is_some_and(is_set));
     missing.map(|it| (it.name, it.value)).collect()
 }
 
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_people_set_themselves_stands() {
+    fn a_variable_of_the_user_is_kept() {
         let missing_with = |set: &[&str]| {
             let found = missing(|name| set.contains(&name).then(OsString::new));
             found.into_iter().map(|(name, _)| name).collect::<Vec<_>>()

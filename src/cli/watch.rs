@@ -1,77 +1,83 @@
-//! Following a run to its end on the screen; Ctrl-C asks the server to stop it.
+//! Watching a run to its end on the screen; Ctrl-C cancels it at the server.
 
 use std::pin::pin;
 
 use super::{
-    Error, Outcome,
-    output::{Progress, Style},
-    serve::Signals,
-    session::Session,
+    connection::Connection,
+    error::Error,
+    exit::ExitStatus,
+    progress::{ProgressFormat, ProgressView},
+    signals::Signals,
 };
-use crate::{
-    client::Events,
-    pb::digitd::v1::{RunFinished, RunState, TrainRequest, train_event::Event},
-};
+use crate::pb::digitd::v1::{RunFinished, RunState, TrainRequest, train_event::Event};
+use digitd_client::RunEvents;
 
-/// What the first Ctrl-C means.
+/// What the first Ctrl-C does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interrupt {
-    /// Cancel the run: it was started here.
-    CancelsRun,
-    /// Stop watching: it was started by someone else.
-    EndsWatching,
+pub enum OnInterrupt {
+    /// Cancels the run, because this command started it.
+    CancelRun,
+    /// Stops watching, because someone else started the run.
+    StopWatching,
 }
 
-/// How a run was seen to end.
-pub struct Followed {
-    pub outcome: Outcome,
-    /// None where watching ended first.
+/// The end of watching a run.
+pub struct WatchResult {
+    pub status: ExitStatus,
+    /// The end of the run; none where watching ended first.
     pub finished: Option<RunFinished>,
 }
 
 /// Shows the events of a run to its end.
 pub async fn follow(
-    session: &Session,
-    events: &mut Events,
-    style: Style,
-    interrupt: Interrupt,
-) -> Result<Followed, Error> {
-    Screen::new(style, interrupt)?.follow(session, events).await
+    connection: &Connection,
+    events: &mut RunEvents,
+    format: ProgressFormat,
+    on_interrupt: OnInterrupt,
+) -> Result<WatchResult, Error> {
+    RunWatcher::new(format, on_interrupt)?.follow(connection, events).await
 }
 
-/// Starts a run and shows it to its end. Ctrl-C counts from the beginning: a run that is still being
+/// Starts a run and shows it to its end. Ctrl-C works from the beginning: a run that is still being
 /// prepared is cancelled as soon as it has an id.
-pub async fn start(session: &Session, request: TrainRequest, style: Style) -> Result<Followed, Error> {
-    let mut screen = Screen::new(style, Interrupt::CancelsRun)?;
-    let mut starting = pin!(session.client.train(request));
+pub async fn start(
+    connection: &Connection,
+    request: TrainRequest,
+    format: ProgressFormat,
+) -> Result<WatchResult, Error> {
+    let mut watcher = RunWatcher::new(format, OnInterrupt::CancelRun)?;
+    let mut starting = pin!(connection.client.train(request));
     let mut events = loop {
         tokio::select! {
             started = &mut starting => break started?,
-            () = screen.signals.next() => if let Some(followed) = screen.interrupted(session, "").await? {
-                return Ok(followed);
+            () = watcher.signals.next() => if let Some(watched) = watcher.interrupted(connection, "").await? {
+                return Ok(watched);
             }
         }
     };
-    screen.follow(session, &mut events).await
+    watcher.follow(connection, &mut events).await
 }
 
-/// Where a run is shown, and what the person before it has asked for.
-struct Screen {
-    progress: Progress,
+/// Shows a run, and cancels it on request.
+struct RunWatcher {
+    progress: ProgressView,
     signals: Signals,
-    interrupt: Interrupt,
-    wish: Wish,
-    /// The run is queued.
-    waits: bool,
+    on_interrupt: OnInterrupt,
+    cancel: CancelState,
+    is_queued: bool,
 }
 
-impl Screen {
-    fn new(style: Style, interrupt: Interrupt) -> Result<Self, Error> {
-        let (progress, signals) = (Progress::new(style), Signals::new()?);
-        Ok(Self { progress, signals, interrupt, wish: Wish::None, waits: false })
+impl RunWatcher {
+    fn new(format: ProgressFormat, on_interrupt: OnInterrupt) -> Result<Self, Error> {
+        let (progress, signals) = (ProgressView::new(format), Signals::new()?);
+        Ok(Self { progress, signals, on_interrupt, cancel: CancelState::None, is_queued: false })
     }
 
-    async fn follow(&mut self, session: &Session, events: &mut Events) -> Result<Followed, Error> {
+    async fn follow(
+        &mut self,
+        connection: &Connection,
+        events: &mut RunEvents,
+    ) -> Result<WatchResult, Error> {
         let mut checkpoint = None;
         let mut last = None;
         loop {
@@ -79,12 +85,12 @@ impl Screen {
                 event = events.next() => match event? {
                     Some(event) => {
                         self.progress.show(&event);
-                        // The answer to validate_only has no id: there is nothing to cancel.
-                        if self.wish == Wish::CancelOnceBegun && !events.run_id().is_empty() {
-                            self.wish = Wish::Cancelling;
-                            session.client.cancel_run(events.run_id()).await?;
+                        // The response to validate_only has no id: there is nothing to cancel.
+                        if self.cancel == CancelState::OnceStarted && !events.run_id().is_empty() {
+                            self.cancel = CancelState::Sent;
+                            connection.client.cancel_run(events.run_id()).await?;
                         }
-                        self.waits = matches!(event.event, Some(Event::Queued(_)));
+                        self.is_queued = matches!(event.event, Some(Event::Queued(_)));
                         match event.event {
                             Some(Event::Checkpoint(written)) => checkpoint = Some(written.key),
                             Some(Event::Finished(finished)) => last = Some(finished),
@@ -93,69 +99,78 @@ impl Screen {
                         }
                     }
                     None => return Ok(match last {
-                        Some(finished) => ended(&self.progress, events.run_id(), finished, checkpoint),
-                        None => Followed { outcome: Outcome::Done, finished: None },
+                        Some(finished) => watch_result(&self.progress, events.run_id(), finished, checkpoint),
+                        None => WatchResult { status: ExitStatus::Success, finished: None },
                     }),
                 },
                 () = self.signals.next() => {
-                    if let Some(followed) = self.interrupted(session, events.run_id()).await? {
-                        return Ok(followed);
+                    if let Some(watched) = self.interrupted(connection, events.run_id()).await? {
+                        return Ok(watched);
                     }
                 }
             }
         }
     }
 
-    /// Ctrl-C: asks for the end of the run, or ends the watching.
-    async fn interrupted(&mut self, session: &Session, run_id: &str) -> Result<Option<Followed>, Error> {
-        if self.wish != Wish::None || self.interrupt == Interrupt::EndsWatching {
-            self.progress.note(&left_alone(session, run_id));
-            return Ok(Some(Followed { outcome: Outcome::Cancelled, finished: None }));
+    /// Handles Ctrl-C: cancels the run, or stops watching.
+    async fn interrupted(
+        &mut self,
+        connection: &Connection,
+        run_id: &str,
+    ) -> Result<Option<WatchResult>, Error> {
+        if self.cancel != CancelState::None || self.on_interrupt == OnInterrupt::StopWatching {
+            self.progress.note(&still_running(connection, run_id));
+            return Ok(Some(WatchResult { status: ExitStatus::Cancelled, finished: None }));
         }
-        self.progress.note(match self.waits {
-            true => "leaving the queue; once more to leave at once",
-            false => "stopping after this batch; once more to leave at once",
+        self.progress.note(match self.is_queued {
+            true => "leaving the queue; Ctrl-C again exits at once",
+            false => "stopping after this batch; Ctrl-C again exits at once",
         });
-        self.wish = match run_id {
-            "" => Wish::CancelOnceBegun,
-            _ => Wish::Cancelling,
+        self.cancel = match run_id {
+            "" => CancelState::OnceStarted,
+            _ => CancelState::Sent,
         };
-        if self.wish == Wish::Cancelling {
-            session.client.cancel_run(run_id).await?;
+        if self.cancel == CancelState::Sent {
+            connection.client.cancel_run(run_id).await?;
         }
         Ok(None)
     }
 }
 
-/// What the person at the keyboard asked for.
+/// Whether the run is to be cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
+enum CancelState {
     None,
     /// The run has no id yet: it is cancelled as soon as it has one.
-    CancelOnceBegun,
-    Cancelling,
+    OnceStarted,
+    Sent,
 }
 
-fn ended(progress: &Progress, run_id: &str, finished: RunFinished, checkpoint: Option<String>) -> Followed {
-    let outcome = match RunState::try_from(finished.state).unwrap_or_default() {
-        RunState::Completed => Outcome::Done,
-        RunState::Cancelled => Outcome::Cancelled,
+fn watch_result(
+    progress: &ProgressView,
+    run_id: &str,
+    finished: RunFinished,
+    checkpoint: Option<String>,
+) -> WatchResult {
+    let status = match RunState::try_from(finished.state).unwrap_or_default() {
+        RunState::Completed => ExitStatus::Success,
+        RunState::Cancelled => ExitStatus::Cancelled,
         RunState::Failed
         | RunState::Interrupted
         | RunState::Unspecified
         | RunState::Queued
-        | RunState::Running => Outcome::Failed,
+        | RunState::Running => ExitStatus::Failure,
     };
-    if let (Outcome::Cancelled | Outcome::Failed, Some(key)) = (outcome, checkpoint) {
+    if let (ExitStatus::Cancelled | ExitStatus::Failure, Some(key)) = (status, checkpoint) {
         progress.note(&format!("its last checkpoint is {key}, under runs/{run_id} in the store"));
     }
-    Followed { outcome, finished: Some(finished) }
+    WatchResult { status, finished: Some(finished) }
 }
 
-fn left_alone(session: &Session, run_id: &str) -> String {
-    match session.is_inside() {
-        true => format!("run {run_id} ends with its server and keeps its last checkpoint"),
-        false if run_id.is_empty() => "the run may still begin: `digitd runs list`".to_owned(),
-        false => format!("run {run_id} goes on: `digitd runs watch {run_id}`"),
+fn still_running(connection: &Connection, run_id: &str) -> String {
+    match connection.is_embedded() {
+        true => format!("run {run_id} is interrupted with its server and keeps its last checkpoint"),
+        false if run_id.is_empty() => "the run may still start: `digitd runs list`".to_owned(),
+        false => format!("run {run_id} continues: `digitd runs watch {run_id}`"),
     }
 }

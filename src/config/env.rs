@@ -1,16 +1,19 @@
-//! `DIGITD_SECTION_KEY` variables as settings. Claims the sections that there are, so that
-//! variables of scripts (`DIGITD_LIBTORCH`) stay their own.
+//! `DIGITD_SECTION_KEY` variables as settings. Only variables of known sections are settings, so that those of
+//! scripts (`DIGITD_LIBTORCH`) are not.
 
 use figment::value::{Dict, Map, Value};
 
-use super::Error;
+use super::{
+    custom_datasets,
+    error::{Error, nearest},
+};
 
 const PREFIX: &str = "DIGITD_";
 
 /// The settings among `variables`, by section and key. `known` holds every section with every key
 /// and its default, whose type decides how a text is read.
 ///
-/// Errors on a key that its section does not have, and on a section that is another's misspelling.
+/// Errors on a key that its section does not have, and on a misspelt section.
 pub(super) fn sections(
     variables: impl Iterator<Item = (String, String)>,
     known: &Dict,
@@ -31,7 +34,7 @@ pub(super) fn sections(
             }
             None if is_service_link(&key, &text) => {}
             None => {
-                let near = super::load::nearest(&key, keys.keys());
+                let near = nearest(&key, keys.keys());
                 return Err(Error::UnknownVariable { near: near.map(|key| variable(&section, key)), name });
             }
         }
@@ -39,8 +42,8 @@ pub(super) fn sections(
     Ok(sections)
 }
 
-/// A section that no other program would name so is a misspelling: one letter off, and its key is
-/// one of ours.
+/// Errors on a section that is one letter off a known one and has a key of it: no other program would use that
+/// name.
 fn check_section(name: &str, section: &str, key: &str, known: &Dict) -> Result<(), Error> {
     for (ours, keys) in known {
         let Value::Dict(_, keys) = keys else { continue };
@@ -51,8 +54,8 @@ fn check_section(name: &str, section: &str, key: &str, known: &Dict) -> Result<(
     Ok(())
 }
 
-/// Kubernetes tells every container of the services beside it: a service named `digitd-server` sets
-/// `DIGITD_SERVER_PORT=tcp://…` and the like, which are no settings.
+/// Whether Kubernetes set the variable: a service named `digitd-server` sets `DIGITD_SERVER_PORT=tcp://…` and
+/// the like in every container, which are no settings.
 fn is_service_link(key: &str, text: &str) -> bool {
     key.starts_with("service_host")
         || key.starts_with("service_port")
@@ -69,8 +72,8 @@ fn typed(name: &str, text: String, default: &Value) -> Result<Value, Error> {
                 cause: format!("{text:?} is not a whole number from 0"),
             }),
         },
-        // The one table among the settings is that of the data sets.
-        Value::Dict(..) => super::sets::parse_list(name, &text),
+        // The only table among the settings is that of custom data sets.
+        Value::Dict(..) => custom_datasets::parse_list(name, &text),
         _ => Ok(Value::from(text)),
     }
 }

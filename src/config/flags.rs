@@ -5,22 +5,23 @@ use std::{net::SocketAddr, path::PathBuf};
 use figment::value::{Dict, Map, Value};
 
 use super::{
-    sets::NamedFolder,
-    settings::{Fetch, HttpAddr, ServingPrecision, Time},
+    custom_datasets::{self, NamedFolder},
+    error::Error,
+    settings::{Fetch, HttpAddr, ServingPrecision, TimeSpan},
 };
 use crate::{engine::DeviceChoice, telemetry::LogFormat};
 
-/// Settings from the command line. Each stands over `DIGITD_SECTION_KEY`, that over the file, that
-/// over the default.
+/// Settings from the command line. Each overrides `DIGITD_SECTION_KEY`, which overrides the file, which
+/// overrides the default.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
 pub struct Flags {
-    /// TOML file of settings; `--print-config` shows its form
+    /// TOML file of settings; `--print-config` shows its format
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Address of gRPC; port 0 takes a free one. Loopback by default, since no password is asked
-    /// for: use 0.0.0.0:8001 only in a container or a closed network [default: 127.0.0.1:8001]
+    /// Address of gRPC; port 0 chooses a free one. Loopback by default, because callers are not
+    /// authenticated: use 0.0.0.0:8001 only in a container or a closed network [default: 127.0.0.1:8001]
     #[arg(long, value_name = "ADDR")]
     pub grpc_addr: Option<SocketAddr>,
 
@@ -28,88 +29,88 @@ pub struct Flags {
     #[arg(long, value_name = "ADDR|off")]
     pub http_addr: Option<HttpAddr>,
 
-    /// Largest message that is taken, in bytes [default: 33554432]
+    /// Largest message that is accepted, in bytes [default: 33554432]
     #[arg(long, value_name = "N")]
     pub max_message_bytes: Option<usize>,
 
-    /// Longest time that calls under way may take to end when the server goes down [default: 10s]
+    /// Longest time to drain open calls when the server shuts down [default: 10s]
     #[arg(long, value_name = "TIME")]
-    pub drain_timeout: Option<Time>,
+    pub drain_timeout: Option<TimeSpan>,
 
     #[command(flatten)]
-    pub place: PlaceFlags,
+    pub engine: EngineFlags,
 
-    /// Versions of a model that stay, beside those that an alias points to; older ones are deleted.
+    /// Number of newest versions of a model that are kept, in addition to those with an alias; older ones are deleted.
     /// 0 keeps all [default: 0]
     #[arg(long, value_name = "N")]
     pub keep_newest: Option<usize>,
 
-    /// Threads that predict; 0 for one for each core, or two on a GPU [default: 0]
+    /// Prediction threads; 0 means one per core, or two on a GPU [default: 0]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
 
-    /// Most images of one forward pass [default: 64]
+    /// Largest number of images in a forward pass [default: 64]
     #[arg(long, value_name = "N")]
     pub max_batch_size: Option<usize>,
 
     /// Longest time the first image of a batch waits for others, as in 500us or 2ms [default: 0]
     #[arg(long, value_name = "TIME")]
-    pub max_queue_delay: Option<Time>,
+    pub max_queue_delay: Option<TimeSpan>,
 
-    /// Most images that wait; more are refused. Of a call that is larger than a forward pass only as many as
-    /// one takes wait at a time [default: 512]
+    /// Largest number of images in the queue; calls beyond it are rejected. A call with more images than a
+    /// forward pass takes queues only that many at a time [default: 512]
     #[arg(long, value_name = "N")]
     pub queue_capacity: Option<usize>,
 
-    /// Most versions that stay loaded; the least recently used one goes first [default: 8]
+    /// Largest number of loaded versions; the least recently used one is evicted first [default: 8]
     #[arg(long, value_name = "N")]
     pub max_loaded_versions: Option<usize>,
 
-    /// What predictions multiply in [default: float32]
+    /// Precision of matrix products in predictions [default: float32]
     #[arg(long, value_enum, value_name = "PRECISION")]
     pub serving_precision: Option<ServingPrecision>,
 
-    /// Form of the log on standard error [default: text]
+    /// Format of the log on standard error [default: text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 
-    /// error, warn, info, debug, trace, or a list by module as in info,digitd::engine=debug
+    /// Level of the log: error, warn, info, debug, trace, or a list by module as in info,digitd::engine=debug
     /// [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
 
-    /// Folder for TensorBoard's event files, written while runs train: losses, accuracies, weights,
+    /// Folder for the event files of TensorBoard, written while runs train: losses, accuracies, weights,
     /// kernels; or `off` [default: off]
     #[arg(long, value_name = "FOLDER|off", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub tensorboard_dir: Option<String>,
 }
 
-/// Where things lie and where torch computes: what a server inside a command needs, too.
+/// Settings of the engine: store, data sets, device. An embedded server needs them too.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct PlaceFlags {
-    /// Folder of models and runs; or a bucket, s3://bucket/prefix, reached as AWS_ENDPOINT_URL,
-    /// AWS_REGION and AWS_ACCESS_KEY_ID say; `memory:` keeps nothing [default: store]
+pub struct EngineFlags {
+    /// Folder of models and runs; or a bucket, s3://bucket/prefix, with AWS_ENDPOINT_URL, AWS_REGION and
+    /// AWS_ACCESS_KEY_ID from the environment; `memory:` stores nothing permanently [default: store]
     #[arg(long, value_name = "FOLDER|s3://BUCKET")]
     pub store: Option<String>,
 
-    /// Folder with the files of MNIST; fetched files are put there [default: data]
+    /// Folder with the files of MNIST; they are fetched into it [default: data]
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
 
-    /// A data set of your own: its name, and the folder of its four IDX files or of its PNG pictures,
+    /// A custom data set: its name, and the folder of its four IDX files or of its PNG images,
     /// LABEL/*.png; may be given several times
     #[arg(long = "dataset-dir", value_name = "NAME=FOLDER")]
     pub sets: Vec<NamedFolder>,
 
-    /// Fetch a data set that is missing [default: when-missing]
+    /// Whether to fetch MNIST if it is missing [default: when-missing]
     #[arg(long, value_enum, value_name = "WHEN")]
     pub fetch: Option<Fetch>,
 
-    /// Where torch computes: auto, cpu, cuda or cuda:N [default: auto]
+    /// Device of torch: auto, cpu, cuda or cuda:N [default: auto]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceChoice>,
 
-    /// Threads of an operation in training and analyses; 0 for all cores [default: 0]
+    /// Threads of one operation in training and analyses; 0 means all cores [default: 0]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
 }
@@ -118,33 +119,33 @@ impl Flags {
     /// The flags that are given, as sections of keys.
     ///
     /// Errors when two data sets have one name.
-    pub(super) fn sections(&self) -> Result<Map<String, Dict>, super::Error> {
+    pub(super) fn sections(&self) -> Result<Map<String, Dict>, Error> {
         let text = |value: Option<String>| value.map(Value::from);
         let number = |value: Option<usize>| value.map(Value::from);
-        let place = &self.place;
-        let sets = match &place.sets[..] {
+        let engine = &self.engine;
+        let sets = match &engine.sets[..] {
             [] => None,
-            sets => Some(super::sets::table("--dataset-dir", sets)?),
+            sets => Some(custom_datasets::table("--dataset-dir", sets)?),
         };
         let given = [
             ("server", "grpc_addr", text(self.grpc_addr.map(|addr| addr.to_string()))),
             ("server", "http_addr", text(self.http_addr.map(|addr| addr.to_string()))),
             ("server", "max_message_bytes", number(self.max_message_bytes)),
             ("server", "drain_timeout", text(self.drain_timeout.map(|time| time.to_string()))),
-            ("data", "dir", text(place.data_dir.as_ref().map(|dir| dir.display().to_string()))),
-            ("data", "fetch", text(place.fetch.map(word))),
+            ("data", "dir", text(engine.data_dir.as_ref().map(|dir| dir.display().to_string()))),
+            ("data", "fetch", text(engine.fetch.map(value_name))),
             ("data", "sets", sets),
-            ("store", "url", text(place.store.clone())),
+            ("store", "url", text(engine.store.clone())),
             ("store", "keep_newest", number(self.keep_newest)),
-            ("compute", "device", text(place.device.map(|device| device.to_string()))),
-            ("compute", "threads", number(place.threads)),
+            ("compute", "device", text(engine.device.map(|device| device.to_string()))),
+            ("compute", "threads", number(engine.threads)),
             ("serving", "workers", number(self.workers)),
             ("serving", "max_batch_size", number(self.max_batch_size)),
             ("serving", "max_queue_delay", text(self.max_queue_delay.map(|delay| delay.to_string()))),
             ("serving", "queue_capacity", number(self.queue_capacity)),
             ("serving", "max_loaded_versions", number(self.max_loaded_versions)),
-            ("serving", "precision", text(self.serving_precision.map(word))),
-            ("log", "format", text(self.log_format.map(word))),
+            ("serving", "precision", text(self.serving_precision.map(value_name))),
+            ("log", "format", text(self.log_format.map(value_name))),
             ("tensorboard", "dir", text(self.tensorboard_dir.clone())),
             ("log", "level", text(self.log_level.clone())),
         ];
@@ -158,8 +159,8 @@ impl Flags {
     }
 }
 
-/// A value's name on the command line, which is its name in the file.
-fn word(value: impl clap::ValueEnum) -> String {
+/// The name of a value on the command line and in the file.
+fn value_name(value: impl clap::ValueEnum) -> String {
     let value = value.to_possible_value().expect("no value is hidden");
     value.get_name().to_owned()
 }

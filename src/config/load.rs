@@ -1,10 +1,7 @@
-//! Flag over environment over file over default; a key that nothing knows stops the start.
+//! Loads settings: flags override the environment, the environment the file, the file the defaults. An
+//! unknown key is an error.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use figment::{
     Figment, Profile, Provider,
@@ -13,23 +10,15 @@ use figment::{
     value::{Dict, Map},
 };
 
-use super::{Flags, Settings, env};
+use super::{
+    custom_datasets, env,
+    error::{Error, nearest},
+    flags::Flags,
+    settings::Settings,
+};
 
-/// Why there are no settings; every message names the place.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("cannot read the settings in {}: {source}", path.display())]
-    File { path: PathBuf, source: std::io::Error },
-    #[error("{place}: there is no setting {key:?}{}", hint(near))]
-    UnknownKey { place: String, key: String, near: Option<String> },
-    #[error("there is no setting {name}{}", hint(near))]
-    UnknownVariable { name: String, near: Option<String> },
-    #[error("{place}: {cause}")]
-    Value { place: String, cause: String },
-}
-
-/// The settings of this process: `flags` over `variables` over the file that `flags` names over the
-/// defaults.
+/// The settings of this process: `flags` override `variables`, which override the file that `flags` names,
+/// which overrides the defaults.
 ///
 /// Errors on a file that cannot be read, a key that is no setting, and a value out of its range.
 pub fn load(flags: &Flags, variables: impl Iterator<Item = (String, String)>) -> Result<Settings, Error> {
@@ -40,31 +29,22 @@ pub fn load(flags: &Flags, variables: impl Iterator<Item = (String, String)>) ->
         figment = figment.merge(Toml::string(&read(path)?));
     }
     let figment = figment
-        .merge(Sections("environment", env::sections(variables, &known)?))
-        .merge(Sections("command line", flags.sections()?));
+        .merge(Layer("environment", env::sections(variables, &known)?))
+        .merge(Layer("command line", flags.sections()?));
     let settings = figment.extract().map_err(|error| explain(error, flags.config.as_deref(), &known))?;
     check(settings)
 }
 
-/// The environment of this process. A variable that is not Unicode is none of ours.
+/// The environment of this process. A variable that is not Unicode is no setting.
 pub fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// The one of `candidates` that was probably meant.
-pub(super) fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a String>) -> Option<&'a str> {
-    candidates
-        .map(|candidate| (strsim::jaro_winkler(candidate, text), candidate))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, candidate)| candidate.as_str())
-}
+/// A layer of settings with its name in messages.
+struct Layer(&'static str, Map<String, Dict>);
 
-/// A layer of settings with the name under which messages speak of it.
-struct Sections(&'static str, Map<String, Dict>);
-
-impl Provider for Sections {
+impl Provider for Layer {
     fn metadata(&self) -> figment::Metadata {
         figment::Metadata::named(self.0)
     }
@@ -79,7 +59,7 @@ fn read(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
-/// figment's error in our words: where it lies, what is wrong, what was probably meant.
+/// The error of figment as one of ours: the place, the cause, and what was probably meant.
 fn explain(error: figment::Error, file: Option<&Path>, known: &Dict) -> Error {
     let layer = error.metadata.as_ref().map(|metadata| metadata.name.to_string()).unwrap_or_default();
     let layer = match file {
@@ -113,25 +93,18 @@ fn all_keys(known: &Dict) -> BTreeSet<String> {
     all
 }
 
-fn hint(near: &Option<String>) -> String {
-    match near {
-        Some(near) => format!("; did you mean {near}?"),
-        None => "; `digitd serve --print-config` shows those that there are".to_owned(),
-    }
-}
-
-/// Longest `max_queue_delay`: beyond it callers would take the server for dead.
+/// Longest `max_queue_delay`: beyond it callers would believe the server dead.
 const MAX_QUEUE_DELAY: Duration = Duration::from_secs(1);
 
-/// Most threads of a kind: far above the cores of any machine, and few enough for one to start.
+/// Most threads of a kind: more than any machine has cores, and few enough to start.
 const MAX_THREADS: usize = 1024;
 
 /// Most images of one forward pass, as in the contract's `batch_size`.
 const MAX_BATCH_SIZE: usize = 65_536;
 
-/// What no type can say: that a number of zero would let nothing through, or a time is beyond sense.
+/// Checks what no type can express: that a limit is not zero, and that no number is too large.
 fn check(settings: Settings) -> Result<Settings, Error> {
-    let refused = |key: &str, cause: &str| Error::Value { place: key.to_owned(), cause: cause.to_owned() };
+    let invalid = |key: &str, cause: &str| Error::Value { place: key.to_owned(), cause: cause.to_owned() };
     let serving = &settings.serving;
     let least_one = [
         ("server.max_message_bytes", settings.server.max_message_bytes),
@@ -140,7 +113,7 @@ fn check(settings: Settings) -> Result<Settings, Error> {
         ("serving.max_loaded_versions", serving.max_loaded_versions),
     ];
     if let Some((key, _)) = least_one.into_iter().find(|(_, number)| *number == 0) {
-        return Err(refused(key, "must be at least 1"));
+        return Err(invalid(key, "must be at least 1"));
     }
     let bounded = [
         ("serving.workers", serving.workers, MAX_THREADS),
@@ -148,12 +121,12 @@ fn check(settings: Settings) -> Result<Settings, Error> {
         ("serving.max_batch_size", serving.max_batch_size, MAX_BATCH_SIZE),
     ];
     if let Some((key, _, most)) = bounded.into_iter().find(|(_, number, most)| number > most) {
-        return Err(refused(key, &format!("must be at most {most}")));
+        return Err(invalid(key, &format!("must be at most {most}")));
     }
     if serving.max_queue_delay.0 > MAX_QUEUE_DELAY {
-        return Err(refused("serving.max_queue_delay", "must be at most 1s"));
+        return Err(invalid("serving.max_queue_delay", "must be at most 1s"));
     }
-    super::sets::check(&settings.data.sets)?;
+    custom_datasets::check(&settings.data.sets)?;
     Ok(settings)
 }
 
@@ -164,10 +137,10 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::{config::HttpAddr, engine::DeviceChoice};
+    use crate::{config::settings::HttpAddr, engine::DeviceChoice};
 
     #[derive(clap::Parser)]
-    struct Line {
+    struct FlagsLine {
         #[command(flatten)]
         flags: Flags,
     }
@@ -175,7 +148,7 @@ mod tests {
     /// Settings of a command line, variables and a file.
     fn settings(line: &str, variables: &[(&str, &str)], file: Option<&str>) -> Result<Settings, Error> {
         let mut flags =
-            Line::try_parse_from(["digitd"].into_iter().chain(line.split_whitespace())).unwrap().flags;
+            FlagsLine::try_parse_from(["digitd"].into_iter().chain(line.split_whitespace())).unwrap().flags;
         let mut kept = tempfile::NamedTempFile::new().unwrap();
         if let Some(text) = file {
             kept.write_all(text.as_bytes()).unwrap();
@@ -184,17 +157,17 @@ mod tests {
         load(&flags, variables.iter().map(|(name, value)| (name.to_string(), value.to_string())))
     }
 
-    fn refusal(variables: &[(&str, &str)], file: Option<&str>) -> String {
+    fn error(variables: &[(&str, &str)], file: Option<&str>) -> String {
         settings("", variables, file).unwrap_err().to_string()
     }
 
     #[test]
-    fn with_nothing_said_the_defaults_stand() {
+    fn without_flags_variables_and_file_the_defaults_hold() {
         assert_eq!(settings("", &[], None).unwrap(), Settings::default());
     }
 
     #[test]
-    fn a_flag_stands_over_a_variable_over_the_file_over_the_default() {
+    fn a_flag_overrides_a_variable_overrides_the_file_overrides_the_default() {
         let file = "[compute]\nthreads = 1\ndevice = \"cpu\"\n[store]\nurl = \"file\"\n";
         let variables = [("DIGITD_COMPUTE_THREADS", "2"), ("DIGITD_STORE_URL", "7")];
         let found = settings("--threads 3", &variables, Some(file)).unwrap();
@@ -241,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn data_sets_of_all_places_come_together_and_the_flag_stands_over_the_variable_over_the_file() {
+    fn custom_data_sets_are_merged_with_the_same_precedence() {
         let file = "[data.sets]\na = \"/file/a\"\nb = \"/file/b\"\nc = \"/file/c\"\n";
         let variables = [("DIGITD_DATA_SETS", "b=/variable/b, c=/variable/c,")];
         let found = settings("--dataset-dir c=/flag/c --dataset-dir d=e=f", &variables, Some(file)).unwrap();
@@ -252,29 +225,29 @@ mod tests {
     }
 
     #[test]
-    fn a_data_set_that_cannot_be_is_refused_with_its_place() {
-        let refused = |text| refusal(&[("DIGITD_DATA_SETS", text)], None);
-        for (text, told) in [
-            ("letters", "DIGITD_DATA_SETS: \"letters\" is no data set: write NAME=FOLDER"),
+    fn an_invalid_data_set_is_rejected_with_its_place() {
+        let rejected = |text| error(&[("DIGITD_DATA_SETS", text)], None);
+        for (text, expected) in [
+            ("letters", "DIGITD_DATA_SETS: \"letters\" is not a data set: write NAME=FOLDER"),
             ("a=/x,a=/y", "DIGITD_DATA_SETS: two data sets are named a"),
             ("../a=/x", "DIGITD_DATA_SETS: data set name \"../a\" is not valid"),
             ("mnist=/x", "data.sets.mnist: is built in"),
             ("synthetic=/x", "data.sets.synthetic: is built in"),
             ("a=", "data.sets.a: has no folder"),
         ] {
-            let message = refused(text);
-            assert!(message.contains(told), "{message}");
+            let message = rejected(text);
+            assert!(message.contains(expected), "{message}");
         }
         let many: String = (0..65).map(|at| format!("s{at}=/x,")).collect();
-        assert!(refused(&many).contains("data.sets: has 65 data sets: name at most 64"));
+        assert!(rejected(&many).contains("data.sets: has 65 data sets: name at most 64"));
         let twice = settings("--dataset-dir a=/x --dataset-dir a=/y", &[], None).unwrap_err().to_string();
         assert!(twice.starts_with("--dataset-dir: two data sets are named a"), "{twice}");
-        let file = refusal(&[], Some("[data.sets]\n\"a b\" = \"/x\"\n"));
+        let file = error(&[], Some("[data.sets]\n\"a b\" = \"/x\"\n"));
         assert!(file.contains("data.sets") && file.contains("a b"), "{file}");
     }
 
     #[test]
-    fn variables_of_scripts_and_of_kubernetes_are_left_alone() {
+    fn variables_of_scripts_and_of_kubernetes_are_ignored() {
         let variables = [
             ("DIGITD_LIBTORCH", "cpu"),
             ("DIGITD_CI", "true"),
@@ -286,45 +259,45 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_variable_is_refused_with_the_one_that_was_meant() {
-        let message = refusal(&[("DIGITD_SERVING_MAX_BATCHSIZE", "8")], None);
+    fn an_unknown_variable_is_rejected_with_a_suggestion() {
+        let message = error(&[("DIGITD_SERVING_MAX_BATCHSIZE", "8")], None);
         assert!(
             message.contains("DIGITD_SERVING_MAX_BATCHSIZE; did you mean DIGITD_SERVING_MAX_BATCH_SIZE?"),
             "{message}"
         );
-        let message = refusal(&[("DIGITD_SERVRE_GRPC_ADDR", "x")], None);
+        let message = error(&[("DIGITD_SERVRE_GRPC_ADDR", "x")], None);
         assert!(message.contains("did you mean DIGITD_SERVER_GRPC_ADDR?"), "{message}");
     }
 
     #[test]
-    fn an_unknown_key_of_the_file_is_refused_with_the_one_that_was_meant() {
-        let message = refusal(&[], Some("[serving]\nmax_batch_sise = 8\n"));
+    fn an_unknown_key_of_the_file_is_rejected_with_a_suggestion() {
+        let message = error(&[], Some("[serving]\nmax_batch_sise = 8\n"));
         assert!(
             message.contains("\"serving.max_batch_sise\"; did you mean serving.max_batch_size?"),
             "{message}"
         );
-        let message = refusal(&[], Some("[servin]\nworkers = 8\n"));
+        let message = error(&[], Some("[servin]\nworkers = 8\n"));
         assert!(message.contains("\"servin\"; did you mean serving?"), "{message}");
     }
 
     #[test]
     fn a_value_of_the_wrong_kind_names_its_place() {
-        let message = refusal(&[("DIGITD_SERVING_WORKERS", "many")], None);
+        let message = error(&[("DIGITD_SERVING_WORKERS", "many")], None);
         assert!(message.contains("DIGITD_SERVING_WORKERS") && message.contains("whole number"), "{message}");
-        let message = refusal(&[("DIGITD_COMPUTE_DEVICE", "gpu")], None);
+        let message = error(&[("DIGITD_COMPUTE_DEVICE", "gpu")], None);
         assert!(message.contains("compute.device") && message.contains("cuda:0"), "{message}");
-        let message = refusal(&[], Some("[serving]\nmax_batch_size = 0\n"));
+        let message = error(&[], Some("[serving]\nmax_batch_size = 0\n"));
         assert!(message.contains("serving.max_batch_size") && message.contains("at least 1"), "{message}");
-        let message = refusal(&[("DIGITD_SERVING_WORKERS", "99999999")], None);
+        let message = error(&[("DIGITD_SERVING_WORKERS", "99999999")], None);
         assert!(message.contains("serving.workers") && message.contains("at most 1024"), "{message}");
-        let message = refusal(&[("DIGITD_SERVING_MAX_QUEUE_DELAY", "1h")], None);
+        let message = error(&[("DIGITD_SERVING_MAX_QUEUE_DELAY", "1h")], None);
         assert!(message.contains("at most 1s"), "{message}");
-        let message = refusal(&[], Some("[serving\n"));
+        let message = error(&[], Some("[serving\n"));
         assert!(message.contains("expected"), "{message}");
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_named() {
+    fn a_missing_file_is_named() {
         let error = settings("--config /nowhere/digitd.toml", &[], None).unwrap_err();
         assert!(error.to_string().contains("/nowhere/digitd.toml"), "{error}");
     }

@@ -1,17 +1,20 @@
-//! The settings of a server: what they are (`settings`), the flags that set them (`flags`), data
-//! sets of one's own among them (`sets`), and how flag, environment, file and default come together (`load`). Reads settings; acts on none.
+//! The settings of a server: their types and defaults (`settings`), the flags that set them (`flags`), custom
+//! data sets among them (`custom_datasets`), and how flags, environment, file and defaults are merged (`load`).
+//! Reads settings and acts on none.
 
+mod custom_datasets;
 mod env;
+mod error;
 mod flags;
 mod load;
-mod sets;
 mod settings;
 mod show;
 
-pub use flags::{Flags, PlaceFlags};
-pub use load::{Error, load, variables};
-pub use sets::NamedFolder;
+pub use custom_datasets::NamedFolder;
+pub use error::Error;
+pub use flags::{EngineFlags, Flags};
+pub use load::{load, variables};
 pub use settings::{
     Client, Compute, Data, Fetch, HttpAddr, Log, Server, Serving, ServingPrecision, Settings, Store,
-    Tensorboard, Time,
+    Tensorboard, TimeSpan,
 };

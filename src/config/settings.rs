@@ -33,94 +33,94 @@ pub struct Settings {
     pub client: Client,
 }
 
-/// Where the server listens.
+/// The addresses and limits of the server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
-    /// gRPC. Loopback by default, because nobody is asked for a password yet.
+    /// Address of gRPC. Loopback by default, because callers are not authenticated yet.
     pub grpc_addr: SocketAddr,
-    /// Metrics and health over HTTP, and health over gRPC.
+    /// Address of metrics and health over HTTP, and of health over gRPC.
     pub http_addr: HttpAddr,
-    /// Largest message that is taken, in bytes.
+    /// Largest message that is accepted, in bytes.
     pub max_message_bytes: usize,
-    /// Longest time that calls under way may take to end when the server goes down.
-    pub drain_timeout: Time,
+    /// Longest time to drain open calls when the server shuts down.
+    pub drain_timeout: TimeSpan,
 }
 
-/// Where data sets lie.
+/// The folders of data sets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// Folder with the files of MNIST; fetched files are put there.
+    /// Folder with the files of MNIST; they are fetched into it.
     pub dir: PathBuf,
     pub fetch: Fetch,
-    /// Data sets of your own by name, each a folder with four IDX files or of labelled PNG
-    /// pictures. As a variable:
+    /// Custom data sets by name, each a folder with four IDX files or of labelled PNG images. As a
+    /// variable:
     /// `DIGITD_DATA_SETS=letters=/srv/letters,shapes=/srv/shapes`.
     pub sets: BTreeMap<DatasetName, PathBuf>,
 }
 
-/// What to do about a data set that is not on this machine.
+/// Whether a data set that is not on this machine is fetched.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fetch {
     /// Fetch it from a public mirror when a request needs it.
     #[default]
     WhenMissing,
-    /// Refuse the request and say how to get it.
+    /// Reject the request and say how to get the data set.
     Never,
 }
 
-/// Where models and runs are kept.
+/// The store of models and runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
-    /// A folder, `file:///…`, `s3://bucket/prefix`, or `memory:` for nothing to be kept. Endpoint,
+    /// A folder, `file:///…`, `s3://bucket/prefix`, or `memory:`, which is not persistent. Endpoint,
     /// region and credentials of a bucket are taken from `AWS_ENDPOINT_URL`, `AWS_REGION`,
     /// `AWS_ACCESS_KEY_ID` and the like.
     pub url: String,
-    /// Versions of a model that stay, beside those that an alias points to; older ones are deleted. 0
-    /// keeps all.
+    /// Number of newest versions of a model that are kept, in addition to those with an alias; older ones are
+    /// deleted. 0 keeps all.
     pub keep_newest: usize,
 }
 
-/// Where torch computes.
+/// The device and threads of torch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compute {
-    /// `auto` is the first CUDA device, or where there is none the processor; a device that is asked
-    /// for by name and cannot be used stops the start.
+    /// `auto` is the first CUDA device, or the processor where there is none. A device that is named and cannot
+    /// be used is an error at the start.
     #[serde(with = "text")]
     pub device: DeviceChoice,
-    /// Threads of one training step; 0 for all cores.
+    /// Threads of an operation in training; 0 means all cores.
     pub threads: usize,
 }
 
-/// How predictions are batched.
+/// Workers, batching and cache of predictions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Serving {
-    /// Threads that predict, each with a copy of the network; 0 for one for each core, or two on a GPU.
+    /// Prediction threads, each with a copy of the network; 0 means one per core, or two on a GPU.
     pub workers: usize,
-    /// Most images of one forward pass.
+    /// Largest number of images in a forward pass.
     pub max_batch_size: usize,
     /// Longest time the first image of a batch waits for others.
-    pub max_queue_delay: Time,
-    /// Most images that wait; more are refused with QUEUE_FULL.
+    pub max_queue_delay: TimeSpan,
+    /// Largest number of images in the queue; calls beyond it are rejected with QUEUE_FULL.
     pub queue_capacity: usize,
-    /// Most versions that stay loaded; the least recently used one goes first.
+    /// Largest number of loaded versions; the least recently used one is evicted first.
     pub max_loaded_versions: usize,
     pub precision: ServingPrecision,
 }
 
-/// What predictions multiply in; sums are float32 always.
+/// Precision of matrix products in predictions; sums are always float32.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServingPrecision {
     #[default]
     Float32,
-    /// On a processor with AVX-512 BF16 or on CUDA: quicker, and probabilities differ by 0.012 at most on
-    /// MNIST's test images. Elsewhere as float32.
+    /// Faster on a processor with AVX-512 BF16 or on CUDA; probabilities differ by at most 0.012 on the test
+    /// images of MNIST. Elsewhere it is float32.
     Bfloat16,
 }
 
@@ -137,11 +137,11 @@ pub struct Log {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tensorboard {
-    /// Folder in which every run gets one of its own, or `off`.
+    /// Folder with a folder of event files for each run, or `off`.
     pub dir: String,
 }
 
-/// What the commands that call a server take as given.
+/// Settings of commands that call a server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
@@ -160,14 +160,14 @@ pub enum HttpAddr {
 /// A duration, written as in `500us`, `2ms` or `10s`; `0` for none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Time(pub Duration);
+pub struct TimeSpan(pub Duration);
 
 impl Default for Server {
     fn default() -> Self {
         let ServerConfig { grpc_addr, http_addr, max_message_bytes, drain_timeout, .. } =
             ServerConfig::default();
         let http_addr = http_addr.map_or(HttpAddr::Off, HttpAddr::At);
-        Self { grpc_addr, http_addr, max_message_bytes, drain_timeout: Time(drain_timeout) }
+        Self { grpc_addr, http_addr, max_message_bytes, drain_timeout: TimeSpan(drain_timeout) }
     }
 }
 
@@ -188,7 +188,7 @@ impl Default for Serving {
         let BatchConfig {
             workers, max_batch_size, max_queue_delay, queue_capacity, max_loaded_versions, ..
         } = BatchConfig::default();
-        let (max_queue_delay, precision) = (Time(max_queue_delay), ServingPrecision::default());
+        let (max_queue_delay, precision) = (TimeSpan(max_queue_delay), ServingPrecision::default());
         Self { workers, max_batch_size, max_queue_delay, queue_capacity, max_loaded_versions, precision }
     }
 }
@@ -206,7 +206,7 @@ impl Default for Tensorboard {
 }
 
 impl Tensorboard {
-    /// The folder; None where no event files are wanted.
+    /// The folder; none where event files are off.
     pub fn folder(&self) -> Option<&Path> {
         (self.dir != "off").then(|| Path::new(&self.dir))
     }
@@ -235,7 +235,7 @@ impl FromStr for HttpAddr {
             _ => text
                 .parse()
                 .map(Self::At)
-                .map_err(|_| format!("{text:?} is no address: write 127.0.0.1:8002, or off")),
+                .map_err(|_| format!("{text:?} is not an address: write 127.0.0.1:8002, or off")),
         }
     }
 }
@@ -249,19 +249,19 @@ impl fmt::Display for HttpAddr {
     }
 }
 
-impl FromStr for Time {
+impl FromStr for TimeSpan {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "0" => Ok(Self(Duration::ZERO)),
             _ => humantime::parse_duration(text)
                 .map(Self)
-                .map_err(|_| format!("{text:?} is no time: write 500us, 2ms, 10s or 0")),
+                .map_err(|_| format!("{text:?} is not a duration: write 500us, 2ms, 10s or 0")),
         }
     }
 }
 
-impl fmt::Display for Time {
+impl fmt::Display for TimeSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Duration::ZERO => f.write_str("0"),
@@ -302,25 +302,25 @@ mod text {
     }
 }
 
-text_form!(HttpAddr, Time);
+text_form!(HttpAddr, TimeSpan);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_is_printed_reads_back() {
+    fn a_printed_value_can_be_read_back() {
         for text in ["off", "0.0.0.0:8002", "[::1]:0"] {
             assert_eq!(text.parse::<HttpAddr>().unwrap().to_string(), text);
         }
         for text in ["0", "500us", "2ms"] {
-            assert_eq!(text.parse::<Time>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<TimeSpan>().unwrap().to_string(), text);
         }
     }
 
     #[test]
-    fn a_value_that_is_none_says_what_would_be_one() {
+    fn an_invalid_value_has_an_example_in_its_message() {
         assert!("8002".parse::<HttpAddr>().unwrap_err().contains("127.0.0.1:8002"));
-        assert!("5".parse::<Time>().unwrap_err().contains("2ms"));
+        assert!("5".parse::<TimeSpan>().unwrap_err().contains("2ms"));
     }
 }

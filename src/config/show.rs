@@ -1,10 +1,10 @@
-//! Settings as a TOML file that reads back, with secrets hidden.
+//! Settings as a TOML file that can be read back, with secrets hidden.
 
 use toml::{Table, Value};
 
-use super::Settings;
+use super::settings::Settings;
 
-/// What stands in a secret's place.
+/// The replacement for a secret.
 const HIDDEN: &str = "(hidden)";
 
 impl Settings {
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_reads_back_as_the_same_settings() {
+    fn shown_settings_can_be_read_back() {
         let settings = Settings::default();
         assert_eq!(toml::from_str::<Settings>(&settings.to_toml()).unwrap(), settings);
     }

@@ -7,11 +7,11 @@ use tch::{Device, Kind, Tensor};
 
 use super::{ImageSet, Random, Stream};
 
-/// In which order an epoch goes through its images.
+/// The order in which an epoch visits its images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// As they lie in the set.
+    /// The order of the set.
     File,
     /// A fresh shuffle every epoch.
     Shuffled,
@@ -37,7 +37,7 @@ pub struct Batch {
 /// indices travels.
 #[derive(Debug)]
 pub struct DeviceSet {
-    images: Images,
+    images: ImageStorage,
     /// 255 as float32 [1] on the device. Not a plain number: CUDA turns division by one of those
     /// into multiplication by a rounded reciprocal, and the pixels would differ in their last bit.
     divisor: Tensor,
@@ -46,22 +46,23 @@ pub struct DeviceSet {
 }
 
 #[derive(Debug)]
-enum Images {
+enum ImageStorage {
     /// On the CPU: the set's own memory.
-    Here(ImageSet),
+    Host(ImageSet),
     /// Bytes [n, height * width] and labels as i64 [n].
-    There { pixels: Tensor, labels: Tensor },
+    Device { pixels: Tensor, labels: Tensor },
 }
 
-/// Most pixels that a thread normalises alone: waking libtorch's others takes longer.
-const ALONE: usize = 1 << 18;
+/// The largest number of pixels that one thread normalises alone: waking libtorch's other threads
+/// would take longer.
+const MAX_SINGLE_THREAD: usize = 1 << 18;
 
 impl DeviceSet {
-    /// Brings the set to the device.
+    /// Copies the set to the device.
     pub fn new(set: &ImageSet, device: Device) -> Self {
         let images = match device {
-            Device::Cpu => Images::Here(set.clone()),
-            _ => Images::There {
+            Device::Cpu => ImageStorage::Host(set.clone()),
+            _ => ImageStorage::Device {
                 pixels: bytes(set, 0..set.len()).to_device(device),
                 labels: labels(set, 0..set.len()).to_device(device),
             },
@@ -74,11 +75,11 @@ impl DeviceSet {
         }
     }
 
-    /// How many images there are.
+    /// The number of images.
     pub fn len(&self) -> usize {
         match &self.images {
-            Images::Here(set) => set.len(),
-            Images::There { labels, .. } => labels.size()[0] as usize,
+            ImageStorage::Host(set) => set.len(),
+            ImageStorage::Device { labels, .. } => labels.size()[0] as usize,
         }
     }
 
@@ -94,11 +95,11 @@ impl DeviceSet {
     /// Panics on an index beyond the set.
     pub fn gather(&self, indices: &Tensor, kind: Kind) -> Batch {
         match &self.images {
-            Images::Here(set) => {
+            ImageStorage::Host(set) => {
                 let indices = Vec::<i64>::try_from(indices).expect("indices are a row of whole numbers");
                 self.picked(set, &indices, kind)
             }
-            Images::There { pixels, labels } => Batch {
+            ImageStorage::Device { pixels, labels } => Batch {
                 images: self.normalized(&pixels.index_select(0, indices), kind),
                 labels: labels.index_select(0, indices),
             },
@@ -112,11 +113,11 @@ impl DeviceSet {
         let start = start.min(end);
         let (from, length) = (start as i64, (end - start) as i64);
         match &self.images {
-            Images::Here(set) => Batch {
+            ImageStorage::Host(set) => Batch {
                 images: self.normalized(&bytes(set, start..end), kind),
                 labels: labels(set, start..end),
             },
-            Images::There { pixels, labels } => Batch {
+            ImageStorage::Device { pixels, labels } => Batch {
                 images: self.normalized(&pixels.narrow(0, from, length), kind),
                 labels: labels.narrow(0, from, length),
             },
@@ -130,7 +131,7 @@ impl DeviceSet {
         let mut pixels: Vec<u8> = Vec::with_capacity(indices.len() * area);
         indices.iter().for_each(|&index| pixels.extend_from_slice(set.image(index as usize)));
         let images = match pixels.len() {
-            ..=ALONE => {
+            ..=MAX_SINGLE_THREAD => {
                 let values: Vec<f32> = pixels.iter().map(|&pixel| f32::from(pixel) / 255.0).collect();
                 self.shaped(count, &Tensor::from_slice(&values).to_kind(kind))
             }
@@ -154,14 +155,14 @@ impl DeviceSet {
     }
 }
 
-/// A part of a set as bytes [n, height * width] on the CPU.
+/// Returns a range of a set as bytes [n, height * width] on the CPU.
 fn bytes(set: &ImageSet, range: Range<usize>) -> Tensor {
     let area = set.dims().area();
     let part = &set.pixels()[range.start * area..range.end * area];
     Tensor::from_slice(part).view([range.len() as i64, area as i64])
 }
 
-/// Its labels as i64 [n].
+/// Returns the labels of a range as i64 [n].
 fn labels(set: &ImageSet, range: Range<usize>) -> Tensor {
     let labels: Vec<i64> = set.labels()[range].iter().map(|&label| i64::from(label)).collect();
     Tensor::from_slice(&labels)
@@ -209,7 +210,7 @@ mod tests {
         let dims = Dims { height: 64, width: 64, classes: 2 };
         let set = ImageSet::new(dims, (0..8192).map(|at| (at % 251) as u8).collect(), vec![0, 1]).unwrap();
         let set = DeviceSet::new(&set, Device::Cpu);
-        let many = [1i64, 0].repeat(ALONE / 4096);
+        let many = [1i64, 0].repeat(MAX_SINGLE_THREAD / 4096);
         let large = set.gather(&Tensor::from_slice(&many), Kind::Float);
         let small = set.gather(&Tensor::from_slice(&many[..2]), Kind::Float);
         assert_eq!(large.images.stride(), small.images.stride());

@@ -1,5 +1,5 @@
-//! The data sets that there are, by name: where each comes from and how it is split. Keeps what it
-//! has read, so that asking again costs nothing.
+//! The catalog of data sets by name: where each comes from and how it is split. It caches what it has
+//! read.
 
 use std::{
     collections::BTreeMap,
@@ -12,76 +12,76 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error, ImageSet, Split, Splits, ValidationSize,
+    custom::{CustomDatasets, TrainTestSets},
     dataset::Dims,
     fetch::{self, FetchConfig},
     mnist,
-    registered::{Parts, RegisteredSets},
+    names::mnist_name,
     split,
-    synthetic::{self, Source},
+    synthetic::{self, DigitStream},
 };
 use crate::ids::DatasetName;
 
-/// The name of the real digits.
-pub const MNIST: &str = "mnist";
-
-/// The name of the built-in digits.
-pub const SYNTHETIC: &str = "synthetic";
+pub use super::names::{MNIST, SYNTHETIC};
 
 /// A data set as a request names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetSpec {
     pub name: DatasetName,
-    /// `synthetic`: the seed that the digits are drawn from; none is 0. Of all others: the seed of the
-    /// shuffle before training and validation are split; none for the order of the file.
+    /// The seed. For `synthetic`, the digits are drawn from it, and none means 0. For every other
+    /// data set, the images are shuffled with it before training and validation are split, and none
+    /// keeps the order of the file.
     #[serde(default)]
     pub seed: Option<u64>,
-    /// Most images to train on, taken from the front of the training part; none for all.
+    /// The largest number of training images, taken from the front of the training split; none for
+    /// all.
     #[serde(default)]
     pub max_train_images: Option<usize>,
 }
 
 impl DatasetSpec {
-    /// Whether this is MNIST or drawn like it, not a data set of one's own.
+    /// Whether the data set is built in (`mnist` or `synthetic`) rather than a custom one.
     pub fn is_built_in(&self) -> bool {
         [MNIST, SYNTHETIC].contains(&self.name.as_str())
     }
 
-    /// The whole of the data set of that name, in file order.
+    /// The complete data set of that name, in file order.
     pub fn whole(name: DatasetName) -> Self {
         Self { name, seed: None, max_train_images: None }
     }
 }
 
-/// What to do about a data set that is in none of the folders.
+/// What happens when the files of a data set are in none of the folders.
 #[derive(Debug, Clone)]
 pub enum FetchPolicy {
-    /// Say so.
+    /// Loading fails.
     Never,
-    /// Download it, as `fetch::fetch` does, into a folder that is looked into last.
+    /// The files are downloaded by `fetch::fetch`, into a folder that is searched last.
     WhenMissing(FetchConfig),
 }
 
-/// What a request needs to know of a data set before it makes sense.
+/// The size of a data set, which a request must fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
+pub struct DatasetInfo {
     pub dims: Dims,
-    /// Images for training and validation together.
+    /// The number of images for training and validation together.
     pub images: usize,
 }
 
-impl Facts {
-    /// Of `mnist` and `synthetic`.
+impl DatasetInfo {
+    /// The size of `mnist` and `synthetic`.
     pub const MNIST: Self = Self { dims: Dims::MNIST, images: mnist::TRAIN_IMAGES };
 
-    /// Those of a data set that is built in, for which nothing is read.
+    /// Returns the size of a built-in data set without reading it; none for a custom one.
     pub fn built_in(name: &DatasetName) -> Option<Self> {
         [MNIST, SYNTHETIC].contains(&name.as_str()).then_some(Self::MNIST)
     }
 
-    /// One image of so many is held out where neither request nor recipe says otherwise, as of MNIST.
+    /// One image in this many is held out for validation if neither the request nor the recipe says
+    /// otherwise, as for MNIST.
     pub const VALIDATION_DIVISOR: usize = 6;
 
-    /// One image of so many, rounded, and at most 10 000.
+    /// Returns the size of a validation split of one image in `divisor`, rounded, and at most 10 000.
     pub fn validation(self, divisor: usize) -> ValidationSize {
         ValidationSize::Count(((self.images + divisor / 2) / divisor).min(10_000))
     }
@@ -92,8 +92,9 @@ impl Facts {
 pub struct Catalog {
     folders: Vec<PathBuf>,
     fetch: FetchPolicy,
-    registered: RegisteredSets,
-    /// What was read of MNIST. Locked while it is read, so that two askers do not read it twice.
+    custom: CustomDatasets,
+    /// The images of MNIST that were read already. Each is locked while it is read, so that two
+    /// callers do not read it twice.
     train: Mutex<Option<ImageSet>>,
     test: Mutex<Option<ImageSet>>,
 }
@@ -104,46 +105,46 @@ impl Catalog {
         if let FetchPolicy::WhenMissing(config) = &fetch {
             folders.push(config.directory.clone());
         }
-        let registered = RegisteredSets::default();
-        Self { folders, fetch, registered, train: Mutex::default(), test: Mutex::default() }
+        let custom = CustomDatasets::default();
+        Self { folders, fetch, custom, train: Mutex::default(), test: Mutex::default() }
     }
 
-    /// The same with data sets of one's own, each the folder that it lies in. Reads nothing yet.
+    /// Adds custom data sets, each by the folder that holds it. Reads nothing yet.
     pub fn with_sets(self, folders: BTreeMap<DatasetName, PathBuf>) -> Self {
-        Self { registered: RegisteredSets::new(folders), ..self }
+        Self { custom: CustomDatasets::new(folders), ..self }
     }
 
-    /// The folders that are looked into, in order.
+    /// The folders that are searched for MNIST, in order.
     pub fn folders(&self) -> &[PathBuf] {
         &self.folders
     }
 
-    /// The data sets that the settings name, and their folders.
-    pub fn registered(&self) -> &RegisteredSets {
-        &self.registered
+    /// The custom data sets of the settings, and their folders.
+    pub fn custom(&self) -> &CustomDatasets {
+        &self.custom
     }
 
-    /// What a request needs to know of a data set. Errors as `load_split` does, for a data set of
-    /// one's own; of the others nothing is read.
-    pub fn facts(&self, name: &DatasetName) -> Result<Facts, Error> {
-        if let Some(facts) = Facts::built_in(name) {
-            return Ok(facts);
+    /// Returns the size of a data set. Only a custom data set is read for it, with the errors of
+    /// `load_split`.
+    pub fn info(&self, name: &DatasetName) -> Result<DatasetInfo, Error> {
+        if let Some(info) = DatasetInfo::built_in(name) {
+            return Ok(info);
         }
-        let train = self.read_registered(name)?.train;
-        Ok(Facts { dims: train.dims(), images: train.len() })
+        let train = self.read_custom(name)?.train;
+        Ok(DatasetInfo { dims: train.dims(), images: train.len() })
     }
 
-    /// All three parts, of one reading. Errors as `load_split` does.
+    /// Loads all three splits from one reading. Errors as `load_split` does.
     pub fn load(&self, spec: &DatasetSpec, validation: ValidationSize) -> Result<Splits, Error> {
         let [train, validation, test] =
             self.load_parts(spec, validation, [Split::Train, Split::Validation, Split::Test])?;
         Ok(Splits { train, validation, test })
     }
 
-    /// One part; reads or draws no more than it needs.
+    /// Loads one split; reads or generates no more than it needs.
     ///
-    /// Errors when there is no data set of that name, when its files are missing and not to be had,
-    /// broken or not the real ones, and when the sizes leave nothing to train on.
+    /// Errors when there is no data set of that name, when its files are missing and cannot be
+    /// fetched, are broken or are not the real ones, and when the sizes leave nothing to train on.
     pub fn load_split(
         &self,
         spec: &DatasetSpec,
@@ -153,7 +154,7 @@ impl Catalog {
         self.load_parts(spec, validation, [part]).map(|[images]| images)
     }
 
-    /// Some of the parts, of one reading: no image is in two of them even where the files change
+    /// Loads several splits from one reading: no image is in two of them even if the files change
     /// meanwhile. Errors as `load_split` does.
     pub fn load_parts<const N: usize>(
         &self,
@@ -161,29 +162,29 @@ impl Catalog {
         validation: ValidationSize,
         parts: [Split; N],
     ) -> Result<[ImageSet; N], Error> {
-        let registered = match spec.is_built_in() {
+        let custom = match spec.is_built_in() {
             true => None,
-            false => Some(self.read_registered(&spec.name)?),
+            false => Some(self.read_custom(&spec.name)?),
         };
         let mut loaded = Vec::with_capacity(N);
         for part in parts {
-            loaded.push(match &registered {
+            loaded.push(match &custom {
                 Some(of) if part == Split::Test => of.test.clone(),
-                Some(of) => dealt(&of.train, spec, validation, part)?,
+                Some(of) => split_images(&of.train, spec, validation, part)?,
                 None => self.load_built_in(spec, validation, part)?,
             });
         }
         Ok(loaded.try_into().expect("one set was loaded for each part"))
     }
 
-    /// Reads or fetches what `load_split` needs of files for this part, and keeps it: after that
-    /// `load_split` waits for nobody. Errors as it does where the files are not to be had.
+    /// Reads or fetches the files that `load_split` needs for this split, and caches them: after that
+    /// `load_split` waits for nobody. Errors if the files cannot be had.
     pub fn prepare(&self, spec: &DatasetSpec, part: Split) -> Result<(), Error> {
         match (spec.name.as_str(), part) {
-            (MNIST, Split::Train | Split::Validation) => self.mnist(mnist::Part::Train).map(drop),
-            (MNIST, Split::Test) => self.mnist(mnist::Part::Test).map(drop),
+            (MNIST, Split::Train | Split::Validation) => self.mnist(mnist::Subset::Train).map(drop),
+            (MNIST, Split::Test) => self.mnist(mnist::Subset::Test).map(drop),
             (SYNTHETIC, _) => Ok(()),
-            _ => self.read_registered(&spec.name).map(drop),
+            _ => self.read_custom(&spec.name).map(drop),
         }
     }
 
@@ -194,38 +195,38 @@ impl Catalog {
         part: Split,
     ) -> Result<ImageSet, Error> {
         match (spec.name.as_str(), part) {
-            (MNIST, Split::Test) => self.mnist(mnist::Part::Test),
+            (MNIST, Split::Test) => self.mnist(mnist::Subset::Test),
             (MNIST, _) => {
-                // Before anything is read: a request that makes no sense costs nothing.
+                // The range is checked before anything is read: an invalid request costs nothing.
                 range(mnist::TRAIN_IMAGES, spec, validation, part)?;
-                dealt(&self.mnist(mnist::Part::Train)?, spec, validation, part)
+                split_images(&self.mnist(mnist::Subset::Train)?, spec, validation, part)
             }
             (_, Split::Test) => {
-                Ok(synthetic::draw(spec.seed.unwrap_or(0), Source::Test, 0..synthetic::TEST_IMAGES))
+                Ok(synthetic::draw(spec.seed.unwrap_or(0), DigitStream::Test, 0..synthetic::TEST_IMAGES))
             }
             _ => {
                 let range = range(synthetic::TRAIN_IMAGES, spec, validation, part)?;
-                Ok(synthetic::draw(spec.seed.unwrap_or(0), Source::Train, range))
+                Ok(synthetic::draw(spec.seed.unwrap_or(0), DigitStream::Train, range))
             }
         }
     }
 
-    fn read_registered(&self, name: &DatasetName) -> Result<Parts, Error> {
-        self.registered.read(name)?.ok_or_else(|| self.unknown(name))
+    fn read_custom(&self, name: &DatasetName) -> Result<TrainTestSets, Error> {
+        self.custom.read(name)?.ok_or_else(|| self.unknown(name))
     }
 
     fn unknown(&self, name: &DatasetName) -> Error {
-        let own = self.registered.folders().keys().map(DatasetName::as_str);
+        let own = self.custom.folders().keys().map(DatasetName::as_str);
         let names: Vec<String> =
             [MNIST, SYNTHETIC].into_iter().chain(own).map(|n| format!("{n:?}")).collect();
         let known = names.join(" or ") + "; the server's setting data.sets adds folders of your own";
         Error::UnknownDataset { name: name.clone(), known }
     }
 
-    fn mnist(&self, part: mnist::Part) -> Result<ImageSet, Error> {
+    fn mnist(&self, part: mnist::Subset) -> Result<ImageSet, Error> {
         let slot = match part {
-            mnist::Part::Train => &self.train,
-            mnist::Part::Test => &self.test,
+            mnist::Subset::Train => &self.train,
+            mnist::Subset::Test => &self.test,
         };
         // The slot is written in one assignment: a panic of another holder leaves it whole.
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
@@ -237,7 +238,7 @@ impl Catalog {
         Ok(images)
     }
 
-    fn locate(&self, part: mnist::Part) -> Result<[PathBuf; 2], Error> {
+    fn locate(&self, part: mnist::Subset) -> Result<[PathBuf; 2], Error> {
         if let Some(paths) = mnist::locate(part, &self.folders) {
             return Ok(paths);
         }
@@ -254,8 +255,8 @@ impl Catalog {
     }
 }
 
-/// The images for training or validation, in the order that the seed deals them.
-fn dealt(
+/// Returns the images for training or validation, in the order that the seed determines.
+fn split_images(
     images: &ImageSet,
     spec: &DatasetSpec,
     validation: ValidationSize,
@@ -268,18 +269,18 @@ fn dealt(
     })
 }
 
-/// Which of `total` images are for training, or for validation.
+/// Returns which of `total` images are for training, or for validation.
 fn range(
     total: usize,
     spec: &DatasetSpec,
     validation: ValidationSize,
     part: Split,
 ) -> Result<Range<usize>, Error> {
-    let plan = split::Plan::new(total, validation, spec.max_train_images)?;
+    let plan = split::SplitRanges::new(total, validation, spec.max_train_images)?;
     Ok(if part == Split::Validation { plan.validation } else { plan.train })
 }
 
-fn unavailable(part: mnist::Part, folders: &[PathBuf], reason: &str) -> Error {
+fn unavailable(part: mnist::Subset, folders: &[PathBuf], reason: &str) -> Error {
     let names = part.files().map(mnist::File::packed_name).join(" and ");
     let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
     let place = match folders.is_empty() {
@@ -290,11 +291,6 @@ fn unavailable(part: mnist::Part, folders: &[PathBuf], reason: &str) -> Error {
         "{reason}; run `digitd data fetch`, put {names} {place}, or use the built-in data set \"{SYNTHETIC}\""
     );
     Error::Unavailable { name: mnist_name(), advice }
-}
-
-/// The name of MNIST as an identifier.
-pub(super) fn mnist_name() -> DatasetName {
-    MNIST.parse().expect("\"mnist\" is of the form of a name")
 }
 
 #[cfg(test)]
@@ -332,9 +328,9 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_is_told_and_not_fetched_around() {
+    fn a_broken_file_is_reported_and_not_fetched_again() {
         let folder = tempfile::tempdir().unwrap();
-        for file in mnist::Part::Test.files() {
+        for file in mnist::Subset::Test.files() {
             std::fs::write(folder.path().join(file.name()), "cut").unwrap();
         }
         let fetch = FetchPolicy::WhenMissing(FetchConfig::public(folder.path().join("elsewhere")));

@@ -6,12 +6,9 @@ use std::{fmt::Write as _, ops::Range, sync::Arc};
 use sha2::{Digest, Sha256};
 
 use super::Error;
+use crate::ids::FieldError;
 
-/// Largest height and width of an image in a set, in pixels.
-pub const MAX_SIDE: usize = 64;
-
-/// Fewest and most classes of a set.
-pub const CLASSES: std::ops::RangeInclusive<usize> = 2..=100;
+pub use super::dims::{CLASSES, Dims, MAX_SIDE};
 
 /// The three parts of a data set; no image is in two of them.
 #[derive(Debug, Clone)]
@@ -19,24 +16,6 @@ pub struct Splits {
     pub train: ImageSet,
     pub validation: ImageSet,
     pub test: ImageSet,
-}
-
-/// The size of every image of a set, and how many classes its labels count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dims {
-    pub height: usize,
-    pub width: usize,
-    pub classes: usize,
-}
-
-impl Dims {
-    /// MNIST's: 28 × 28 pixels, ten digits.
-    pub const MNIST: Self = Self { height: 28, width: 28, classes: 10 };
-
-    /// Pixels of one image.
-    pub fn area(self) -> usize {
-        self.height * self.width
-    }
 }
 
 /// Grey images, one byte a pixel from 0 (background) to 255 (ink), row by row, each with a label.
@@ -58,36 +37,36 @@ impl ImageSet {
         let side = 1..=MAX_SIDE;
         if !side.contains(&dims.height) || !side.contains(&dims.width) {
             let message = format!("is {}x{}: a side has 1 to {MAX_SIDE} pixels", dims.height, dims.width);
-            return Err(Error::InvalidSize { field: "image size", message });
+            return Err(Error::InvalidSize(FieldError::new("image size", message)));
         }
         if !CLASSES.contains(&dims.classes) {
             let message = format!("is {}: use {} to {}", dims.classes, CLASSES.start(), CLASSES.end());
-            return Err(Error::InvalidSize { field: "number of classes", message });
+            return Err(Error::InvalidSize(FieldError::new("number of classes", message)));
         }
         if pixels.len() != labels.len() * dims.area() {
             let message =
                 format!("is {} for {} labels of {} pixels each", pixels.len(), labels.len(), dims.area());
-            return Err(Error::InvalidSize { field: "number of pixels", message });
+            return Err(Error::InvalidSize(FieldError::new("number of pixels", message)));
         }
         if let Some(at) = labels.iter().position(|&label| usize::from(label) >= dims.classes) {
             let message = format!("{at} is {}: labels are below {}", labels[at], dims.classes);
-            return Err(Error::InvalidSize { field: "label", message });
+            return Err(Error::InvalidSize(FieldError::new("label", message)));
         }
         let range = 0..labels.len();
         let class_names = Arc::default();
         Ok(Self { dims, pixels: Arc::new(pixels), labels: Arc::new(labels), range, class_names })
     }
 
-    /// The same with a name for each class. Errors when there are not as many names as classes.
+    /// Sets the name of each class. Errors if there are not as many names as classes.
     pub fn with_class_names(self, names: Vec<String>) -> Result<Self, Error> {
         if names.len() != self.dims.classes {
             let message = format!("is {} for {} classes", names.len(), self.dims.classes);
-            return Err(Error::InvalidSize { field: "number of class names", message });
+            return Err(Error::InvalidSize(FieldError::new("number of class names", message)));
         }
         Ok(Self { class_names: names.into(), ..self })
     }
 
-    /// How many images there are.
+    /// The number of images.
     pub fn len(&self) -> usize {
         self.range.len()
     }
@@ -209,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_do_not_belong_together_are_refused() {
+    fn sizes_that_do_not_belong_together_are_rejected() {
         for (dims, pixels, labels, word) in [
             (Dims { height: 0, ..TINY }, 0, vec![], "image size"),
             (Dims { width: 65, ..TINY }, 65, vec![0], "image size"),

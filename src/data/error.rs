@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{idx, image};
-use crate::ids::DatasetName;
+use super::{idx::FormatError, image};
+use crate::ids::{DatasetName, FieldError};
 
 /// Why there is no data; every message names the thing and says the fix.
 #[derive(Debug, thiserror::Error)]
@@ -15,8 +15,8 @@ pub enum Error {
     #[error("data set {} is not on this machine: {advice}", name.as_str())]
     Unavailable { name: DatasetName, advice: String },
     #[error("{}", problem.describe(path))]
-    BrokenFile { path: PathBuf, problem: idx::Problem },
-    /// A folder of one's own, or a file in it, that makes no data set; the message goes on from it.
+    BrokenFile { path: PathBuf, problem: FormatError },
+    /// The folder of a custom data set, or a file in it, that is invalid; the message continues from it.
     #[error("{} {message}", path.display())]
     BrokenSet { path: PathBuf, message: String },
     #[error(
@@ -25,19 +25,19 @@ pub enum Error {
         path.display()
     )]
     WrongDigest { path: PathBuf, expected: String, found: String },
-    /// A number of a request that no data set can satisfy; `field` names it as callers do.
-    #[error("{field} {message}")]
-    InvalidSize { field: &'static str, message: String },
+    /// A number of a request that no data set can satisfy.
+    #[error("{0}")]
+    InvalidSize(FieldError),
     #[error("there is no split {0:?}: use train, validation or test")]
     UnknownSplit(String),
     #[error(transparent)]
-    Picture(#[from] image::Problem),
+    Picture(#[from] image::Error),
     #[error("cannot {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
 }
 
 impl Error {
-    pub(super) fn broken(path: impl Into<PathBuf>, problem: idx::Problem) -> Self {
+    pub(super) fn broken(path: impl Into<PathBuf>, problem: FormatError) -> Self {
         Self::BrokenFile { path: path.into(), problem }
     }
 

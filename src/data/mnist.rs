@@ -13,14 +13,14 @@ pub const TEST_IMAGES: usize = 10_000;
 
 /// The two pairs of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
+pub enum Subset {
     /// 60 000 images, from which training and validation are split.
     Train,
     /// 10 000 images.
     Test,
 }
 
-impl Part {
+impl Subset {
     /// The file of images and the file of labels.
     pub fn files(self) -> [File; 2] {
         match self {
@@ -99,10 +99,10 @@ impl File {
     }
 }
 
-/// What is known of one file.
+/// The status of one file.
 #[derive(Debug)]
-pub enum Finding {
-    /// In none of the folders.
+pub enum FileStatus {
+    /// The file is in none of the folders.
     Missing,
     /// There, and with the right content.
     Good(PathBuf),
@@ -111,25 +111,25 @@ pub enum Finding {
 }
 
 /// Looks for each of the four files in the folders, the first folder first, and checks its content.
-pub fn survey(folders: &[PathBuf]) -> Vec<(File, Finding)> {
+pub fn survey(folders: &[PathBuf]) -> Vec<(File, FileStatus)> {
     let look = |file: File| match folders.iter().find_map(|folder| file.find(folder)) {
-        None => Finding::Missing,
+        None => FileStatus::Missing,
         Some(path) => match file.verify(&path) {
-            Ok(()) => Finding::Good(path),
-            Err(error) => Finding::Bad(path, error),
+            Ok(()) => FileStatus::Good(path),
+            Err(error) => FileStatus::Bad(path, error),
         },
     };
     File::ALL.into_iter().map(|file| (file, look(file))).collect()
 }
 
 /// The files of `part`, from the first folder that has both.
-pub fn locate(part: Part, folders: &[PathBuf]) -> Option<[PathBuf; 2]> {
+pub fn locate(part: Subset, folders: &[PathBuf]) -> Option<[PathBuf; 2]> {
     let [images, labels] = part.files();
     folders.iter().find_map(|folder| Some([images.find(folder)?, labels.find(folder)?]))
 }
 
 /// Reads a pair of files and checks their content.
-pub fn read(part: Part, [images_path, labels_path]: &[PathBuf; 2]) -> Result<ImageSet, Error> {
+pub fn read(part: Subset, [images_path, labels_path]: &[PathBuf; 2]) -> Result<ImageSet, Error> {
     let [images_file, labels_file] = part.files();
     let images = idx::read_images(images_path)?;
     images_file.check_digest(images_path, images.sha256.clone())?;
@@ -158,17 +158,17 @@ mod tests {
     }
 
     #[test]
-    fn a_survey_tells_missing_from_wrong() {
+    fn a_survey_distinguishes_missing_from_wrong() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("t10k-labels-idx1-ubyte"), "no labels").unwrap();
         let found = survey(&[folder.path().join("nowhere"), folder.path().to_owned()]);
         let kinds: Vec<_> = found
             .iter()
             .map(|(_, finding)| match finding {
-                Finding::Missing => "missing",
-                Finding::Good(_) => "good",
-                Finding::Bad(_, Error::WrongDigest { .. }) => "wrong",
-                Finding::Bad(_, error) => panic!("{error}"),
+                FileStatus::Missing => "missing",
+                FileStatus::Good(_) => "good",
+                FileStatus::Bad(_, Error::WrongDigest { .. }) => "wrong",
+                FileStatus::Bad(_, error) => panic!("{error}"),
             })
             .collect();
         assert_eq!(kinds, ["missing", "missing", "missing", "wrong"]);
@@ -182,8 +182,8 @@ mod tests {
             std::fs::write(second.path().join(name), "").unwrap();
         }
         let folders = [first.path().to_owned(), second.path().to_owned()];
-        let [images, labels] = locate(Part::Test, &folders).unwrap();
+        let [images, labels] = locate(Subset::Test, &folders).unwrap();
         assert!(images.starts_with(second.path()) && labels.starts_with(second.path()));
-        assert_eq!(locate(Part::Train, &folders), None);
+        assert_eq!(locate(Subset::Train, &folders), None);
     }
 }

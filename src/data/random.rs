@@ -1,5 +1,5 @@
-//! The one source of chance: every random stream of the project begins at [`stream_seed`], so what
-//! is drawn depends on (seed, stream, epoch, step) alone. Touches no global generator.
+//! The one source of random numbers: every random stream of the project begins at [`stream_seed`], so
+//! what is drawn depends on (seed, stream, epoch, step) alone. Touches no global generator.
 
 use rand_xoshiro::{
     Xoshiro256PlusPlus,
@@ -7,7 +7,7 @@ use rand_xoshiro::{
 };
 use tch::{Device, Kind, Tensor};
 
-/// What a random stream is for; streams of different purpose never meet.
+/// The purpose of a random stream; streams of different purposes never overlap.
 ///
 /// The numbers are part of what a seed means: add new ones, never renumber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

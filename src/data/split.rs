@@ -6,6 +6,7 @@ use std::{fmt, ops::Range, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Random, Stream};
+use crate::ids::FieldError;
 
 /// One of the three parts of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,7 +40,7 @@ impl FromStr for Split {
     }
 }
 
-/// How many of the images for training and validation are held out for validation.
+/// The size of the validation split.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ValidationSize {
@@ -58,12 +59,12 @@ impl Default for ValidationSize {
 /// How `total` images come apart: `train` and `validation` are ranges of the order that a seeded
 /// shuffle or the file gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(super) struct SplitRanges {
     pub train: Range<usize>,
     pub validation: Range<usize>,
 }
 
-impl Plan {
+impl SplitRanges {
     /// The last images are for validation, the first `max_train_images` of the rest for training.
     /// Errors when that leaves nothing to train on.
     pub fn new(
@@ -97,7 +98,7 @@ impl Plan {
     }
 }
 
-/// The order in which `total` images are dealt out: as in the file, or shuffled by the seed.
+/// The order in which `total` images are split_images out: as in the file, or shuffled by the seed.
 pub(super) fn dealing_order(total: usize, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..total).collect();
     Random::new(seed, Stream::Split, 0, 0).shuffle(&mut order);
@@ -105,32 +106,32 @@ pub(super) fn dealing_order(total: usize, seed: u64) -> Vec<usize> {
 }
 
 fn invalid(field: &'static str, message: String) -> Error {
-    Error::InvalidSize { field, message }
+    Error::InvalidSize(FieldError::new(field, message))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn plan(validation: ValidationSize, most: Option<usize>) -> Result<Plan, String> {
-        Plan::new(60_000, validation, most).map_err(|error| error.to_string())
+    fn plan(validation: ValidationSize, most: Option<usize>) -> Result<SplitRanges, String> {
+        SplitRanges::new(60_000, validation, most).map_err(|error| error.to_string())
     }
 
     #[test]
     fn mnist_comes_apart_as_in_the_tutorial() {
         let parts = plan(ValidationSize::default(), None).unwrap();
-        assert_eq!(parts, Plan { train: 0..50_000, validation: 50_000..60_000 });
+        assert_eq!(parts, SplitRanges { train: 0..50_000, validation: 50_000..60_000 });
     }
 
     #[test]
     fn a_cut_shortens_training_and_leaves_validation_whole() {
         let parts = plan(ValidationSize::Fraction(0.25), Some(100)).unwrap();
-        assert_eq!(parts, Plan { train: 0..100, validation: 45_000..60_000 });
+        assert_eq!(parts, SplitRanges { train: 0..100, validation: 45_000..60_000 });
         assert_eq!(plan(ValidationSize::Count(0), Some(usize::MAX)).unwrap().train, 0..60_000);
     }
 
     #[test]
-    fn a_split_that_leaves_nothing_to_train_on_is_refused() {
+    fn a_split_that_leaves_nothing_to_train_on_is_rejected() {
         for (validation, most, field) in [
             (ValidationSize::Count(60_000), None, "validation takes"),
             (ValidationSize::Count(usize::MAX), None, "validation takes"),

@@ -1,5 +1,5 @@
-//! Tiles side by side, each a rectangle of values in colours with its label below; the scale of the
-//! colours stands at the right.
+//! A grid of tiles, each a rectangle of values in colours with its label below; the colour scale
+//! stands at the right.
 
 use plotters::{
     prelude::BitMapBackend,
@@ -7,13 +7,13 @@ use plotters::{
 };
 
 use super::{
-    BELOW_TITLE, Cell, Error, LABEL, MARGIN, Png,
-    colour::{BROKEN, Map, PAPER, ink},
-    pen::{Canvas, FINE, GREY, Words, bring_font},
-    png, short, title_width, write_title,
+    Error,
+    canvas::{Canvas, FINE, GREY, TextFormat, register_font},
+    color::{BROKEN, ColorMap, PAPER, ink},
+    picture::{BELOW_TITLE, FilledRect, LABEL, MARGIN, Png, png, short, title_width, write_title},
 };
 
-/// Most tiles of a picture: more are not looked at.
+/// Largest number of tiles of a picture; nobody looks at more.
 pub const MOST_TILES: usize = 64;
 
 /// Width that the tiles may take together.
@@ -26,17 +26,17 @@ const BAR_LEFT: i32 = 28;
 const BAR_ROOM: i32 = 100;
 const FRAME: RGBColor = RGBColor(190, 190, 190);
 
-/// What a picture of tiles shows.
+/// A picture of tiles.
 #[derive(Debug, Clone)]
 pub struct Grid {
     pub title: String,
     pub note: String,
-    /// Those beyond `MOST_TILES` are left out, which the note then tells.
+    /// The tiles; those beyond `MOST_TILES` are left out, which the note then states.
     pub tiles: Vec<Tile>,
     /// About how wide and high a tile shall be, in pixels.
     pub side: i32,
-    pub map: Map,
-    /// What the colours stand for, above their scale.
+    pub map: ColorMap,
+    /// The quantity that the colours show, written above the scale.
     pub scale_name: String,
 }
 
@@ -46,17 +46,17 @@ pub struct Tile {
     pub values: Vec<f64>,
     pub width: usize,
     pub label: String,
-    pub paint: Paint,
+    pub style: TileStyle,
 }
 
-/// How a tile's values become colours.
+/// The mapping of a tile's values to colours.
 #[derive(Debug, Clone)]
-pub enum Paint {
-    Colours,
+pub enum TileStyle {
+    Colors,
     /// Greys from 0 (paper) to 1 (ink).
-    Ink,
+    Grayscale,
     /// Colours over ink of these values.
-    Over(Vec<f64>),
+    Overlay(Vec<f64>),
 }
 
 impl Tile {
@@ -64,29 +64,29 @@ impl Tile {
         self.values.len().div_ceil(self.width.max(1))
     }
 
-    fn colour(&self, at: usize, map: Map) -> RGBColor {
+    fn color(&self, at: usize, map: ColorMap) -> RGBColor {
         let value = self.values[at];
-        match &self.paint {
-            Paint::Colours => map.colour(value),
-            Paint::Ink => ink(value),
-            Paint::Over(ground) => map.over(ink(ground.get(at).copied().unwrap_or(0.0)), value),
+        match &self.style {
+            TileStyle::Colors => map.color(value),
+            TileStyle::Grayscale => ink(value),
+            TileStyle::Overlay(ground) => map.over(ink(ground.get(at).copied().unwrap_or(0.0)), value),
         }
     }
 }
 
-/// Where the tiles of a picture stand.
-struct Layout {
-    /// Pixels of a value.
+/// The layout of the tiles in a picture.
+struct GridLayout {
+    /// The side of a value's square, in pixels.
     pixel: i32,
-    /// Of a tile.
+    /// The height of a tile, in pixels.
     height: i32,
-    /// From one tile to the next.
+    /// The distance from one tile to the next, in pixels.
     step: i32,
     columns: i32,
     rows: i32,
 }
 
-impl Layout {
+impl GridLayout {
     fn of(grid: &Grid, shown: usize) -> Self {
         let most = |size: fn(&Tile) -> usize| grid.tiles.iter().map(size).max().unwrap_or(1).max(1) as i32;
         let (across, down) = (most(|tile| tile.width), most(Tile::rows));
@@ -107,7 +107,7 @@ impl Layout {
         (MARGIN + column * self.step, BELOW_TITLE + row * (self.height + LABEL_HEIGHT + GAP))
     }
 
-    /// Where the scale stands: left, top and height.
+    /// Returns the position of the scale: left, top and height.
     fn bar(&self) -> (i32, i32, i32) {
         let left = MARGIN + self.columns * self.step - GAP + BAR_LEFT;
         let all = self.rows * (self.height + LABEL_HEIGHT + GAP) - GAP - LABEL_HEIGHT;
@@ -122,11 +122,11 @@ impl Layout {
     }
 }
 
-/// Draws it.
+/// Draws the grid. Errors if the font or the encoder fails.
 pub fn grid(grid: &Grid) -> Result<Png, Error> {
-    bring_font()?;
+    register_font()?;
     let shown = &grid.tiles[..grid.tiles.len().min(MOST_TILES)];
-    let layout = Layout::of(grid, shown.len());
+    let layout = GridLayout::of(grid, shown.len());
     let mut cells = Vec::new();
     for (number, tile) in shown.iter().enumerate() {
         paint(tile, layout.corner(number), (layout.pixel, grid.map), &mut cells);
@@ -146,7 +146,7 @@ pub fn grid(grid: &Grid) -> Result<Png, Error> {
     Ok(Png { bytes, width: size.0, height: size.1 })
 }
 
-/// What is told below the title, with what cannot be seen otherwise.
+/// The text below the title, with what cannot be seen otherwise.
 fn note(grid: &Grid, shown: &[Tile]) -> String {
     let mut note = grid.note.clone();
     let mut add = |words: String| {
@@ -164,42 +164,48 @@ fn note(grid: &Grid, shown: &[Tile]) -> String {
     note
 }
 
-fn paint(tile: &Tile, (left, top): (i32, i32), (pixel, map): (i32, Map), cells: &mut Vec<Cell>) {
+fn paint(tile: &Tile, (left, top): (i32, i32), (pixel, map): (i32, ColorMap), cells: &mut Vec<FilledRect>) {
     let (width, height) = (tile.width as i32 * pixel, tile.rows() as i32 * pixel);
-    cells.push(Cell { left: left - 1, top: top - 1, width: width + 2, height: height + 2, colour: FRAME });
-    cells.push(Cell { left, top, width, height, colour: PAPER });
+    cells.push(FilledRect {
+        left: left - 1,
+        top: top - 1,
+        width: width + 2,
+        height: height + 2,
+        color: FRAME,
+    });
+    cells.push(FilledRect { left, top, width, height, color: PAPER });
     for at in 0..tile.values.len() {
         let (row, column) = ((at / tile.width) as i32, (at % tile.width) as i32);
-        cells.push(Cell {
+        cells.push(FilledRect {
             left: left + column * pixel,
             top: top + row * pixel,
             width: pixel,
             height: pixel,
-            colour: tile.colour(at, map),
+            color: tile.color(at, map),
         });
     }
 }
 
-fn paint_scale(layout: &Layout, map: Map, cells: &mut Vec<Cell>) {
+fn paint_scale(layout: &GridLayout, map: ColorMap, cells: &mut Vec<FilledRect>) {
     let (left, top, height) = layout.bar();
-    cells.push(Cell {
+    cells.push(FilledRect {
         left: left - 1,
         top: top - 1,
         width: BAR_WIDTH + 2,
         height: height + 2,
-        colour: FRAME,
+        color: FRAME,
     });
     let (low, high) = map.ends();
     for line in 0..height {
         let value = high - (high - low) * f64::from(line) / f64::from(height - 1);
-        let colour = if value.is_finite() { map.colour(value) } else { BROKEN };
-        cells.push(Cell { left, top: top + line, width: BAR_WIDTH, height: 1, colour });
+        let color = if value.is_finite() { map.color(value) } else { BROKEN };
+        cells.push(FilledRect { left, top: top + line, width: BAR_WIDTH, height: 1, color });
     }
 }
 
-fn write_scale(layout: &Layout, grid: &Grid, canvas: &Canvas<BitMapBackend<'_>>) -> Result<(), Error> {
+fn write_scale(layout: &GridLayout, grid: &Grid, canvas: &Canvas<BitMapBackend<'_>>) -> Result<(), Error> {
     let (left, top, height) = layout.bar();
-    let style = Words { side: HPos::Left, colour: GREY, ..LABEL };
+    let style = TextFormat { side: HPos::Left, color: GREY, ..LABEL };
     canvas.write(&grid.scale_name, (left * FINE, (top - 16) * FINE), &style)?;
     let (low, high) = grid.map.ends();
     // Where all values are 0 the scale has one number.

@@ -1,124 +1,17 @@
-//! Pictures as PNG, from numbers: grids of tiles in colours with their scale beside them (`grid`), and
-//! histograms (`bars`). `pen` and its font write and draw for others too. Knows no network and no tensor.
+//! Pictures as PNG, from numbers: grids of tiles with a colour scale (`grid`), and histograms
+//! (`histograms`). `canvas` and its font draw for other rooms too. Does not use any network or tensor.
 
-mod bars;
-pub mod colour;
+pub mod canvas;
+pub mod color;
+mod error;
 mod grid;
-pub mod pen;
+mod histograms;
+mod picture;
 
-use image::{
-    ImageEncoder as _,
-    codecs::png::{CompressionType, PngEncoder},
-    imageops::FilterType,
-};
-use plotters::{
-    drawing::IntoDrawingArea as _,
-    prelude::BitMapBackend,
-    style::{RGBColor, text_anchor::HPos},
-};
-
-use pen::{Canvas, FINE, GREY, INK, Medium, Words};
-
-pub use bars::{Bars, bars};
-pub use grid::{Grid, Paint, Tile, grid};
-
-/// The picture could not be drawn.
-#[derive(Debug, thiserror::Error)]
-#[error("the picture cannot be drawn: {0}")]
-pub struct Error(String);
-
-/// A finished picture.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Png {
-    pub bytes: Vec<u8>,
-    pub width: u32,
-    pub height: u32,
-}
-
-/// A rectangle of one colour, in pixels of the finished picture. Painted last, with sharp edges.
-#[derive(Debug, Clone, Copy)]
-pub struct Cell {
-    pub left: i32,
-    pub top: i32,
-    pub width: i32,
-    pub height: i32,
-    pub colour: RGBColor,
-}
-
-const TITLE: Words = Words { size: 18, colour: INK, side: HPos::Left };
-const NOTE: Words = Words { size: 14, colour: GREY, side: HPos::Left };
-const LABEL: Words = Words { size: 13, colour: INK, side: HPos::Left };
-
-/// Around everything.
-const MARGIN: i32 = 18;
-
-/// Where what is below the title and its note begins.
-const BELOW_TITLE: i32 = 66;
-
-/// A PNG file of this size: what `draw` puts on a fine canvas, which is made smooth, and the cells.
-pub fn png(
-    (width, height): (u32, u32),
-    cells: &[Cell],
-    draw: impl FnOnce(&Canvas<BitMapBackend<'_>>) -> Result<(), Error>,
-) -> Result<Vec<u8>, Error> {
-    let size = (width * FINE as u32, height * FINE as u32);
-    let mut pixels = vec![255; 3 * (size.0 * size.1) as usize];
-    let area = BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area();
-    draw(&Canvas { area, medium: Medium::Pixels })?;
-    let canvas = image::RgbImage::from_raw(size.0, size.1, pixels).expect("three bytes for each point");
-    let mut finished = image::imageops::resize(&canvas, width, height, FilterType::Triangle);
-    for cell in cells {
-        cell.paint(&mut finished);
-    }
-    let mut png = Vec::new();
-    let filter = image::codecs::png::FilterType::Adaptive;
-    PngEncoder::new_with_quality(&mut png, CompressionType::Default, filter)
-        .write_image(&finished, width, height, image::ExtendedColorType::Rgb8)
-        .map_err(|error| Error(error.to_string()))?;
-    Ok(png)
-}
-
-impl Cell {
-    fn paint(self, on: &mut image::RgbImage) {
-        let within = |from: i32, length: i32, end: u32| {
-            from.max(0) as u32..(from + length).clamp(0, end as i32) as u32
-        };
-        for y in within(self.top, self.height, on.height()) {
-            for x in within(self.left, self.width, on.width()) {
-                on.put_pixel(x, y, image::Rgb([self.colour.0, self.colour.1, self.colour.2]));
-            }
-        }
-    }
-}
-
-/// Title and note at the top of a picture so wide.
-fn write_title(
-    canvas: &Canvas<BitMapBackend<'_>>,
-    (title, note): (&str, &str),
-    width: i32,
-) -> Result<(), Error> {
-    let room = (width - 2 * MARGIN) * FINE;
-    for (words, y, style) in [(title, MARGIN + 8, TITLE), (note, MARGIN + 30, NOTE)] {
-        let words = canvas.fitting(words, room, &style)?;
-        canvas.write(&words, (MARGIN * FINE, y * FINE), &style)?;
-    }
-    Ok(())
-}
-
-/// How wide title and note are, in pixels; about, for the size of the picture is not known yet.
-fn title_width(title: &str, note: &str) -> i32 {
-    let wide = |words: &str, size: i32| words.chars().count() as i32 * size * 3 / 5;
-    wide(title, TITLE.size).max(wide(note, NOTE.size)) + 2 * MARGIN
-}
-
-/// A number of three digits, as scales have it.
-pub fn short(number: f64) -> String {
-    match number.abs() {
-        0.0 => "0".to_owned(),
-        size if !(1e-3..1e4).contains(&size) => format!("{number:.1e}"),
-        size => format!("{number:.*}", (2 - size.log10().floor() as i32).max(0) as usize),
-    }
-}
+pub use error::Error;
+pub use grid::{Grid, Tile, TileStyle, grid};
+pub use histograms::{HistogramChart, histograms};
+pub use picture::{FilledRect, Png, png, short};
 
 #[cfg(test)]
 mod tests;

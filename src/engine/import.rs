@@ -1,16 +1,16 @@
-//! Versions that come from files: checked, published, and pointed to as asked. Which file fits which
-//! network is the checkpoint room's to say.
+//! Importing versions from files of weights. Which file fits which network is for `checkpoint` to decide.
 
-use super::{Error, publish, worker::LIBTORCH_VERSION};
 use crate::{
     checkpoint::{
         self,
-        foreign::{self, Adopted, Layout, Mapped, Names},
+        import::{ArrayMapping, ImportedWeights, Layout, NamePolicy, import_weights},
     },
+    compute::{Error, LIBTORCH_VERSION},
     data::{DatasetSpec, dataset::Dims},
     ids::{Alias, ModelName},
     nn::{LayerShape, NetworkConfig, Shape},
-    registry::{Draft, Expected, Import, Manifest, Move, Note, Registry},
+    registry::{AliasUpdate, AuditNote, Draft, Import, Manifest, Precondition, Registry},
+    runs,
 };
 
 /// What to make of a file.
@@ -18,30 +18,30 @@ use crate::{
 pub struct ImportJob {
     pub model: ModelName,
     pub network: NetworkConfig,
-    /// What the network reads and tells apart.
+    /// The size of the images, and the number of classes.
     pub dims: Dims,
-    /// Of each class; empty where a class goes by its number.
+    /// Class names, one per class; empty if the classes are numbered.
     pub class_names: Vec<String>,
     pub layout: Layout,
-    pub names: Names,
-    /// Moved to the version, beside `latest`.
+    pub names: NamePolicy,
+    /// An alias to move to the version, in addition to `latest`.
     pub set_alias: Option<Alias>,
-    /// What the network was trained on, where its importer knows.
+    /// The data set that the network was trained on, if its importer knows.
     pub dataset: Option<DatasetSpec>,
-    /// Who asks for it; kept where aliases move.
+    /// Who imports it, for the history of the aliases.
     pub by: String,
 }
 
-/// A version that was made of a file.
+/// A version that was made from a file.
 #[derive(Debug, Clone)]
-pub struct Imported {
+pub struct ImportedVersion {
     pub manifest: Manifest,
     /// Which array became which parameter, in the order of the layers.
-    pub mapping: Vec<Mapped>,
+    pub mapping: Vec<ArrayMapping>,
 }
 
 impl ImportJob {
-    /// Checks that the layers fit together, before a file is asked for.
+    /// Checks that the layers fit together, before a file is requested.
     pub fn check(&self) -> Result<(), Error> {
         self.shapes().map(drop)
     }
@@ -53,18 +53,18 @@ impl ImportJob {
     }
 }
 
-/// Publishes a version of a file. Errors before anything is published name what does not fit. Once
-/// begun, the publishing goes on whether or not the caller waits.
-pub(super) async fn import(registry: Registry, job: ImportJob, file: Vec<u8>) -> Result<Imported, Error> {
+/// Publishes a version from a file. Errors before anything is published name what does not fit. Once begun, the
+/// publishing continues whether or not the caller waits.
+pub async fn import(registry: Registry, job: ImportJob, file: Vec<u8>) -> Result<ImportedVersion, Error> {
     let shapes = job.shapes()?;
-    let adopting = tokio::task::spawn_blocking(move || {
-        let adopted = foreign::adopt(&file, &job.network, &shapes, job.layout, job.names)?;
-        Ok::<_, checkpoint::Error>((job, shapes, adopted))
+    let importing = tokio::task::spawn_blocking(move || {
+        let imported = import_weights(&file, &job.network, &shapes, job.layout, job.names)?;
+        Ok::<_, checkpoint::Error>((job, shapes, imported))
     });
-    let adopted = adopting.await.map_err(|error| Error::backend("reading a file of weights", error))?;
-    let (job, shapes, adopted) =
-        adopted.map_err(|error| Error::field("chunk", format!("is refused: {error}")))?;
-    let publishing = tokio::spawn(async move { publish(&registry, job, &shapes, adopted).await });
+    let imported = importing.await.map_err(|error| Error::backend("reading a file of weights", error))?;
+    let (job, shapes, imported) =
+        imported.map_err(|error| Error::field("chunk", format!("is refused: {error}")))?;
+    let publishing = tokio::spawn(async move { publish(&registry, job, &shapes, imported).await });
     publishing.await.unwrap_or_else(|error| Err(Error::backend("publishing a version", error)))
 }
 
@@ -72,8 +72,8 @@ async fn publish(
     registry: &Registry,
     job: ImportJob,
     shapes: &[LayerShape],
-    adopted: Adopted,
-) -> Result<Imported, Error> {
+    imported: ImportedWeights,
+) -> Result<ImportedVersion, Error> {
     let dims = job.dims;
     let parameters = shapes.iter().flat_map(|shape| &shape.parameters);
     let draft = Draft {
@@ -83,7 +83,7 @@ async fn publish(
         classes: dims.classes,
         class_names: job.class_names,
         total_parameters: parameters.map(|parameter| parameter.count().unsigned_abs()).sum(),
-        precision: adopted.precision,
+        precision: imported.precision,
         config: None,
         run_id: None,
         epoch: None,
@@ -94,12 +94,12 @@ async fn publish(
         imported: Some(Import { dataset: job.dataset }),
         libtorch_version: LIBTORCH_VERSION.to_owned(),
     };
-    let manifest = registry.publish(&job.model, draft, adopted.bytes).await?;
-    let note = Note::new(job.by, "imported");
-    publish::advance_latest(registry, &manifest, &note).await?;
+    let manifest = registry.publish(&job.model, draft, imported.bytes).await?;
+    let note = AuditNote::new(job.by, "imported");
+    runs::advance_latest(registry, &manifest, &note).await?;
     if let Some(alias) = job.set_alias.filter(|alias| *alias != Alias::latest()) {
-        let to = Move { version: manifest.version, expected: Expected::Anything, note };
+        let to = AliasUpdate { version: manifest.version, expected: Precondition::Anything, note };
         registry.set_alias(&job.model, &alias, to).await?;
     }
-    Ok(Imported { manifest, mapping: adopted.mapping })
+    Ok(ImportedVersion { manifest, mapping: imported.mapping })
 }

@@ -1,76 +1,98 @@
-//! Lets go of a model's old versions, where the settings say how many stay: after every change of
-//! the registry, and at times, for what was spared before and is not any more.
+//! Retention: deletes a model's old versions if the settings limit how many are kept. It runs after every change of the
+//! registry, and periodically for versions that were needed before and are not any more.
 
-use std::{collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    num::NonZeroUsize,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use chrono::{TimeDelta, Utc};
 
-use super::{Engine, Error, Inner};
 use crate::{
+    compute::Error,
     ids::{RunId, VersionRef},
-    registry::Manifest,
+    registry::{Manifest, Registry},
+    runs::RunManager,
+    serving::LoadedModels,
 };
 
-/// How often is looked where nothing changed here.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How often old versions are searched for if nothing changed here.
+const PERIOD: Duration = Duration::from_secs(60);
 
-/// An imported version is as old before it goes: its importer may still be pointing an alias at it.
+/// The least age at which an imported version is deleted: its importer may still be pointing an alias at it.
 const IMPORTING: TimeDelta = TimeDelta::seconds(60);
 
-/// Looks once, and from then on as long as the engine lives.
-pub(super) async fn start(engine: &Engine, keep: NonZeroUsize) {
-    let mut changes = engine.inner.registry.changes();
-    look(&engine.inner, keep).await;
-    let inner = Arc::downgrade(&engine.inner);
+/// Deletes old versions once, and from then on as long as the engine lives.
+pub async fn start(
+    registry: Registry,
+    runs: &Arc<RunManager>,
+    models: &Arc<LoadedModels>,
+    keep: NonZeroUsize,
+) {
+    let mut changes = registry.changes();
+    let retention = Retention { registry, runs: Arc::downgrade(runs), models: Arc::downgrade(models), keep };
+    retention.run().await;
     tokio::spawn(async move {
-        loop {
-            // The registry lives in the engine: an error means that both are gone.
-            if let Ok(Err(_)) = tokio::time::timeout(LOOK_EVERY, changes.changed()).await {
+        while retention.runs.strong_count() > 0 {
+            // An error means that the registry has been dropped, and the engine with it.
+            if let Ok(Err(_)) = tokio::time::timeout(PERIOD, changes.changed()).await {
                 return;
             }
-            let Some(inner) = inner.upgrade() else { return };
-            look(&inner, keep).await;
+            retention.run().await;
         }
     });
 }
 
-async fn look(inner: &Inner, keep: NonZeroUsize) {
-    if let Err(error) = prune(inner, keep).await {
-        tracing::warn!(%error, "old versions stay where they are");
-    }
+struct Retention {
+    registry: Registry,
+    runs: Weak<RunManager>,
+    models: Weak<LoadedModels>,
+    keep: NonZeroUsize,
 }
 
-async fn prune(inner: &Inner, keep: NonZeroUsize) -> Result<(), Error> {
-    let needed = Needed::find(inner).await?;
-    for model in inner.registry.model_names().await? {
-        for version in inner.registry.prune(&model, keep, |manifest| needed.holds(manifest)).await? {
-            inner.models.deleted(&(model.clone(), version));
-            tracing::info!(%model, %version, keep, "deleted an old version that no alias points to");
+impl Retention {
+    async fn run(&self) {
+        let (Some(runs), Some(models)) = (self.runs.upgrade(), self.models.upgrade()) else { return };
+        if let Err(error) = self.prune(&runs, &models).await {
+            tracing::warn!(%error, "cannot delete old versions");
         }
     }
-    Ok(())
+
+    async fn prune(&self, runs: &RunManager, models: &LoadedModels) -> Result<(), Error> {
+        let (registry, keep) = (&self.registry, self.keep);
+        let needed = NeededVersions::find(runs).await?;
+        for model in registry.model_names().await? {
+            for version in registry.prune(&model, keep, |manifest| needed.contains(manifest)).await? {
+                models.forget(&(model.clone(), version));
+                tracing::info!(%model, %version, keep, "deleted an old version that no alias points to");
+            }
+        }
+        Ok(())
+    }
 }
 
-/// What is under way, and would miss a version.
-struct Needed {
-    /// Which a run began from, or will.
+/// What runs and imports that are in progress still need.
+struct NeededVersions {
+    /// Versions that an open run began from, or will.
     initial: HashSet<VersionRef>,
     /// Runs that have not ended: what they published may not have its alias yet.
     runs: HashSet<RunId>,
 }
 
-impl Needed {
-    async fn find(inner: &Inner) -> Result<Self, Error> {
-        let mut open = inner.recovery.open_runs(&inner.registry).await?;
-        // Those too that are only being prepared here.
-        open.extend(inner.training.held());
+impl NeededVersions {
+    async fn find(runs: &RunManager) -> Result<Self, Error> {
+        let open = runs.open_runs().await?;
         let initial = open.iter().filter_map(|run| run.config.initial.clone()).collect();
         Ok(Self { initial, runs: open.iter().map(|run| run.run_id).collect() })
     }
 
-    fn holds(&self, manifest: &Manifest) -> bool {
-        let it = VersionRef { model: manifest.model.clone(), version: manifest.version };
+    fn contains(&self, manifest: &Manifest) -> bool {
+        let version = VersionRef { model: manifest.model.clone(), version: manifest.version };
         let is_new = manifest.imported.is_some() && Utc::now() - manifest.created < IMPORTING;
-        is_new || self.initial.contains(&it) || manifest.run_id.is_some_and(|run| self.runs.contains(&run))
+        is_new
+            || self.initial.contains(&version)
+            || manifest.run_id.is_some_and(|run| self.runs.contains(&run))
     }
 }

@@ -1,4 +1,4 @@
-//! A network's answers over a set of images, measured, and the losses it is measured with.
+//! Evaluation of a network over a set of images, and the losses it is measured with.
 
 use std::ops::ControlFlow;
 
@@ -7,11 +7,11 @@ use tch::{Kind, Tensor};
 
 use crate::{
     data::DeviceSet,
-    metric::{Answers, ConfusionMatrix},
+    metric::{ConfusionMatrix, Predictions},
     nn::Network,
 };
 
-/// What training makes small.
+/// The loss that training minimises.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
@@ -22,10 +22,10 @@ pub enum Loss {
     MeanSquaredError,
 }
 
-/// What a network answered over a set.
+/// The result of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
-    /// True mean of the loss over the images, whatever the batches were.
+    /// The mean loss over the images, whatever the batches were.
     pub loss: f64,
     pub confusion: ConfusionMatrix,
 }
@@ -75,14 +75,14 @@ pub fn evaluate(network: &Network, set: &DeviceSet, batch_size: usize, loss: Los
     evaluate_with(network, set, batch_size, loss, &mut |_, _| ())
 }
 
-/// The same, while `see` gets each ReLU's index and output for every batch, as `Network::logits` gives
-/// them.
+/// Like [`evaluate`]; `observe` receives each ReLU's index and output for every batch, as
+/// `Network::logits` passes them.
 pub fn evaluate_with(
     network: &Network,
     set: &DeviceSet,
     batch_size: usize,
     loss: Loss,
-    see: &mut dyn FnMut(usize, &Tensor),
+    observe: &mut dyn FnMut(usize, &Tensor),
 ) -> Evaluation {
     assert!(!set.is_empty() && batch_size > 0, "there is nothing to measure");
     let _guard = tch::no_grad_guard();
@@ -91,7 +91,7 @@ pub fn evaluate_with(
     let batch_size = network.forward_batch(batch_size);
     for start in (0..set.len()).step_by(batch_size) {
         let batch = set.range(start, start + batch_size, network.kind());
-        let logits = network.logits(&batch.images, see);
+        let logits = network.logits(&batch.images, observe);
         let images = batch.labels.size()[0];
         total += loss.mean(&logits, &batch.labels).double_value(&[]) * images as f64;
         let pairs = batch.labels * network.classes() as i64 + logits.argmax(-1, false);
@@ -104,15 +104,15 @@ pub fn evaluate_with(
     Evaluation { loss: total / set.len() as f64, confusion }
 }
 
-/// Every logit of `network` over all of `set`, `batch_size` images at a time, or fewer where the network
-/// is so wide that they would not fit into memory. `look` gets the number of images answered so far
-/// after each batch; where it breaks, there is no answer.
-pub fn answers(
+/// Computes the predictions of `network` over all of `set`, `batch_size` images at a time, or fewer
+/// where the network is so wide that they would not fit into memory. `progress` receives the number of
+/// images done after each batch; if it breaks, the result is none.
+pub fn predict_all(
     network: &Network,
     set: &DeviceSet,
     batch_size: usize,
-    look: &mut dyn FnMut(usize) -> ControlFlow<()>,
-) -> Option<Answers> {
+    progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Option<Predictions> {
     assert!(batch_size > 0, "a batch holds an image at least");
     let _guard = tch::no_grad_guard();
     let batch_size = network.forward_batch(batch_size);
@@ -122,13 +122,13 @@ pub fn answers(
         let batch = set.range(start, start + batch_size, network.kind());
         let answered = network.logits(&batch.images, &mut |_, _| ()).to_kind(Kind::Double).reshape([-1]);
         logits.extend(Vec::<f64>::try_from(answered).expect("logits are a row of numbers"));
-        let told = batch.labels.to_kind(Kind::Uint8);
-        labels.extend(Vec::<u8>::try_from(told).expect("labels are below 100"));
-        if look(labels.len()).is_break() {
+        let classes = batch.labels.to_kind(Kind::Uint8);
+        labels.extend(Vec::<u8>::try_from(classes).expect("labels are below 100"));
+        if progress(labels.len()).is_break() {
             return None;
         }
     }
-    Some(Answers::new(network.classes(), logits, labels))
+    Some(Predictions::new(network.classes(), logits, labels))
 }
 
 #[cfg(test)]
@@ -141,7 +141,7 @@ mod tests {
         nn::{LayerKind, LinearConfig, NetworkConfig, Shape},
     };
 
-    /// Answers class `pixel`, with logits 1 there and 0 elsewhere, for images of one hot pixel.
+    /// Predictions class `pixel`, with logits 1 there and 0 elsewhere, for images of one hot pixel.
     fn reader() -> Network {
         let linear = LayerKind::Linear(LinearConfig { out_features: 2 });
         let config = NetworkConfig::from_layers(vec![(None, LayerKind::Flatten), (None, linear)]);
@@ -186,7 +186,7 @@ mod tests {
                 seen.push(images);
                 ControlFlow::Continue(())
             };
-            let answers = answers(&reader(), &images, batch_size, &mut look).unwrap();
+            let answers = predict_all(&reader(), &images, batch_size, &mut look).unwrap();
             assert_eq!((answers.logits(1), answers.label(2), answers.len()), (&[0.0, 1.0][..], 0, 5));
             let loss = evaluate(&reader(), &images, batch_size, Loss::CrossEntropy).loss;
             assert!((answers.mean_loss() - loss).abs() < 1e-12);
@@ -202,7 +202,7 @@ mod tests {
             batches += 1;
             if batches == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        assert!(answers(&reader(), &images, 1, &mut look).is_none());
+        assert!(predict_all(&reader(), &images, 1, &mut look).is_none());
         assert_eq!(batches, 2);
     }
 

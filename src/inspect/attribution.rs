@@ -1,33 +1,34 @@
-//! What an answer rests on: gradients by the weights and by the pixels, and what is lost where a part of
-//! the picture is covered. All in evaluation; the network stays as it is.
+//! Attribution of a prediction: gradients with respect to weights and pixels, and what is lost if a
+//! part of the picture is occluded. The network is in evaluation mode and stays unchanged.
 
 use tch::{Kind, Tensor};
 
 use super::{
     Error,
-    contents::{picture, values},
+    tensors::{norm, picture, together, values as values_of},
 };
 use crate::{
     eval::Loss,
+    ids::FieldError,
     nn::{Mode, Network, ParameterShape},
 };
 
 /// Images of a pass with covered pictures.
 const OCCLUSION_BATCH: usize = 256;
 
-/// How the mean cross-entropy of some pictures would change with the weights.
+/// The gradient of the mean cross-entropy of some pictures with respect to the weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gradients {
-    /// Of the one picture; none of several.
+    /// The label of the picture; none for several pictures.
     pub label: Option<usize>,
     pub loss: f64,
-    /// Euclidean, as all norms here: by all parameters.
+    /// The Euclidean norm over all parameters; all norms here are Euclidean.
     pub norm: f64,
-    /// Those that have parameters.
+    /// The layers that have parameters.
     pub layers: Vec<LayerGradient>,
 }
 
-/// The gradient by a layer's parameters.
+/// The gradient with respect to a layer's parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerGradient {
     pub name: String,
@@ -35,18 +36,18 @@ pub struct LayerGradient {
     pub parameters: Vec<ParameterGradient>,
 }
 
-/// The gradient by one parameter.
+/// The gradient with respect to one parameter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParameterGradient {
     pub name: String,
     pub norm: f64,
     pub max_abs: f64,
     pub zero_fraction: f64,
-    /// Of the parameter itself.
+    /// The norm of the parameter itself.
     pub parameter_norm: f64,
 }
 
-/// The gradient of a class's logit by the pixels.
+/// The gradient of a class's logit with respect to the pixels (Simonyan, Vedaldi, Zisserman 2013).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Saliency {
     pub class: usize,
@@ -58,28 +59,29 @@ pub struct Saliency {
     pub norm: f64,
 }
 
-/// What covers a part of the picture.
+/// The square that occludes a part of the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OcclusionConfig {
     /// Pixels on each side of the square.
     pub patch: usize,
-    /// Pixels from one place to the next: 1 to `patch`.
+    /// The stride from one position to the next, in pixels: 1 to `patch`.
     pub stride: usize,
-    /// In `[0,1]`.
+    /// The value that the square is filled with, in `[0,1]`.
     pub fill: f64,
 }
 
-/// What a class's probability loses where a part of the picture is covered.
+/// How much of a class's probability is lost if a part of the picture is occluded (Zeiler, Fergus
+/// 2014).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Occlusion {
     pub class: usize,
-    /// For the whole picture.
+    /// The probability for the whole picture.
     pub probability: f64,
     pub config: OcclusionConfig,
-    /// The places of the square: its first rows and columns.
+    /// The positions of the square: its first rows and columns.
     pub rows: Vec<usize>,
     pub columns: Vec<usize>,
-    /// For every place, row by row.
+    /// The drop of the probability for every position, row by row.
     pub drops: Vec<f64>,
 }
 
@@ -89,15 +91,16 @@ impl Default for OcclusionConfig {
     }
 }
 
-/// Of one picture, H·W numbers in `[0,1]`, and its label. Errors on a picture of another size and on a
-/// class that the network does not have.
+/// Computes the gradients for one picture of H·W numbers in `[0,1]` and its label. Errors on a
+/// picture of another size and on a class that the network does not have.
 pub fn gradients(network: &Network, values: &[f32], label: usize) -> Result<Gradients, Error> {
     check_class(network, label)?;
     let labels = Tensor::from_slice(&[label as i64]).to_device(network.device());
     Ok(Gradients { label: Some(label), ..Gradients::of(network, &picture(network, values)?, &labels) })
 }
 
-/// Of one picture and a class, the one that is answered where none is given. Errors as `gradients`.
+/// Computes the saliency of one picture for a class, by default the predicted one. Errors as
+/// `gradients` does.
 pub fn saliency(network: &Network, values: &[f32], class: Option<usize>) -> Result<Saliency, Error> {
     class.map_or(Ok(()), |class| check_class(network, class))?;
     let picture = picture(network, values)?.set_requires_grad(true);
@@ -112,14 +115,14 @@ pub fn saliency(network: &Network, values: &[f32], class: Option<usize>) -> Resu
             logit: logit.double_value(&[]),
             height,
             width,
-            gradient: self::values(&gradient),
+            gradient: values_of(&gradient),
             norm: norm(&gradient),
         })
     })
 }
 
-/// Of one picture and a class, the one that is answered where none is given. Errors as `gradients`,
-/// and on settings that cover nothing or pass over pixels.
+/// Computes the occlusion of one picture for a class, by default the predicted one. Errors as
+/// `gradients` does, and on settings that cover nothing or skip pixels.
 pub fn occlusion(
     network: &Network,
     values: &[f32],
@@ -144,13 +147,14 @@ pub fn occlusion(
         let covered = Tensor::from_slice(&covered).as_strided([n, 1, h, w], [h * w, 1, w, 1], None);
         let covered = covered.to_device(network.device()).to_kind(network.kind());
         let left = network.predict(&covered).select(1, class as i64);
-        drops.extend(self::values(&left).into_iter().map(|left| probability - left));
+        drops.extend(values_of(&left).into_iter().map(|left| probability - left));
     }
     Ok(Occlusion { class, probability, config, rows, columns, drops })
 }
 
 impl Gradients {
-    /// Images `[N,1,H,W]` in `[0,1]` and labels `[N]`, in the network's kind and on its device.
+    /// Computes the gradients for images `[N,1,H,W]` in `[0,1]` and labels `[N]`, in the network's
+    /// kind and on its device.
     pub fn of(network: &Network, images: &Tensor, labels: &Tensor) -> Self {
         let parameters: Vec<&Tensor> = network.parameters().iter().map(|(_, view)| view).collect();
         let (loss, gradients) = tch::with_grad(|| {
@@ -185,9 +189,9 @@ impl Gradients {
 
 impl OcclusionConfig {
     fn check(self, side: usize) -> Result<(), Error> {
-        let fail = |field, message: String| Err(Error::Occlusion { field, message });
+        let fail = |field, message: String| Err(Error::Occlusion(FieldError::new(field, message)));
         if !(1..=side).contains(&self.patch) {
-            let message = format!("is {}: use 1 to {side}, the picture's smaller side", self.patch);
+            let message = format!("is {}: use 1 to {side}, the image's smaller side", self.patch);
             return fail("patch_size", message);
         }
         if !(1..=self.patch).contains(&self.stride) {
@@ -201,7 +205,7 @@ impl OcclusionConfig {
         Ok(())
     }
 
-    /// Where the square begins along a side; the last place lies at the edge.
+    /// Returns the positions of the square along a side; the last position touches the edge.
     fn places(self, side: usize) -> Vec<usize> {
         let last = side - self.patch;
         let mut places: Vec<usize> = (0..=last).step_by(self.stride).collect();
@@ -221,7 +225,7 @@ impl OcclusionConfig {
 }
 
 impl Occlusion {
-    /// For every pixel the mean drop of the places that cover it, row by row.
+    /// Returns for every pixel the mean drop of the positions that cover it, row by row.
     pub fn by_pixel(&self, height: usize, width: usize) -> Vec<f64> {
         let (mut sums, mut counts) = (vec![0.0; height * width], vec![0.0; height * width]);
         let places = self.rows.iter().flat_map(|&row| self.columns.iter().map(move |&column| (row, column)));
@@ -246,16 +250,6 @@ fn answer(scores: &Tensor) -> usize {
     scores.argmax(-1, false).int64_value(&[]) as usize
 }
 
-/// Euclidean, in float64.
-pub(super) fn norm(tensor: &Tensor) -> f64 {
-    together(values(tensor).into_iter())
-}
-
-/// Root of the sum of squares.
-pub(super) fn together(numbers: impl Iterator<Item = f64>) -> f64 {
-    numbers.map(|number| number * number).sum::<f64>().sqrt()
-}
-
 #[cfg(test)]
 mod tests {
     use tch::Device;
@@ -263,7 +257,7 @@ mod tests {
     use super::*;
     use crate::nn::{NetworkConfig, Shape};
 
-    /// In float64, so that differences of finite steps tell something.
+    /// In float64, so that differences of finite steps are meaningful.
     fn network(config: &NetworkConfig) -> Network {
         let mut network = Network::zeros(config, Shape::grey(28, 28), 10, Kind::Double, Device::Cpu).unwrap();
         network.initialize(7);
@@ -301,8 +295,8 @@ mod tests {
             };
             let slope = (at(1e-6) - at(-1e-6)) / 2e-6;
             let layer = found.layers.iter().find(|layer| layer.name == "conv2").unwrap();
-            let told = layer.parameters[0].norm;
-            assert!((slope - told).abs() < 1e-5 * told, "{slope} and {told}");
+            let expected = layer.parameters[0].norm;
+            assert!((slope - expected).abs() < 1e-5 * expected, "{slope} and {expected}");
             assert!((together(found.layers.iter().map(|layer| layer.norm)) - found.norm).abs() < 1e-12);
             assert!((layer.parameters[0].parameter_norm - norm(&weight)).abs() < 1e-12);
         }
@@ -353,14 +347,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_is_told() {
+    fn what_cannot_be_requested_is_rejected() {
         let network = network(&NetworkConfig::tutorial());
         assert_eq!(
             gradients(&network, &ramp(), 10).unwrap_err(),
             Error::UnknownClass { class: 10, classes: 10 }
         );
         assert!(saliency(&network, &ramp()[1..], None).is_err());
-        for (patch, stride, fill, told) in [
+        for (patch, stride, fill, expected) in [
             (0, 1, 0.0, "patch_size"),
             (29, 1, 0.0, "patch_size"),
             (4, 5, 0.0, "stride"),
@@ -368,7 +362,7 @@ mod tests {
         ] {
             let config = OcclusionConfig { patch, stride, fill };
             let error = occlusion(&network, &ramp(), None, config).unwrap_err().to_string();
-            assert!(error.starts_with(told), "{error}");
+            assert!(error.starts_with(expected), "{error}");
         }
     }
 

@@ -1,32 +1,35 @@
-//! What goes on inside the layers: for one picture the outputs of chosen channels with the weights
-//! that made them, over a sample (or the batch that the picture is the first of) the share of zeros
-//! of every channel.
+//! The contents of the layers: for one picture the outputs of chosen channels with the weights that
+//! made them; over a sample, or the batch that begins with the picture, the share of zeros of every
+//! channel.
 
 use std::collections::HashSet;
 
 use tch::{Kind, Tensor};
 
-use super::{ChannelReport, Channels, Contents, Error, OutputReport, Sample, Statistics};
+use super::{
+    ChannelReport, Channels, Contents, Error, OutputReport, Sample, Statistics,
+    tensors::{picture, shape, values, zero_shares},
+};
 use crate::{
     data::{DeviceSet, ImageSet, Random, Stream},
-    nn::{LayerShape, Mode, Network, ParameterSet, ParameterShape, Shape},
+    nn::{LayerShape, Mode, Network, ParameterSet, ParameterShape},
 };
 
 /// Images of a pass over the sample.
 const SAMPLE_BATCH: usize = 250;
 
-/// Numbers that are told of a channel beside its output and weights, without its histogram.
+/// Numbers that are reported for a channel in addition to its output and weights, without its histogram.
 const CHANNEL_NUMBERS: usize = 8;
 
-/// The outputs of every layer that is shown.
-pub(super) struct Showing {
+/// Collects the outputs of every layer that is shown.
+pub(super) struct ContentsCollector {
     outputs: Vec<Option<OutputReport>>,
     logits: Vec<f64>,
     probabilities: Vec<f64>,
     sample_images: usize,
 }
 
-impl Showing {
+impl ContentsCollector {
     pub(super) fn new(network: &Network, contents: &Contents) -> Result<Self, Error> {
         let shown = shown_layers(network, &contents.layers, &contents.channels)?;
         let channels = shown_channels(network, contents, &shown)?;
@@ -70,7 +73,7 @@ impl Showing {
         Self { outputs, logits: values(&logits), probabilities, sample_images }
     }
 
-    /// What came out of this layer, where it is shown.
+    /// Takes the output of this layer; none if it is not shown.
     pub(super) fn take_output(&mut self, layer: usize) -> Option<OutputReport> {
         self.outputs[layer].take()
     }
@@ -92,7 +95,7 @@ impl Sample {
     }
 }
 
-/// For each layer whether it is shown; checks the names and the channels asked for.
+/// For each layer whether it is shown; checks the names and the channels requested.
 pub(super) fn shown_layers(
     network: &Network,
     layers: &[String],
@@ -116,7 +119,7 @@ pub(super) fn shown_layers(
     Ok(shown)
 }
 
-/// For each layer its channels that are shown; checks that one answer holds them.
+/// For each layer its channels that are shown; checks that one response holds them.
 fn shown_channels(network: &Network, contents: &Contents, shown: &[bool]) -> Result<Vec<Vec<i64>>, Error> {
     let mut given = 0;
     let mut all = Vec::with_capacity(shown.len());
@@ -137,8 +140,8 @@ fn shown_channels(network: &Network, contents: &Contents, shown: &[bool]) -> Res
     Ok(all)
 }
 
-/// How many numbers the contents of a batch are: one channel of every layer with its weights, and
-/// the shares of zeros.
+/// Returns the number of values in the contents of a batch: one channel of every layer with its
+/// weights, and the shares of zeros.
 pub fn batch_numbers(shapes: &[LayerShape]) -> usize {
     shapes.iter().map(|shape| channel_numbers(shape) + shape.output.with_batch(1)[1] as usize).sum()
 }
@@ -149,7 +152,7 @@ fn channel_numbers(shape: &LayerShape) -> usize {
     ((shape.output.len() + weights) / shape.output.with_batch(1)[1]) as usize
 }
 
-/// The channels of one layer that are shown, each once, in the order asked for.
+/// The channels of one layer that are shown, each once, in the order requested.
 pub(super) fn chosen(channels: &Channels, layer: usize, width: i64) -> Vec<i64> {
     match channels {
         Channels::Chosen(list) => {
@@ -161,16 +164,6 @@ pub(super) fn chosen(channels: &Channels, layer: usize, width: i64) -> Vec<i64> 
         }
         Channels::All => (0..width).collect(),
     }
-}
-
-/// A picture of the network's size as a batch of one.
-pub(super) fn picture(network: &Network, values: &[f32]) -> Result<Tensor, Error> {
-    let Shape::Map { height, width, .. } = network.input() else { unreachable!("images go into a network") };
-    if values.len() as i64 != height * width {
-        return Err(Error::PictureSize { given: values.len(), expected: height * width });
-    }
-    let picture = Tensor::from_slice(values).view([1, 1, height, width]);
-    Ok(picture.to_device(network.device()).to_kind(network.kind()))
 }
 
 /// For the first image of the batch: its channels that are shown, and the bars of histograms, none for
@@ -233,21 +226,4 @@ fn zero_fractions(network: &Network, set: &DeviceSet) -> Vec<Vec<f64>> {
         });
     }
     sums.iter().map(|sum| values(&(sum / set.len() as f64))).collect()
-}
-
-/// float64 [channels]: of each channel over the batch.
-pub(super) fn zero_shares(output: &Tensor) -> Tensor {
-    let others: Vec<i64> = (0..output.dim() as i64).filter(|axis| *axis != 1).collect();
-    output.eq(0.0).to_kind(Kind::Double).mean_dim(others, false, Kind::Double)
-}
-
-/// [1] for a single number.
-fn shape(tensor: &Tensor) -> Vec<i64> {
-    if tensor.dim() == 0 { vec![1] } else { tensor.size() }
-}
-
-/// All values as numbers, row by row.
-pub(super) fn values(tensor: &Tensor) -> Vec<f64> {
-    let row = tensor.detach().to_kind(Kind::Double).contiguous().view(-1);
-    Vec::try_from(row).expect("a row of numbers")
 }

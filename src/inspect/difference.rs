@@ -1,31 +1,31 @@
-//! How far two networks lie apart: parameter by parameter, layer by layer over a set of images, and in
-//! the answers that they give.
+//! The difference of two networks: parameter by parameter, layer by layer over a set of images, and
+//! in their predictions.
 
 use tch::{Kind, Tensor};
 
-use super::{attribution::together, contents::values};
+use super::tensors::{together, values};
 use crate::{
     data::{DeviceSet, ImageSet},
-    metric::{Answers, Contest},
+    metric::{PairedComparison, Predictions},
     nn::{LayerKind, Network},
 };
 
 /// Images of a pass, for the layers of both networks.
 const BATCH: usize = 250;
 
-/// Two networks beside each other.
+/// The difference of two networks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
-    /// Of both, where their shapes are the same.
+    /// The parameters that both have with the same shape.
     pub parameters: Vec<ParameterDistance>,
     /// All other parameters and running statistics of either.
     pub unmatched: Vec<String>,
     pub outputs: Vec<OutputDistance>,
-    /// What the two answered: before first, after second.
-    pub answers: Contest,
+    /// The predictions of the two: before first, after second.
+    pub answers: PairedComparison,
 }
 
-/// How far a parameter moved; norms are Euclidean.
+/// The distance that a parameter moved; norms are Euclidean.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParameterDistance {
     pub name: String,
@@ -34,13 +34,13 @@ pub struct ParameterDistance {
     /// Over the norm before; none where that is 0.
     pub relative: Option<f64>,
     pub max_abs: f64,
-    /// None where either is 0.
+    /// The cosine of the angle between the two; none if either norm is 0.
     pub cosine: Option<f64>,
     /// Values that are the same to the bit.
     pub unchanged: usize,
 }
 
-/// How far what a layer gives moved, over all images.
+/// The distance that the outputs of a layer moved, over all images.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutputDistance {
     pub name: String,
@@ -51,7 +51,7 @@ pub struct OutputDistance {
 }
 
 /// Compares two networks that take images of the same size over a set, and lists at most so many of the
-/// answers that changed. None where it is not `wanted` any more, which is asked after every batch. Panics
+/// predictions that changed. None where it is not `wanted` any more, which is called after every batch. Panics
 /// on an empty set, and where the two have different numbers of classes.
 pub fn compare(
     (before, after): (&Network, &Network),
@@ -62,7 +62,7 @@ pub fn compare(
     assert!(!set.is_empty(), "there is nothing to compare over");
     let _guard = tch::no_grad_guard();
     let (parameters, unmatched) = parameters(before, after);
-    let mut walk = Walk::new(before, after);
+    let mut walk = PairedPass::new(before, after);
     let images = DeviceSet::new(set, before.device());
     // The outputs of all layers of one network are held at a time.
     let layers = before.config().layers.len();
@@ -114,25 +114,25 @@ impl ParameterDistance {
     }
 }
 
-/// Both networks on their way through the set.
-struct Walk<'a> {
+/// Both networks on their pass through the set.
+struct PairedPass<'a> {
     networks: [&'a Network; 2],
     /// The layers of both that are compared: their places in each.
     layers: Vec<(usize, usize)>,
-    sums: Vec<Sums>,
+    sums: Vec<DistanceSums>,
     /// [n, classes] of both, row by row.
     logits: [Vec<f64>; 2],
 }
 
 #[derive(Debug, Clone, Default)]
-struct Sums {
+struct DistanceSums {
     values: f64,
     squares: f64,
     squares_before: f64,
     max_abs: f64,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> PairedPass<'a> {
     fn new(before: &'a Network, after: &'a Network) -> Self {
         let of_after = |name: &str| after.config().layers.iter().position(|layer| layer.name == name);
         let tells = |layer: &LayerKind| !matches!(layer, LayerKind::Flatten | LayerKind::Dropout(_));
@@ -142,7 +142,7 @@ impl<'a> Walk<'a> {
             layers.filter(|&(old, new)| before.shapes()[old].output == after.shapes()[new].output).collect();
         Self {
             networks: [before, after],
-            sums: vec![Sums::default(); layers.len()],
+            sums: vec![DistanceSums::default(); layers.len()],
             layers,
             logits: [Vec::new(), Vec::new()],
         }
@@ -166,17 +166,17 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn answers(self, labels: &[u8], most_listed: usize) -> Contest {
+    fn answers(self, labels: &[u8], most_listed: usize) -> PairedComparison {
         let [before, after] = self.networks.map(Network::classes);
         let [old, new] = self.logits;
         let (old, new) =
-            (Answers::new(before, old, labels.to_vec()), Answers::new(after, new, labels.to_vec()));
-        Contest::of(&old, &new, most_listed)
+            (Predictions::new(before, old, labels.to_vec()), Predictions::new(after, new, labels.to_vec()));
+        PairedComparison::of(&old, &new, most_listed)
     }
 
     fn outputs(&self) -> Vec<OutputDistance> {
         let names = self.layers.iter().map(|&(old, _)| &self.networks[0].config().layers[old].name);
-        let distance = |(name, sums): (&String, &Sums)| OutputDistance {
+        let distance = |(name, sums): (&String, &DistanceSums)| OutputDistance {
             name: name.clone(),
             rms: (sums.squares / sums.values).sqrt(),
             relative: (sums.squares_before != 0.0).then(|| (sums.squares / sums.squares_before).sqrt()),
@@ -186,7 +186,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-impl Sums {
+impl DistanceSums {
     fn add(&mut self, before: &Tensor, after: &Tensor) {
         let before = before.to_kind(Kind::Double);
         let apart = after.to_kind(Kind::Double) - &before;
@@ -224,7 +224,7 @@ mod tests {
     }
 
     fn digits() -> ImageSet {
-        synthetic::draw(0, synthetic::Source::Test, 0..300)
+        synthetic::draw(0, synthetic::DigitStream::Test, 0..300)
     }
 
     #[test]
@@ -254,7 +254,7 @@ mod tests {
         assert!((fc.rms - (25.0f64 / 10.0).sqrt()).abs() < 1e-5 && (fc.max_abs - 4.0).abs() < 1e-4, "{fc:?}");
         assert!(found.outputs[..6].iter().all(|it| it.rms == 0.0));
 
-        // Every change is listed, and by the networks' own answers.
+        // Every change is listed, and by the networks' own predictions.
         let images = DeviceSet::new(&digits(), Device::Cpu).range(0, 300, Kind::Float).images;
         let classes = |network: &Network| values(&network.predict(&images).argmax(-1, false));
         let (old, new) = (classes(&before), classes(&after));

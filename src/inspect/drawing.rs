@@ -1,21 +1,22 @@
-//! A network in pictures: kernels, what layers make of a picture, what an answer rests on, histograms.
-//! Chooses what is drawn and what stands beside it; how it is drawn is `draw`'s affair.
+//! Drawings of a network: kernels, feature maps, attributions, histograms. It chooses what is drawn
+//! and labelled; the drawing itself is done by `draw`.
 
 use tch::{Kind, Tensor};
 
 use super::{
     Channels, Error, Histogram, Occlusion, Saliency, Statistics,
-    contents::{chosen, picture, shown_layers, values},
+    contents::{chosen, shown_layers},
+    tensors::{picture, values},
 };
 use crate::{
-    draw::{self, Bars, Grid, Paint, Png, Tile, colour::Map, short},
+    draw::{self, Grid, HistogramChart, Png, Tile, TileStyle, color::ColorMap, short},
     nn::{LayerKind, Network, Shape},
 };
 
 /// Longest side of a map that is drawn value by value; larger ones are drawn smaller.
 const LONGEST_SIDE: i64 = 64;
 
-/// Most outputs of a vector that are drawn, and how many stand in a row.
+/// Largest number of outputs of a vector that are drawn, and the number in a row.
 const MOST_FEATURES: usize = 1024;
 const FEATURES_IN_A_ROW: usize = 32;
 
@@ -25,7 +26,7 @@ const CHARTS: usize = 24;
 /// Bars of a drawn histogram.
 const BINS: usize = 40;
 
-/// What is drawn.
+/// The kind of a drawing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DrawingKind {
     Kernels,
@@ -35,7 +36,7 @@ pub enum DrawingKind {
     Histograms,
 }
 
-/// A picture for people.
+/// A drawing as PNG, with its title.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drawing {
     pub kind: DrawingKind,
@@ -45,11 +46,11 @@ pub struct Drawing {
     pub png: Png,
 }
 
-/// What drawings are made of.
+/// The inputs of drawings.
 #[derive(Debug)]
-pub struct Scene<'a> {
+pub struct DrawingInputs<'a> {
     pub network: &'a Network,
-    /// Whose network it is, for titles: `digits version 3`.
+    /// The name of the network for titles: `digits version 3`.
     pub name: &'a str,
     /// H·W numbers in `[0,1]`.
     pub picture: &'a [f32],
@@ -64,7 +65,7 @@ pub struct Scene<'a> {
 
 /// Draws each of these kinds. Errors on layers and channels that the network does not have, and on a
 /// picture of another size.
-pub fn draw(kinds: &[DrawingKind], scene: &Scene<'_>) -> Result<Vec<Drawing>, Error> {
+pub fn draw(kinds: &[DrawingKind], scene: &DrawingInputs<'_>) -> Result<Vec<Drawing>, Error> {
     let shown = shown_layers(scene.network, scene.layers, scene.channels)?;
     let mut drawings = Vec::new();
     for kind in kinds {
@@ -79,7 +80,7 @@ pub fn draw(kinds: &[DrawingKind], scene: &Scene<'_>) -> Result<Vec<Drawing>, Er
     Ok(drawings)
 }
 
-impl Scene<'_> {
+impl DrawingInputs<'_> {
     /// The names, indices and kinds of the layers that are shown.
     fn layers<'a>(&'a self, shown: &'a [bool]) -> impl Iterator<Item = (&'a str, usize, &'a LayerKind)> {
         let layers = self.network.config().layers.iter().enumerate().zip(shown);
@@ -114,7 +115,7 @@ impl Scene<'_> {
                 title: format!("{}: kernels of {name}", self.name),
                 note: format!("{count} kernels of {height} x {width}{of}"),
                 side: 84,
-                map: Map::Diverging { bound: bound(&tiles) },
+                map: ColorMap::Diverging { bound: bound(&tiles) },
                 tiles,
                 scale_name: "weight".to_owned(),
             };
@@ -135,7 +136,7 @@ impl Scene<'_> {
                 Shape::Map { channels, height, width } => {
                     let channels = self.channels(index, channels);
                     let tiles = channels.iter().map(|&at| tile(&output.get(at), at.to_string())).collect();
-                    (tiles, format!("what each channel of {height} x {width} makes of the picture"))
+                    (tiles, format!("what each channel of {height} x {width} makes of the image"))
                 }
                 Shape::Vector { features } => {
                     let kept: Vec<f64> = values(output).into_iter().take(MOST_FEATURES).collect();
@@ -155,7 +156,7 @@ impl Scene<'_> {
                     [_] => 448,
                     _ => 112,
                 },
-                map: Map::of(tiles.iter().flat_map(|tile| tile.values.iter().copied())),
+                map: ColorMap::of(tiles.iter().flat_map(|tile| tile.values.iter().copied())),
                 tiles,
                 scale_name: "output".to_owned(),
             };
@@ -164,7 +165,7 @@ impl Scene<'_> {
         Ok(drawings)
     }
 
-    /// What every layer gives for the picture, without the batch axis.
+    /// Computes the output of every layer for the picture, without the batch axis.
     fn outputs(&self) -> Result<Vec<Tensor>, Error> {
         let _guard = tch::no_grad_guard();
         let picture = picture(self.network, self.picture)?;
@@ -204,18 +205,18 @@ impl Scene<'_> {
         let over = Tile {
             values: map.to_vec(),
             width,
-            label: "over the picture".to_owned(),
-            paint: Paint::Over(ink.clone()),
+            label: "over the image".to_owned(),
+            style: TileStyle::Overlay(ink.clone()),
         };
-        let alone = Tile { label: "alone".to_owned(), paint: Paint::Colours, ..over.clone() };
-        let picture = Tile { values: ink, width, label: "the picture".to_owned(), paint: Paint::Ink };
+        let alone = Tile { label: "alone".to_owned(), style: TileStyle::Colors, ..over.clone() };
+        let picture = Tile { values: ink, width, label: "the image".to_owned(), style: TileStyle::Grayscale };
         let bound = bound(std::slice::from_ref(&over));
         Grid {
             title,
             note,
             tiles: vec![picture, over, alone],
             side: 252,
-            map: Map::Diverging { bound },
+            map: ColorMap::Diverging { bound },
             scale_name: scale.to_owned(),
         }
     }
@@ -234,11 +235,11 @@ impl Scene<'_> {
             }
         }
         let mut drawings = Vec::new();
-        for (charts, what) in [(parameters, "parameters"), (given, "outputs for the picture")] {
+        for (charts, what) in [(parameters, "parameters"), (given, "outputs for the image")] {
             for charts in charts.chunks(CHARTS) {
                 let title = format!("{}: histograms of {what}", self.name);
                 let note = "how many values lie in each interval; from the smallest to the largest";
-                let png = draw::bars(&title, note, charts).map_err(failed)?;
+                let png = draw::histograms(&title, note, charts).map_err(failed)?;
                 drawings.push(Drawing { kind: DrawingKind::Histograms, layer: None, title, png });
             }
         }
@@ -259,14 +260,14 @@ fn tile(map: &Tensor, label: String) -> Tile {
         true => map.shallow_clone(),
         false => map.to_kind(Kind::Double).view([1, 1, height, width]).adaptive_avg_pool2d(smaller),
     };
-    Tile { values: values(&map), width: smaller[1] as usize, label, paint: Paint::Colours }
+    Tile { values: values(&map), width: smaller[1] as usize, label, style: TileStyle::Colors }
 }
 
 /// Numbers in rows of at most 32.
 fn row_tile(values: Vec<f64>) -> Tile {
     let width = values.len().clamp(1, FEATURES_IN_A_ROW);
     let label = format!("0 to {}", values.len().saturating_sub(1));
-    Tile { values, width, label, paint: Paint::Colours }
+    Tile { values, width, label, style: TileStyle::Colors }
 }
 
 /// The largest finite value, the sign left out.
@@ -275,12 +276,12 @@ fn bound(tiles: &[Tile]) -> f64 {
     sizes.filter(|size| size.is_finite()).fold(0.0, f64::max)
 }
 
-/// None where no value is finite.
-fn chart(name: &str, of: &Tensor) -> Option<Bars> {
+/// Builds the histogram of an array; none if no value is finite.
+fn chart(name: &str, of: &Tensor) -> Option<HistogramChart> {
     let Histogram { lower, upper, counts } = Histogram::of(&values(of), BINS)?;
     let Statistics { mean, std, .. } = Statistics::of(of);
     let note = format!("mean {}, std {}", short(mean), short(std));
-    Some(Bars { title: name.to_owned(), note, lower, upper, counts })
+    Some(HistogramChart { title: name.to_owned(), note, lower, upper, counts })
 }
 
 fn failed(error: draw::Error) -> Error {
@@ -307,11 +308,11 @@ mod tests {
     ];
 
     fn drawn(network: &Network, layers: &[&str], channels: &Channels) -> Vec<Drawing> {
-        let digits = synthetic::draw(0, synthetic::Source::Test, 0..1);
+        let digits = synthetic::draw(0, synthetic::DigitStream::Test, 0..1);
         let picture: Vec<f32> = digits.image(0).iter().map(|value| f32::from(*value) / 255.0).collect();
         let saliency = saliency(network, &picture, None).unwrap();
         let occlusion = occlusion(network, &picture, None, OcclusionConfig::default()).unwrap();
-        let scene = Scene {
+        let scene = DrawingInputs {
             network,
             name: "digits version 1",
             picture: &picture,
@@ -373,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_tells_what_it_shows() {
+    fn a_row_shows_its_values() {
         let tile = row_tile(vec![0.5; 100]);
         assert_eq!((tile.values.len(), tile.width, tile.label.as_str()), (100, 32, "0 to 99"));
     }

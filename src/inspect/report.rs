@@ -1,4 +1,4 @@
-//! What an inspection shows. Values are row by row; shapes have N first where there is a batch.
+//! The result of an inspection. Values are row by row; shapes have N first where there is a batch.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::nn::{LayerKind, ParameterShape};
 /// A network, layer by layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// `[N,1,H,W]`
+    /// The shape `[N,1,H,W]` of a batch.
     pub input_shape: Vec<i64>,
     pub layers: Vec<LayerReport>,
     pub total_parameters: i64,
@@ -27,7 +27,7 @@ pub struct Report {
     pub bytes_per_value: usize,
 }
 
-/// What a report of a run's batch that was kept before it told its bytes is taken to have.
+/// The bytes per value of a report that was stored before the field existed.
 fn bytes_of_float32() -> usize {
     4
 }
@@ -42,7 +42,7 @@ pub struct LayerReport {
     pub input_shape: Vec<i64>,
     pub output_shape: Vec<i64>,
     pub parameters: Vec<ParameterReport>,
-    /// What batch normalisation keeps of the batches it was trained on.
+    /// The running statistics of batch normalisation.
     #[serde(default)]
     pub running_statistics: Vec<ParameterReport>,
     /// For the whole batch.
@@ -59,7 +59,7 @@ pub struct ParameterReport {
     pub statistics: Option<Statistics>,
 }
 
-/// What came out of a layer for the picture.
+/// The output of a layer for the picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutputReport {
     pub statistics: Statistics,
@@ -67,7 +67,7 @@ pub struct OutputReport {
     pub sample: Option<Sample>,
 }
 
-/// What came out of a layer over many pictures.
+/// The outputs of a layer over a sample of images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// For every channel.
@@ -92,7 +92,7 @@ pub struct ChannelReport {
     pub kernel: Vec<f64>,
     #[serde(with = "crate::metric::finite::optional")]
     pub bias: Option<f64>,
-    /// Of `output`; none in a batch of a run.
+    /// The statistics of `output`; none in a batch of a run.
     #[serde(skip)]
     pub statistics: Option<Statistics>,
 }

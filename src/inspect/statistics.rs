@@ -1,11 +1,12 @@
-//! Numbers that sum up many: mean, spread, shares of zeros and of what is no number, histogram.
+//! Summary statistics: mean, standard deviation, shares of zeros and of values that are not finite,
+//! histogram.
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::contents::values;
+use super::tensors::values;
 
-/// Of a set of numbers; `std` is the population's.
+/// Statistics of a set of numbers; `std` is the standard deviation of the population.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
     #[serde(with = "crate::metric::finite")]
@@ -19,23 +20,23 @@ pub struct Statistics {
     /// Share of values that are exactly 0.
     #[serde(with = "crate::metric::finite")]
     pub zero_fraction: f64,
-    /// None in a batch of a run, whose event stays small.
+    /// The further statistics; none for a batch of a run, whose event stays small.
     #[serde(skip)]
-    pub spread: Option<Spread>,
+    pub details: Option<DistributionDetails>,
 }
 
-/// What else is told of a set of numbers.
+/// Further statistics, which events of a run leave out.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Spread {
+pub struct DistributionDetails {
     pub nan_fraction: f64,
     pub infinite_fraction: f64,
     /// Euclidean.
     pub norm: f64,
-    /// None where none was asked for or no value is finite.
+    /// The histogram; none if none was requested or no value is finite.
     pub histogram: Option<Histogram>,
 }
 
-/// How many of the finite values lie in each of equally wide intervals.
+/// A histogram: the number of finite values in each of equally wide intervals.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
     /// The smallest and the largest finite value: where the first interval begins and the last ends,
@@ -47,7 +48,7 @@ pub struct Histogram {
 }
 
 impl Statistics {
-    /// Of all values of a tensor.
+    /// Computes the statistics of all values of a tensor.
     pub(super) fn of(tensor: &Tensor) -> Self {
         let values = tensor.detach().to_kind(Kind::Double);
         let number = |tensor: Tensor| tensor.double_value(&[]);
@@ -57,17 +58,17 @@ impl Statistics {
             min: number(values.min()),
             max: number(values.max()),
             zero_fraction: number(values.eq(0.0).to_kind(Kind::Double).mean(Kind::Double)),
-            spread: None,
+            details: None,
         }
     }
 
-    /// The same with the spread; 0 `bins` for no histogram.
+    /// Computes the statistics with the details; 0 `bins` for no histogram.
     pub(super) fn in_full(tensor: &Tensor, bins: usize) -> Self {
-        Self { spread: Some(Spread::of(&values(tensor), bins)), ..Self::of(tensor) }
+        Self { details: Some(DistributionDetails::of(&values(tensor), bins)), ..Self::of(tensor) }
     }
 }
 
-impl Spread {
+impl DistributionDetails {
     fn of(values: &[f64], bins: usize) -> Self {
         let share = |is_it: fn(f64) -> bool| {
             values.iter().filter(|value| is_it(**value)).count() as f64 / values.len().max(1) as f64
@@ -82,7 +83,7 @@ impl Spread {
 }
 
 impl Histogram {
-    /// Of the finite ones among these values.
+    /// Builds the histogram of the finite values; none if there are none, or for 0 `bins`.
     pub fn of(values: &[f64], bins: usize) -> Option<Self> {
         let finite = || values.iter().copied().filter(|value| value.is_finite());
         let (lower, upper) = (finite().reduce(f64::min)?, finite().reduce(f64::max)?);
@@ -122,11 +123,11 @@ mod tests {
     #[test]
     fn what_is_no_number_is_counted_apart() {
         let tensor = Tensor::from_slice(&[3.0, f64::NAN, f64::NEG_INFINITY, 0.0]);
-        let spread = Statistics::in_full(&tensor, 2).spread.unwrap();
-        assert_eq!((spread.nan_fraction, spread.infinite_fraction), (0.25, 0.25));
-        assert_eq!(spread.histogram.unwrap().counts, [1, 1]);
+        let details = Statistics::in_full(&tensor, 2).details.unwrap();
+        assert_eq!((details.nan_fraction, details.infinite_fraction), (0.25, 0.25));
+        assert_eq!(details.histogram.unwrap().counts, [1, 1]);
         let finite = Statistics::in_full(&Tensor::from_slice(&[3.0f32, -4.0]), 0);
-        assert_eq!(finite.spread.unwrap().norm, 5.0);
+        assert_eq!(finite.details.unwrap().norm, 5.0);
         assert_eq!((finite.mean, finite.std), (-0.5, 3.5));
     }
 }

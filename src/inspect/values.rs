@@ -6,17 +6,18 @@ use crate::nn::Network;
 
 /// The values of a parameter or running statistic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct ParameterValues {
     pub name: String,
     pub shape: Vec<i64>,
-    /// Of one value: 4 in float32, 8 in float64.
+    /// Bytes of one value: 4 in float32, 8 in float64.
     pub width: usize,
-    /// Little-endian, row by row.
+    /// The values in little-endian byte order, row by row.
     pub bytes: Vec<u8>,
 }
 
-/// Parameters in the order of the layers, then running statistics.
-pub fn stored(network: &Network) -> Vec<Stored> {
+/// Returns the values of all parameters in the order of the layers, then those of the running
+/// statistics.
+pub fn parameter_values(network: &Network) -> Vec<ParameterValues> {
     let one = |(name, array): (String, tch::Tensor)| {
         let array = array.to_device(Device::Cpu).contiguous();
         let width = array.kind().elt_size_in_bytes();
@@ -24,13 +25,13 @@ pub fn stored(network: &Network) -> Vec<Stored> {
         let mut bytes = vec![0; array.numel() * width];
         // In the machine's order, which is little-endian wherever libtorch is built for.
         array.copy_data_u8(&mut bytes, array.numel());
-        Stored { name, shape: array.size(), width, bytes }
+        ParameterValues { name, shape: array.size(), width, bytes }
     };
     network.export().into_iter().map(one).collect()
 }
 
-impl Stored {
-    /// How many values there are.
+impl ParameterValues {
+    /// The number of values.
     pub fn len(&self) -> usize {
         self.bytes.len() / self.width
     }
@@ -51,7 +52,7 @@ mod tests {
             let mut network =
                 Network::zeros(&NetworkConfig::deep(), Shape::grey(28, 28), 10, kind, Device::Cpu).unwrap();
             network.initialize(1);
-            let stored = stored(&network);
+            let stored = parameter_values(&network);
             let names: Vec<&str> = stored.iter().map(|it| it.name.as_str()).collect();
             assert_eq!((names[0], names[names.len() - 1]), ("conv1.weight", "bn5.running_var"));
             let conv2 = &stored[4];

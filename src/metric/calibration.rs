@@ -1,18 +1,19 @@
-//! Whether a classifier is as often right as it is sure, and the temperature that would make it so.
+//! Calibration: whether a classifier is as often correct as it is confident, and the temperature that
+//! would make it so.
 
-use super::Answers;
+use super::Predictions;
 
-/// How far confidence and accuracy lie apart.
+/// The expected calibration error and the reliability table that it is computed from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Calibration {
     /// Σ over the bins of (images / all images) · |accuracy − mean confidence| (Naeini et al. 2015,
     /// Guo et al. 2017).
     pub error: f64,
-    /// Of equal width, from 0 to 1.
+    /// The bins, of equal width from 0 to 1.
     pub bins: Vec<Bin>,
 }
 
-/// The images whose largest probability lies above `from`, up to `to`.
+/// A bin: the images whose largest probability is above `from` and at most `to`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bin {
     pub from: f64,
@@ -23,22 +24,22 @@ pub struct Bin {
     pub accuracy: Option<f64>,
 }
 
-/// The reliability table of `bins` bins of equal width. None where there are no images or no
+/// Computes the reliability table of `bins` bins of equal width. None if there are no images or no
 /// probabilities.
-pub fn calibration(answers: &Answers, bins: usize) -> Option<Calibration> {
-    if answers.is_empty() || !answers.has_probabilities() {
+pub fn calibration(predictions: &Predictions, bins: usize) -> Option<Calibration> {
+    if predictions.is_empty() || !predictions.has_probabilities() {
         return None;
     }
     let bound = |bin: usize| bin as f64 / bins as f64;
     let inner: Vec<f64> = (1..bins).map(bound).collect();
     let mut sums = vec![(0u32, 0.0, 0u32); bins];
-    for image in 0..answers.len() {
-        let answer = answers.answer(image);
-        let confidence = answers.probability(image, answer);
+    for image in 0..predictions.len() {
+        let answer = predictions.predicted(image);
+        let confidence = predictions.probability(image, answer);
         let (count, confidences, right) = &mut sums[inner.partition_point(|bound| *bound < confidence)];
         *count += 1;
         *confidences += confidence;
-        *right += u32::from(answer == answers.label(image));
+        *right += u32::from(answer == predictions.label(image));
     }
     let table = sums.iter().enumerate().map(|(at, &(count, confidences, right))| {
         let of_images = |sum: f64| (count > 0).then(|| sum / f64::from(count));
@@ -51,7 +52,7 @@ pub fn calibration(answers: &Answers, bins: usize) -> Option<Calibration> {
         }
     });
     let gaps = sums.iter().map(|(_, confidences, right)| (confidences - f64::from(*right)).abs());
-    Some(Calibration { error: gaps.sum::<f64>() / answers.len() as f64, bins: table.collect() })
+    Some(Calibration { error: gaps.sum::<f64>() / predictions.len() as f64, bins: table.collect() })
 }
 
 /// The temperature T is looked for between 1/1000 and 1000.
@@ -63,19 +64,19 @@ const MOST_STEPS: usize = 200;
 
 /// The temperature T for which softmax(logits / T) has the smallest mean cross-entropy (Guo et al.
 /// 2017). That is a convex function of 1/T, so there is one minimum at most. None where there is none:
-/// every answer is right, so that colder is always better, or the logits tell nothing, so that
+/// every prediction is correct, so that colder is always better, or the logits carry no information, so that
 /// hotter is.
-pub fn temperature(answers: &Answers) -> Option<f64> {
-    if answers.is_empty() || !answers.has_probabilities() {
+pub fn temperature(predictions: &Predictions) -> Option<f64> {
+    if predictions.is_empty() || !predictions.has_probabilities() {
         return None;
     }
     let (mut low, mut high) = (1.0 / HOTTEST, 1.0 / COLDEST);
-    if slope(answers, low).0 >= 0.0 || slope(answers, high).0 <= 0.0 {
+    if slope(predictions, low).0 >= 0.0 || slope(predictions, high).0 <= 0.0 {
         return None;
     }
     let mut at = 1.0;
     for _ in 0..MOST_STEPS {
-        let (first, second) = slope(answers, at);
+        let (first, second) = slope(predictions, at);
         match first < 0.0 {
             true => low = at,
             false => high = at,
@@ -94,10 +95,10 @@ pub fn temperature(answers: &Answers) -> Option<f64> {
 
 /// First and second derivative of the mean cross-entropy of softmax(b · logits) by b: the mean
 /// over the images of E[z] − z(label), and of Var[z], z drawn as the probabilities say.
-fn slope(answers: &Answers, b: f64) -> (f64, f64) {
+fn slope(predictions: &Predictions, b: f64) -> (f64, f64) {
     let (mut first, mut second) = (0.0, 0.0);
-    for image in 0..answers.len() {
-        let logits = answers.logits(image);
+    for image in 0..predictions.len() {
+        let logits = predictions.logits(image);
         let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let (mut whole, mut mean, mut square) = (0.0, 0.0, 0.0);
         for logit in logits.iter().filter(|logit| logit.is_finite()) {
@@ -108,10 +109,10 @@ fn slope(answers: &Answers, b: f64) -> (f64, f64) {
             square += weight * z * z;
         }
         mean /= whole;
-        first += mean - (logits[answers.label(image)] - largest);
+        first += mean - (logits[predictions.label(image)] - largest);
         second += square / whole - mean * mean;
     }
-    let count = answers.len() as f64;
+    let count = predictions.len() as f64;
     (first / count, second / count)
 }
 
@@ -120,15 +121,15 @@ mod tests {
     use super::*;
 
     /// Logits whose softmax is these probabilities.
-    fn answers(rows: &[([f64; 2], u8)]) -> Answers {
+    fn predictions(rows: &[([f64; 2], u8)]) -> Predictions {
         let logits = rows.iter().flat_map(|(p, _)| p.map(f64::ln)).collect();
-        Answers::new(2, logits, rows.iter().map(|(_, label)| *label).collect())
+        Predictions::new(2, logits, rows.iter().map(|(_, label)| *label).collect())
     }
 
     #[test]
     fn the_error_is_the_mean_gap_between_confidence_and_accuracy() {
         // In (0.5, 0.75]: 0.7 right and 0.6 wrong; in (0.75, 1]: 0.9 right.
-        let set = answers(&[([0.7, 0.3], 0), ([0.6, 0.4], 1), ([0.1, 0.9], 1)]);
+        let set = predictions(&[([0.7, 0.3], 0), ([0.6, 0.4], 1), ([0.1, 0.9], 1)]);
         let found = calibration(&set, 4).unwrap();
         let counts: Vec<u32> = found.bins.iter().map(|bin| bin.count).collect();
         assert_eq!(counts, [0, 0, 2, 1]);
@@ -139,26 +140,26 @@ mod tests {
 
     #[test]
     fn a_confidence_on_a_border_belongs_to_the_bin_below() {
-        let found = calibration(&Answers::new(2, vec![0.0, 0.0], vec![0]), 2).unwrap();
+        let found = calibration(&Predictions::new(2, vec![0.0, 0.0], vec![0]), 2).unwrap();
         assert_eq!((found.bins[0].count, found.bins[1].count), (1, 0));
     }
 
     #[test]
     fn a_temperature_makes_answers_as_sure_as_they_are_right() {
         // Sure by 9 to 1 and right in 3 of 4: the best p is 3/4, and ln 9 / T = ln 3.
-        let set = answers(&[([0.9, 0.1], 0), ([0.9, 0.1], 0), ([0.9, 0.1], 0), ([0.9, 0.1], 1)]);
+        let set = predictions(&[([0.9, 0.1], 0), ([0.9, 0.1], 0), ([0.9, 0.1], 0), ([0.9, 0.1], 1)]);
         let found = temperature(&set).unwrap();
         assert!((found - 2.0).abs() < 1e-12, "{found}");
-        let after = calibration(&set.tempered(found), 15).unwrap();
+        let after = calibration(&set.with_temperature(found), 15).unwrap();
         assert!(after.error < 1e-12 && calibration(&set, 15).unwrap().error > 0.14, "{after:?}");
     }
 
     #[test]
     fn where_colder_or_hotter_is_always_better_there_is_no_temperature() {
-        assert_eq!(temperature(&answers(&[([0.9, 0.1], 0), ([0.2, 0.8], 1)])), None);
-        assert_eq!(temperature(&answers(&[([0.9, 0.1], 1)])), None);
-        assert_eq!(temperature(&answers(&[])), None);
-        assert_eq!(temperature(&Answers::new(2, vec![f64::NAN, 0.0], vec![0])), None);
-        assert_eq!(calibration(&answers(&[]), 15), None);
+        assert_eq!(temperature(&predictions(&[([0.9, 0.1], 0), ([0.2, 0.8], 1)])), None);
+        assert_eq!(temperature(&predictions(&[([0.9, 0.1], 1)])), None);
+        assert_eq!(temperature(&predictions(&[])), None);
+        assert_eq!(temperature(&Predictions::new(2, vec![f64::NAN, 0.0], vec![0])), None);
+        assert_eq!(calibration(&predictions(&[]), 15), None);
     }
 }

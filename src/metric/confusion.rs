@@ -1,29 +1,29 @@
-//! Counts of labels against answers, and what they say of each class and of all.
+//! The confusion matrix, and precision, recall and F1 of each class and averaged over the classes.
 
-/// How often each label got each answer; rows are labels, columns answers.
+/// The number of images by label (row) and prediction (column).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfusionMatrix {
     classes: usize,
     counts: Vec<u32>,
 }
 
-/// How good a classifier is on one class. TP, FP and FN count images.
+/// The measures of one class. TP, FP and FN count images.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassReport {
     pub label: usize,
-    /// TP / (TP + FP); none where the class was never answered.
+    /// TP / (TP + FP); none if the class was never predicted.
     pub precision: Option<f64>,
     /// TP / (TP + FN); none where the class has no images.
     pub recall: Option<f64>,
-    /// 2 TP / (2 TP + FP + FN); none where the class was neither answered nor there.
+    /// 2 TP / (2 TP + FP + FN); none if the class was neither predicted nor has images.
     pub f1: Option<f64>,
     /// Images of the class.
     pub support: u32,
 }
 
-/// The means of a measure over the classes, as scikit-learn's `precision_recall_fscore_support` with
-/// `zero_division=0` has them: over the classes that have images or were answered; what is undefined
-/// of one of them counts as 0.
+/// The means of the measures over the classes, as scikit-learn's `precision_recall_fscore_support`
+/// with `zero_division=0` computes them: over the classes that have images or were predicted; what is
+/// undefined for one of them counts as 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Averages {
     pub precision: f64,
@@ -31,12 +31,12 @@ pub struct Averages {
     pub f1: f64,
 }
 
-/// How the classes weigh in a mean over them.
+/// The weights of the classes in a mean over them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weighting {
-    /// All alike.
+    /// All classes have the same weight.
     Macro,
-    /// By their images.
+    /// The weight of a class is its number of images.
     Support,
 }
 
@@ -45,7 +45,7 @@ impl ConfusionMatrix {
         Self { classes, counts: vec![0; classes * classes] }
     }
 
-    /// Counts one image. Panics on a label or an answer beyond the classes.
+    /// Counts one image. Panics if the label or the prediction is beyond the classes.
     pub fn add(&mut self, label: usize, answer: usize) {
         assert!(
             label < self.classes && answer < self.classes,
@@ -59,7 +59,7 @@ impl ConfusionMatrix {
         self.classes
     }
 
-    /// Images with this label, by answer.
+    /// Returns the images with this label, by prediction.
     pub fn row(&self, label: usize) -> &[u32] {
         &self.counts[label * self.classes..(label + 1) * self.classes]
     }
@@ -112,15 +112,15 @@ impl ConfusionMatrix {
 mod tests {
     use super::*;
 
-    fn matrix(answers: &[(usize, usize)]) -> ConfusionMatrix {
+    fn matrix(pairs: &[(usize, usize)]) -> ConfusionMatrix {
         let mut matrix = ConfusionMatrix::new(3);
-        answers.iter().for_each(|&(label, answer)| matrix.add(label, answer));
+        pairs.iter().for_each(|&(label, answer)| matrix.add(label, answer));
         matrix
     }
 
     #[test]
     fn precision_recall_and_f1_are_those_of_the_textbook() {
-        // Class 0: 2 hits, 1 missed; class 1: 1 hit, and one answer too many.
+        // Class 0: 2 hits, 1 missed; class 1: 1 hit, and one prediction too many.
         let matrix = matrix(&[(0, 0), (0, 0), (0, 1), (1, 1)]);
         assert_eq!((matrix.correct(), matrix.total()), (3, 4));
         let [zero, one, two] = matrix.class_reports()[..] else { panic!("three classes") };

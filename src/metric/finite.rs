@@ -1,13 +1,18 @@
 //! Measurements in JSON: numbers, or "NaN", "Infinity" and "-Infinity", which JSON itself cannot say.
 
-use serde::{Deserialize, Deserializer, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// A number as it is read: JSON's own, or one of the three words.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Form {
+enum SerializedFloat {
     Number(f64),
     Word(String),
 }
+
+/// A number inside of a list or an option.
+#[derive(Serialize, Deserialize)]
+struct Number(#[serde(with = "self")] f64);
 
 pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
     match *value {
@@ -19,9 +24,9 @@ pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
 }
 
 pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    match Form::deserialize(from)? {
-        Form::Number(value) => Ok(value),
-        Form::Word(word) => match word.as_str() {
+    match SerializedFloat::deserialize(from)? {
+        SerializedFloat::Number(value) => Ok(value),
+        SerializedFloat::Word(word) => match word.as_str() {
             "NaN" => Ok(f64::NAN),
             "Infinity" => Ok(f64::INFINITY),
             "-Infinity" => Ok(f64::NEG_INFINITY),
@@ -30,12 +35,11 @@ pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> 
     }
 }
 
-/// The same of a list.
+/// The same for a list.
 pub mod list {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserialize, Deserializer, Serializer};
 
-    #[derive(Serialize, Deserialize)]
-    struct Number(#[serde(with = "super")] f64);
+    use super::Number;
 
     pub fn serialize<S: Serializer>(values: &[f64], to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(values.iter().map(|value| Number(*value)))
@@ -46,12 +50,11 @@ pub mod list {
     }
 }
 
-/// The same where there may be no number: null.
+/// The same for an optional number; none is null.
 pub mod optional {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    #[derive(Serialize, Deserialize)]
-    struct Number(#[serde(with = "super")] f64);
+    use super::Number;
 
     pub fn serialize<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
         value.map(Number).serialize(to)

@@ -1,13 +1,13 @@
-//! How far a share that was counted may lie from the true one.
+//! The confidence interval of a share.
 
-/// A range of a share; it holds the true one in 95 of 100 cases.
+/// A 95 % confidence interval of a share.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
     pub low: f64,
     pub high: f64,
 }
 
-/// Of a normal distribution 95 % lie within so many deviations of the mean.
+/// The 97.5 % quantile of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
 /// Wilson's interval (1927) of `hits` in `total`: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n).

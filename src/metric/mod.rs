@@ -1,22 +1,24 @@
-//! Measures of a classifier from its answers, how they are compared with what is required, and how
-//! measurements are written: plain numbers, no tensors. Sums are in float64; what does not exist is
-//! none, never 0 or NaN.
+//! Measures of a classifier from its predictions, requirements on them, and how measurements are
+//! serialised: plain numbers, no tensors. Sums are in float64; a measure that does not exist is none,
+//! never 0 or NaN.
 
-mod answers;
 mod calibration;
 mod confusion;
-mod contest;
 pub(crate) mod finite;
 mod interval;
 mod measures;
+mod metric_name;
+mod paired;
+mod predictions;
 mod ranking;
 mod requirement;
 
-pub use answers::Answers;
 pub use calibration::{Bin, Calibration, calibration, temperature};
 pub use confusion::{Averages, ClassReport, ConfusionMatrix, Weighting};
-pub use contest::{Changed, Contest, McNemar};
 pub use interval::{Interval, wilson};
-pub use measures::{MAX_TOP, Means, Measures, Of, Score};
+pub use measures::{Means, Measures};
+pub use metric_name::{ClassMetric, ClassScope, MAX_TOP, MetricName};
+pub use paired::{ChangedPrediction, McNemar, PairedComparison};
+pub use predictions::Predictions;
 pub use ranking::{Ranking, ranking};
-pub use requirement::{Comparison, Figure, Requirement};
+pub use requirement::{ComparisonOp, Requirement};

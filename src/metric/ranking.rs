@@ -1,6 +1,6 @@
-//! How well scores tell one class from the rest, whatever the threshold.
+//! How well scores separate one class from the rest, whatever the threshold.
 
-/// Measures of the order that scores put images in.
+/// Measures of the order in which scores rank the images.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Ranking {
     /// The chance that an image of the class scores above one of the rest, ties counting half: the
@@ -11,8 +11,8 @@ pub struct Ranking {
     pub average_precision: Option<f64>,
 }
 
-/// Of (score, whether it is of the class). Scores that are equal count as one threshold, in whatever
-/// order they come. Nothing exists where a score is NaN.
+/// Computes the measures of pairs (score, whether the image is of the class). Equal scores count as
+/// one threshold, in whatever order they come. All measures are none if a score is NaN.
 pub fn ranking(mut scored: Vec<(f64, bool)>) -> Ranking {
     if scored.iter().any(|(score, _)| score.is_nan()) {
         return Ranking::default();
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn without_images_of_either_side_there_is_nothing_to_tell_apart() {
+    fn without_images_of_either_side_there_is_nothing_to_distinguish() {
         assert_eq!(of("++"), Ranking { roc_auc: None, average_precision: Some(1.0) });
         assert_eq!(of("--"), Ranking { roc_auc: None, average_precision: None });
         assert_eq!(ranking(Vec::new()), Ranking::default());

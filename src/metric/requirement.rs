@@ -1,104 +1,65 @@
-//! What a classifier must reach: `accuracy>=0.99` as people write it.
+//! Requirements on a classifier, written as `accuracy>=0.99`.
 
 use std::{fmt, str::FromStr};
 
-use super::{MAX_TOP, Measures, Of, Score};
+use super::{
+    ClassScope, Measures, MetricName,
+    metric_name::{Error, echo},
+};
 
-/// One measured number.
+/// The comparison of a measure with its threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Figure {
-    Accuracy,
-    /// The lower end of the accuracy's 95 % interval.
-    AccuracyLow,
-    Loss,
-    CalibrationError,
-    /// Top-k accuracy.
-    Top(usize),
-    Score(Score, Of),
-}
-
-/// How a figure must stand to its threshold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Comparison {
+pub enum ComparisonOp {
     AtLeast,
     Above,
     AtMost,
     Below,
 }
 
-/// A figure, and the threshold that it must keep.
+/// A measure and the threshold that it must keep.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Requirement {
-    pub figure: Figure,
-    pub comparison: Comparison,
-    /// Finite; of a share between 0 and 1.
+    pub figure: MetricName,
+    pub comparison: ComparisonOp,
+    /// The threshold: finite, and between 0 and 1 for a share.
     pub threshold: f64,
 }
 
-/// Why a text is no requirement; says what would be one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    #[error("{0:?} is no requirement: write for instance accuracy>=0.99, with >=, >, <= or <")]
-    Form(String),
-    #[error("{0:?} is no figure: use {FIGURES}")]
-    Figure(String),
-    #[error("{0:?} is no number to compare with: write for instance accuracy>=0.99")]
-    Threshold(String),
-    #[error("{threshold} is out of range: {figure} lies between 0 and 1, so that 99 % is 0.99")]
-    Share { figure: String, threshold: String },
-}
-
-/// All names, for people.
-const FIGURES: &str = "accuracy, accuracy_low, loss, expected_calibration_error, top_1_accuracy to \
-    top_5_accuracy, or precision, recall, f1, roc_auc and average_precision as macro_recall, \
-    weighted_recall or recall[7]";
-
-/// Longest part of a text that a message repeats, in characters.
-const MOST_ECHOED: usize = 64;
-
-const SCORES: [(&str, Score); 5] = [
-    ("precision", Score::Precision),
-    ("recall", Score::Recall),
-    ("f1", Score::F1),
-    ("roc_auc", Score::RocAuc),
-    ("average_precision", Score::AveragePrecision),
-];
-
-/// The longer ones first, as they are looked for.
-const COMPARISONS: [(&str, Comparison); 4] = [
-    (">=", Comparison::AtLeast),
-    ("<=", Comparison::AtMost),
-    (">", Comparison::Above),
-    ("<", Comparison::Below),
+/// The longer signs come first, as the search takes the first that matches.
+const COMPARISONS: [(&str, ComparisonOp); 4] = [
+    (">=", ComparisonOp::AtLeast),
+    ("<=", ComparisonOp::AtMost),
+    (">", ComparisonOp::Above),
+    ("<", ComparisonOp::Below),
 ];
 
 impl Requirement {
-    /// Whether a figure keeps it. One that does not exist, or is NaN, does not.
+    /// Whether a measured value keeps the requirement. One that does not exist, or is NaN, does not.
     pub fn holds(&self, measured: Option<f64>) -> bool {
         measured.is_some_and(|value| match self.comparison {
-            Comparison::AtLeast => value >= self.threshold,
-            Comparison::Above => value > self.threshold,
-            Comparison::AtMost => value <= self.threshold,
-            Comparison::Below => value < self.threshold,
+            ComparisonOp::AtLeast => value >= self.threshold,
+            ComparisonOp::Above => value > self.threshold,
+            ComparisonOp::AtMost => value <= self.threshold,
+            ComparisonOp::Below => value < self.threshold,
         })
     }
 
-    /// The figure as it was measured, and whether it keeps the threshold.
+    /// Returns the measured value, and whether it keeps the requirement.
     pub fn judge(&self, measures: &Measures) -> (Option<f64>, bool) {
-        let measured = measures.figure(self.figure);
+        let measured = measures.value(self.figure);
         (measured, self.holds(measured))
     }
 
-    /// Whether a classifier of so many classes has the figure.
+    /// Whether a classifier with this number of classes has the measure.
     pub fn fits(&self, classes: usize) -> bool {
         match self.figure {
-            Figure::Score(_, Of::Class(class)) => class < classes,
-            Figure::Top(k) => k <= classes,
-            Figure::Accuracy
-            | Figure::AccuracyLow
-            | Figure::Loss
-            | Figure::CalibrationError
-            | Figure::Score(_, Of::Macro | Of::Weighted) => true,
+            MetricName::ClassMetric(_, ClassScope::Class(class)) => class < classes,
+            MetricName::Top(k) => k <= classes,
+            MetricName::Accuracy
+            | MetricName::AccuracyLow
+            | MetricName::Loss
+            | MetricName::CalibrationError
+            | MetricName::ClassMetric(_, ClassScope::Macro | ClassScope::Weighted) => true,
         }
     }
 }
@@ -110,11 +71,11 @@ impl FromStr for Requirement {
         let at = text.find(['<', '>']).ok_or_else(|| Error::Form(echo(text)))?;
         let found = COMPARISONS.iter().find(|(sign, _)| text[at..].starts_with(sign));
         let (sign, comparison) = *found.expect("one of the two signs stands there");
-        let figure: Figure = text[..at].trim().parse()?;
+        let figure: MetricName = text[..at].trim().parse()?;
         let number = text[at + sign.len()..].trim();
         let threshold = number.parse::<f64>().ok().filter(|threshold| threshold.is_finite());
         let threshold = threshold.ok_or_else(|| Error::Threshold(echo(number)))?;
-        if figure != Figure::Loss && !(0.0..=1.0).contains(&threshold) {
+        if figure != MetricName::Loss && !(0.0..=1.0).contains(&threshold) {
             return Err(Error::Share { figure: figure.to_string(), threshold: echo(number) });
         }
         Ok(Self { figure, comparison, threshold })
@@ -124,70 +85,17 @@ impl FromStr for Requirement {
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = match self.comparison {
-            Comparison::AtLeast => ">=",
-            Comparison::Above => ">",
-            Comparison::AtMost => "<=",
-            Comparison::Below => "<",
+            ComparisonOp::AtLeast => ">=",
+            ComparisonOp::Above => ">",
+            ComparisonOp::AtMost => "<=",
+            ComparisonOp::Below => "<",
         };
-        // As short as it can be told: a plain 1e-300 would be three hundred zeros.
+        // The shortest form: a plain 1e-300 would be three hundred zeros.
         match self.threshold.abs() {
             0.0 | 1e-6..1e16 => write!(f, "{}{sign}{}", self.figure, self.threshold),
             _ => write!(f, "{}{sign}{:e}", self.figure, self.threshold),
         }
     }
-}
-
-impl FromStr for Figure {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let unknown = || Error::Figure(echo(text));
-        match text {
-            "accuracy" => return Ok(Self::Accuracy),
-            "accuracy_low" => return Ok(Self::AccuracyLow),
-            "loss" => return Ok(Self::Loss),
-            "expected_calibration_error" => return Ok(Self::CalibrationError),
-            _ => {}
-        }
-        if let Some(k) = text.strip_prefix("top_").and_then(|rest| rest.strip_suffix("_accuracy")) {
-            let k = k.parse().ok().filter(|k| (1..=MAX_TOP).contains(k)).ok_or_else(unknown)?;
-            return Ok(Self::Top(k));
-        }
-        let (name, of) = match text.strip_suffix(']').and_then(|text| text.split_once('[')) {
-            Some((name, class)) => (name, Of::Class(class.parse().map_err(|_| unknown())?)),
-            None => match text.split_once('_') {
-                Some(("macro", name)) => (name, Of::Macro),
-                Some(("weighted", name)) => (name, Of::Weighted),
-                _ => return Err(unknown()),
-            },
-        };
-        let score = SCORES.iter().find(|(known, _)| *known == name).ok_or_else(unknown)?.1;
-        Ok(Self::Score(score, of))
-    }
-}
-
-impl fmt::Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Accuracy => f.write_str("accuracy"),
-            Self::AccuracyLow => f.write_str("accuracy_low"),
-            Self::Loss => f.write_str("loss"),
-            Self::CalibrationError => f.write_str("expected_calibration_error"),
-            Self::Top(k) => write!(f, "top_{k}_accuracy"),
-            Self::Score(score, of) => {
-                let (name, _) = SCORES.iter().find(|(_, it)| it == score).expect("every score has its name");
-                match of {
-                    Of::Macro => write!(f, "macro_{name}"),
-                    Of::Weighted => write!(f, "weighted_{name}"),
-                    Of::Class(class) => write!(f, "{name}[{class}]"),
-                }
-            }
-        }
-    }
-}
-
-fn echo(text: &str) -> String {
-    text.chars().take(MOST_ECHOED).collect()
 }
 
 #[cfg(test)]
@@ -216,8 +124,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_requirement_is_told_what_would_be_one() {
-        for (text, said) in [
+    fn what_is_no_requirement_is_rejected_with_the_form_of_one() {
+        for (text, expected) in [
             ("", "is no requirement"),
             ("accuracy", "is no requirement"),
             ("accuracy=0.99", "is no requirement"),
@@ -238,7 +146,7 @@ mod tests {
             ("macro_f1>=-0.1", "is out of range"),
         ] {
             let error = text.parse::<Requirement>().unwrap_err().to_string();
-            assert!(error.contains(said), "{text}: {error}");
+            assert!(error.contains(expected), "{text}: {error}");
         }
         let long = "x".repeat(10_000).parse::<Requirement>().unwrap_err().to_string();
         assert!(long.len() < 300, "{long}");

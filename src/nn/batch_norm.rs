@@ -1,21 +1,26 @@
-//! Batch normalisation. Its formula stands with [`BatchNormConfig`]; libtorch computes it.
+//! Batch normalisation, computed by libtorch; the formula is with [`BatchNormConfig`].
 
 use tch::Tensor;
 
 use super::{BatchNormConfig, Mode};
 
-/// The layer's arrays, a value a channel each.
-pub(super) struct Arrays<'a> {
+/// The arrays of a layer, each with one value per channel.
+pub(super) struct BatchNormArrays<'a> {
     pub weight: &'a Tensor,
     pub bias: &'a Tensor,
     pub running_mean: &'a Tensor,
     pub running_var: &'a Tensor,
 }
 
-/// x [N,C,H,W] or [N,C], normalised; training changes the running statistics in place. One value a
-/// channel has no variance: such a batch, the last one of an epoch for instance, is normalised with
-/// the running statistics, which stay as they are.
-pub(super) fn forward(x: &Tensor, config: &BatchNormConfig, arrays: &Arrays<'_>, mode: Mode) -> Tensor {
+/// Normalises x, `[N,C,H,W]` or `[N,C]`. Training changes the running statistics in place, unless the batch
+/// has only one value per channel, as the last one of an epoch may: one value has no variance, so that such
+/// a batch is normalised with the running statistics.
+pub(super) fn forward(
+    x: &Tensor,
+    config: &BatchNormConfig,
+    arrays: &BatchNormArrays<'_>,
+    mode: Mode,
+) -> Tensor {
     let per_channel = x.numel() as i64 / x.size()[1];
     let training = matches!(mode, Mode::Train(_)) && per_channel > 1;
     // Statistics of bfloat16 would be too coarse.
@@ -84,7 +89,7 @@ mod tests {
             .map(|(part, values)| (format!("batch_norm1.{part}"), Tensor::from_slice(&values)));
         network.load(&arrays.collect()).unwrap();
 
-        // Of 1, 3, 5: mean 3, variance 8/3 and, unbiased, 4; of 0, 0, 6: mean 2, variance 8 and 12.
+        // The values 1, 3, 5 have mean 3, variance 8/3 and, unbiased, 4; 0, 0, 6 have mean 2, variance 8 and 12.
         let x = pixels(&[1.0, 0.0, 3.0, 0.0, 5.0, 6.0]);
         let first = |x: f64| 2.0 * (x - 3.0) / (8.0f64 / 3.0 + 0.25).sqrt() + 0.5;
         let second = |x: f64| (x - 2.0) / 8.25f64.sqrt();
@@ -109,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_at_a_training_batch_leaves_the_statistics_as_they_are() {
+    fn inspecting_a_training_batch_leaves_the_statistics_as_they_are() {
         let network = features();
         let x = pixels(&[1.0, 0.0, 3.0, 0.0]);
         let seen = network.forward_in(TRAIN, &x, &mut |_, _| ());
@@ -152,18 +157,18 @@ mod tests {
     #[test]
     fn arrays_that_are_not_the_networks_change_nothing() {
         let mut network = features();
-        let told = |network: &mut Network, change: fn(&mut BTreeMap<String, Tensor>)| {
+        let message = |network: &mut Network, change: fn(&mut BTreeMap<String, Tensor>)| {
             let mut arrays = network.export().into_iter().collect();
             change(&mut arrays);
             network.load(&arrays).unwrap_err().to_string()
         };
-        let missing = told(&mut network, |arrays| drop(arrays.remove("batch_norm1.running_mean")));
+        let missing = message(&mut network, |arrays| drop(arrays.remove("batch_norm1.running_mean")));
         assert_eq!(missing, "parameter \"batch_norm1.running_mean\" is missing");
-        let foreign = told(&mut network, |arrays| {
+        let foreign = message(&mut network, |arrays| {
             arrays.insert("batch_norm2.bias".to_owned(), Tensor::from_slice(&[1.0, 1.0]));
         });
         assert_eq!(foreign, "parameter \"batch_norm2.bias\" is not one of the network's");
-        let negative = told(&mut network, |arrays| {
+        let negative = message(&mut network, |arrays| {
             arrays.insert("batch_norm1.running_var".to_owned(), Tensor::from_slice(&[1.0, -1.0]));
         });
         assert_eq!(negative, "parameter \"batch_norm1.running_var\" holds a variance below 0");

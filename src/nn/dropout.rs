@@ -11,9 +11,9 @@ use crate::data::{CounterStream, Stream};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepSeed {
     pub seed: u64,
-    /// Counted from 1.
+    /// The epoch, counted from 1.
     pub epoch: u32,
-    /// In the run, counted from 1.
+    /// The step in the run, counted from 1.
     pub step: u32,
 }
 
@@ -27,7 +27,7 @@ impl StepSeed {
     }
 }
 
-/// x as training sees it: masked, and scaled where the mode says so.
+/// Returns x as training sees it: masked, and scaled if the mode says so.
 pub(super) fn train(x: &Tensor, config: &DropoutConfig, layer: usize, at: StepSeed) -> Tensor {
     if config.probability == 0.0 {
         return x.shallow_clone();
@@ -35,7 +35,7 @@ pub(super) fn train(x: &Tensor, config: &DropoutConfig, layer: usize, at: StepSe
     apply(x, &mask(&x.size(), config, at.of_layer(layer), x.device()), config)
 }
 
-/// x as evaluation sees it: x·(1−p) in `downscale_in_infer`, x itself otherwise.
+/// Returns x as evaluation sees it: x·(1−p) in `downscale_in_infer`, x itself otherwise.
 pub(super) fn evaluate(x: &Tensor, config: &DropoutConfig) -> Tensor {
     match config.mode {
         DropoutMode::UpscaleInTrain => x.shallow_clone(),
@@ -43,7 +43,7 @@ pub(super) fn evaluate(x: &Tensor, config: &DropoutConfig) -> Tensor {
     }
 }
 
-/// x·mask, divided by 1−p in `upscale_in_train`; p = 1 gives zeros, never NaN. Autograd takes the
+/// Computes x·mask, divided by 1−p in `upscale_in_train`; p = 1 gives zeros, never NaN. Autograd takes the
 /// gradient with the same mask and factor.
 fn apply(x: &Tensor, mask: &Tensor, config: &DropoutConfig) -> Tensor {
     let kept = x * mask.to_kind(x.kind());
@@ -53,9 +53,8 @@ fn apply(x: &Tensor, mask: &Tensor, config: &DropoutConfig) -> Tensor {
     }
 }
 
-/// True where a value is kept, false where it is dropped; of x's size on the given axes and 1 on the
-/// others, or of x's size where no axis is given. A value is dropped where its 32-bit number is among
-/// the lowest p·2³².
+/// Draws the mask, which is true where a value is kept. It has x's size on the given axes and 1 on the others,
+/// or x's size if no axis is given. A value is dropped if its 32-bit number is among the lowest p·2³².
 fn mask(size: &[i64], config: &DropoutConfig, numbers: CounterStream, device: Device) -> Tensor {
     let on_axis = |axis: usize| config.axes.is_empty() || config.axes.contains(&(axis as i64));
     let dims: Vec<i64> =

@@ -15,37 +15,37 @@ const ALIGNMENT: i64 = 16;
 #[derive(Debug)]
 pub struct ParameterSet {
     flat: Tensor,
-    arrays: Vec<Array>,
+    arrays: Vec<NamedArray>,
 }
 
 #[derive(Debug)]
-struct Array {
+struct NamedArray {
     shape: ParameterShape,
     view: Tensor,
 }
 
 impl ParameterSet {
-    /// Zeros of these shapes.
+    /// Makes arrays of these shapes whose values are 0.
     pub fn zeros(shapes: &[ParameterShape], kind: Kind, device: Device) -> Self {
-        let total = shapes.iter().map(room).sum::<i64>();
+        let total = shapes.iter().map(padded_len).sum::<i64>();
         let flat = Tensor::zeros([total], (kind, device));
         let mut offset = 0;
         let arrays = shapes.iter().map(|shape| {
             let view = flat.as_strided(&shape.dims, strides(&shape.dims), offset);
-            offset += room(shape);
-            Array { shape: shape.clone(), view }
+            offset += padded_len(shape);
+            NamedArray { shape: shape.clone(), view }
         });
         let arrays = arrays.collect();
         Self { flat, arrays }
     }
 
-    /// Zeros of the same layout.
+    /// Makes a set of the same layout whose values are 0.
     pub fn zeros_like(&self) -> Self {
         let shapes: Vec<_> = self.shapes().cloned().collect();
         Self::zeros(&shapes, self.flat.kind(), self.flat.device())
     }
 
-    /// The same values in a buffer of its own.
+    /// Copies the values into a buffer of their own.
     pub fn deep_copy(&self) -> Self {
         let mut copy = self.zeros_like();
         copy.assign_flat(&self.flat);
@@ -57,12 +57,12 @@ impl ParameterSet {
         &self.flat
     }
 
-    /// The same, for operations in place under `no_grad`.
+    /// All values, for operations in place under `no_grad`.
     pub fn flat_mut(&mut self) -> &mut Tensor {
         &mut self.flat
     }
 
-    /// Puts the values of a set of the same layout in place of these.
+    /// Replaces all values by those of a set of the same layout.
     pub fn assign_flat(&mut self, flat: &Tensor) {
         tch::no_grad(|| self.flat.copy_(flat));
     }
@@ -102,7 +102,7 @@ impl ParameterSet {
         tch::no_grad(|| array.view.copy_(&values));
     }
 
-    /// Takes over arrays of exactly these names and shapes; on an error nothing has changed.
+    /// Loads arrays of exactly these names and shapes. On an error nothing has changed.
     pub fn load(&mut self, arrays: &BTreeMap<String, Tensor>) -> Result<(), Error> {
         self.check(arrays)?;
         if let Some(name) = arrays.keys().find(|name| self.get(name).is_none()) {
@@ -112,7 +112,7 @@ impl ParameterSet {
         Ok(())
     }
 
-    /// Whether every array of this set is there in its shape; there may be others.
+    /// Checks that every array of this set is there in its shape; there may be others.
     pub(super) fn check(&self, arrays: &BTreeMap<String, Tensor>) -> Result<(), Error> {
         let fail = |name: &str, message: String| Err(Error::Parameter { name: name.to_owned(), message });
         for shape in self.shapes() {
@@ -128,7 +128,7 @@ impl ParameterSet {
         Ok(())
     }
 
-    /// Takes over the arrays of this set, which must have passed `check`.
+    /// Loads the arrays of this set, which must have passed `check`.
     pub(super) fn take(&mut self, arrays: &BTreeMap<String, Tensor>) {
         for index in 0..self.arrays.len() {
             let values = arrays[&self.arrays[index].shape.name].shallow_clone();
@@ -136,13 +136,13 @@ impl ParameterSet {
         }
     }
 
-    /// Row-by-row copies on the CPU, by name.
+    /// Copies the arrays to the CPU, row by row, with their names.
     pub fn export(&self) -> Vec<(String, Tensor)> {
         let plain = |view: &Tensor| view.detach().to_device(Device::Cpu).contiguous();
         self.iter().map(|(name, view)| (name.to_owned(), plain(view))).collect()
     }
 
-    /// Makes the arrays the leaves that gradients are asked for.
+    /// Makes the arrays leaves of the autograd graph.
     pub(super) fn track_gradients(&mut self) {
         for array in &mut self.arrays {
             array.view = array.view.set_requires_grad(true);
@@ -150,12 +150,13 @@ impl ParameterSet {
     }
 }
 
-fn room(shape: &ParameterShape) -> i64 {
+/// The number of values from one array to the next.
+fn padded_len(shape: &ParameterShape) -> i64 {
     let count = shape.count();
     (count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT
 }
 
-/// channels_last for four axes, row by row otherwise.
+/// The strides of an array: channels_last for four axes, row by row otherwise.
 fn strides(dims: &[i64]) -> Vec<i64> {
     match *dims {
         [_, c, h, w] => vec![c * h * w, 1, w * c, c],
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_arrays_are_refused_and_change_nothing() {
+    fn foreign_arrays_are_rejected_and_change_nothing() {
         let mut set = set();
         let change = |name: &str, values: Option<Tensor>| {
             let mut arrays = arrays();
@@ -214,7 +215,7 @@ mod tests {
             arrays.extend(values.map(|values| (name.to_owned(), values)));
             arrays
         };
-        for (arrays, told) in [
+        for (arrays, expected) in [
             (change("conv.bias", None), "parameter \"conv.bias\" is missing"),
             (
                 change("conv.bias", Some(Tensor::from_slice(&[1f32]))),
@@ -225,7 +226,7 @@ mod tests {
                 "parameter \"fc.bias\" is not one of the network's",
             ),
         ] {
-            assert_eq!(set.load(&arrays).unwrap_err().to_string(), told);
+            assert_eq!(set.load(&arrays).unwrap_err().to_string(), expected);
         }
         assert_eq!(set.flat().abs().sum(Kind::Float).double_value(&[]), 0.0);
     }

@@ -1,25 +1,25 @@
-//! The numbers that a network is trained in, and products of bfloat16.
+//! The number formats that a network is trained in, and multiplication in bfloat16.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// How many bits weights and calculations have.
+/// The number format of weights and calculations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     #[default]
     Float32,
-    /// Everything, from the pixels to the published weights.
+    /// Everything is float64, from the pixels to the published weights.
     Float64,
-    /// Convolutions and linear layers of training steps in bfloat16; weights, loss, optimiser state
-    /// and evaluation in float32.
+    /// Convolutions and linear layers of training steps multiply in bfloat16; weights, loss, optimiser state
+    /// and evaluation are float32.
     Bfloat16,
 }
 
 impl Precision {
-    /// Of parameters, gradients and optimiser state, in memory and in files.
+    /// The kind of parameters, gradients and optimiser state, in memory and in files.
     pub fn kind(self) -> Kind {
         match self {
             Self::Float32 | Self::Bfloat16 => Kind::Float,
@@ -40,39 +40,39 @@ impl fmt::Display for Precision {
 
 /// How a layer multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Products {
-    /// In the parameters' own kind.
-    Own,
-    /// By the machine's bfloat16 units.
+pub(super) enum Multiplication {
+    /// The layer multiplies in the parameters' own kind.
+    Native,
+    /// The layer multiplies with the machine's bfloat16 units.
     Bfloat16,
-    /// In float32, with what goes in and comes out rounded to bfloat16: the numbers of a machine with
-    /// such units on one without. libtorch's own bfloat16 there takes ten times as long as float32.
-    Rounded,
+    /// The layer multiplies in float32 and rounds inputs and outputs to bfloat16, which gives the numbers of a
+    /// machine with such units on one without. libtorch's own bfloat16 takes ten times as long as float32 there.
+    Emulated,
 }
 
-impl Products {
+impl Multiplication {
     pub fn new(precision: Precision, device: Device) -> Self {
         match precision {
-            Precision::Float32 | Precision::Float64 => Self::Own,
+            Precision::Float32 | Precision::Float64 => Self::Native,
             Precision::Bfloat16 if has_bfloat16_units(device) => Self::Bfloat16,
-            Precision::Bfloat16 => Self::Rounded,
+            Precision::Bfloat16 => Self::Emulated,
         }
     }
 
-    /// For inference: as `new`, but the parameters' own where the device has no units for bfloat16.
+    /// Returns the same as `new`, but the parameters' own kind if the device has no units for bfloat16.
     pub fn for_inference(precision: Precision, device: Device) -> Self {
         match Self::new(precision, device) {
             Self::Bfloat16 => Self::Bfloat16,
-            Self::Own | Self::Rounded => Self::Own,
+            Self::Native | Self::Emulated => Self::Native,
         }
     }
 
-    /// Whether they are those of the parameters' own kind.
-    pub fn are_own(self) -> bool {
-        self == Self::Own
+    /// Whether the layer multiplies in the parameters' own kind.
+    pub fn is_native(self) -> bool {
+        self == Self::Native
     }
 
-    /// `product` of an input, a weight and a bias.
+    /// Computes `product` of an input, a weight and a bias.
     pub fn of(
         self,
         operands: [&Tensor; 3],
@@ -81,12 +81,12 @@ impl Products {
         let [x, weight, bias] = operands;
         let rounded = |tensor: &Tensor| tensor.to_kind(Kind::BFloat16).to_kind(Kind::Float);
         match self {
-            Self::Own => product(x, weight, bias),
+            Self::Native => product(x, weight, bias),
             Self::Bfloat16 => {
                 let [x, weight, bias] = operands.map(|operand| operand.to_kind(Kind::BFloat16));
                 product(&x, &weight, &bias)
             }
-            Self::Rounded => rounded(&product(&rounded(x), &rounded(weight), &rounded(bias))),
+            Self::Emulated => rounded(&product(&rounded(x), &rounded(weight), &rounded(bias))),
         }
     }
 }
@@ -115,7 +115,7 @@ mod tests {
     const CPU: (Kind, Device) = (Kind::Float, Device::Cpu);
 
     /// A convolution and the gradient of its weight.
-    fn convolution(products: Products) -> (Tensor, Tensor) {
+    fn convolution(products: Multiplication) -> (Tensor, Tensor) {
         let number = |n: i64, shape: &[i64]| ((Tensor::arange(n, CPU) * 0.7).sin() * 0.3).view(shape);
         let x = number(2 * 4 * 36, &[2, 4, 6, 6]);
         let weight = number(5 * 4 * 9, &[5, 4, 3, 3]).set_requires_grad(true);
@@ -132,9 +132,9 @@ mod tests {
 
     #[test]
     fn rounded_products_are_those_of_bfloat16_units() {
-        let own = convolution(Products::Own);
-        let bfloat16 = convolution(Products::Bfloat16);
-        let rounded = convolution(Products::Rounded);
+        let own = convolution(Multiplication::Native);
+        let bfloat16 = convolution(Multiplication::Bfloat16);
+        let rounded = convolution(Multiplication::Emulated);
         assert_eq!(bfloat16.1.kind(), Kind::Float, "gradients are float32 as the weights are");
         for (own, bfloat16, rounded) in [(own.0, bfloat16.0, rounded.0), (own.1, bfloat16.1, rounded.1)] {
             // A rounding of 8 bits apart at most, and clearly not float32.
@@ -146,8 +146,8 @@ mod tests {
     #[test]
     fn float32_and_float64_multiply_in_their_own_kind() {
         for precision in [Precision::Float32, Precision::Float64] {
-            assert_eq!(Products::new(precision, Device::Cpu), Products::Own);
+            assert_eq!(Multiplication::new(precision, Device::Cpu), Multiplication::Native);
         }
-        assert_ne!(Products::new(Precision::Bfloat16, Device::Cpu), Products::Own);
+        assert_ne!(Multiplication::new(Precision::Bfloat16, Device::Cpu), Multiplication::Native);
     }
 }

@@ -1,4 +1,4 @@
-//! The exponential moving average of weights over steps. What it is taken of is the caller's.
+//! The exponential moving average of weights over steps, as a formula; the caller has the weights.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 /// (`TensorFlow`'s `ExponentialMovingAverage` with `num_updates`; Polyak and Juditsky 1992).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct WeightAveraging {
-    /// In [0, 1).
+    /// The decay d, in [0, 1).
     pub decay: f64,
 }
 
 impl WeightAveraging {
-    /// Where nothing is said: an average over the last thousand steps.
+    /// The default decay, which averages over the last thousand steps.
     pub const DEFAULT_DECAY: f64 = 0.999;
 
     /// The share of the new weights in the average, 1 − d, at step `t`, counted from 1.

@@ -1,11 +1,11 @@
-//! Clipping of gradients by their common norm. Knows no optimiser: it comes before decay and step.
+//! The clipping of gradients by their common norm. It does not use any optimiser: it comes before decay and step.
 
 use tch::{Kind, Tensor};
 
 use crate::nn::ParameterSet;
 
-/// g ← g·min(1, max/(‖g‖ + 1e-6)) over all gradients at once, as PyTorch's `clip_grad_norm_`
-/// (Pascanu, Mikolov and Bengio 2013); waits for nothing. Returns ‖g‖ as it was before, in float64,
+/// Computes g ← g·min(1, max/(‖g‖ + 1e-6)) over all gradients at once, as PyTorch's `clip_grad_norm_`
+/// (Pascanu, Mikolov and Bengio 2013), without waiting for the device. Returns ‖g‖ as it was before, in float64,
 /// since the square of a float32 beyond 1e19 is infinite.
 pub fn clip_gradient_norm(gradients: &mut ParameterSet, max: f64) -> Tensor {
     let norm = gradients.flat().norm_scalaropt_dtype(2, Kind::Double);

@@ -31,23 +31,41 @@ pub struct Decay {
 }
 
 impl OptimizerConfig {
+    /// The default learning rate of every rule but Adam.
+    pub const LEARNING_RATE: f64 = 0.01;
+    /// The default μ of Momentum.
+    pub const MOMENTUM: f64 = 0.9;
+    /// The default ε of Adagrad.
+    pub const ADAGRAD_EPSILON: f64 = 1e-6;
+    /// The default at which Adagrad's sum of squares begins.
+    pub const INITIAL_ACCUMULATOR_VALUE: f64 = 0.0;
+    /// The default learning rate of Adam.
+    pub const ADAM_LEARNING_RATE: f64 = 0.001;
+    /// The default β₁ of Adam.
+    pub const BETA1: f64 = 0.9;
+    /// The default β₂ of Adam.
+    pub const BETA2: f64 = 0.999;
+    /// The default ε of Adam.
+    pub const ADAM_EPSILON: f64 = 1e-8;
+
     pub fn sgd(learning_rate: f64) -> Self {
         Self::Sgd { learning_rate }
     }
 
-    /// μ = 0.9, not Nesterov's.
+    /// Momentum with its defaults, not Nesterov's.
     pub fn momentum(learning_rate: f64) -> Self {
-        Self::Momentum { learning_rate, momentum: 0.9, nesterov: false }
+        Self::Momentum { learning_rate, momentum: Self::MOMENTUM, nesterov: false }
     }
 
-    /// ε = 1e-6, sum from 0.
+    /// Adagrad with its defaults.
     pub fn adagrad(learning_rate: f64) -> Self {
-        Self::Adagrad { learning_rate, epsilon: 1e-6, initial_accumulator_value: 0.0 }
+        let initial_accumulator_value = Self::INITIAL_ACCUMULATOR_VALUE;
+        Self::Adagrad { learning_rate, epsilon: Self::ADAGRAD_EPSILON, initial_accumulator_value }
     }
 
-    /// β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
+    /// Adam with its defaults.
     pub fn adam(learning_rate: f64) -> Self {
-        Self::Adam { learning_rate, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }
+        Self::Adam { learning_rate, beta1: Self::BETA1, beta2: Self::BETA2, epsilon: Self::ADAM_EPSILON }
     }
 
     pub fn learning_rate(&self) -> f64 {
@@ -62,7 +80,7 @@ impl OptimizerConfig {
 
 impl Default for OptimizerConfig {
     fn default() -> Self {
-        Self::adam(0.001)
+        Self::adam(Self::ADAM_LEARNING_RATE)
     }
 }
 

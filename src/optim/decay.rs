@@ -1,4 +1,4 @@
-//! L1 and L2 decay, added to the gradient before the optimiser (coupled, as Paddle's L1Decay and
+//! L1 and L2 decay, which are added to the gradient before the optimiser (coupled, as Paddle's L1Decay and
 //! L2Decay; not AdamW's decoupled decay).
 
 use tch::Tensor;
@@ -16,9 +16,9 @@ pub(super) struct Coefficients {
 #[derive(Debug)]
 enum Coefficient {
     Zero,
-    /// Every parameter has the same.
+    /// Every parameter has the same coefficient.
     One(f64),
-    /// [total], like the flat buffer.
+    /// Every value has its own; the tensor is `[total]`, like the flat buffer.
     Each(Tensor),
 }
 
@@ -28,7 +28,7 @@ impl Coefficients {
         Self { l1: of(|decay| decay.l1), l2: of(|decay| decay.l2) }
     }
 
-    /// g ← g + l1·sign(p) + l2·p, over the flat buffers.
+    /// Computes g ← g + l1·sign(p) + l2·p over the flat buffers.
     pub(super) fn add_to(&self, gradient: &mut Tensor, parameters: &Tensor) {
         self.l1.add(gradient, || parameters.sign());
         self.l2.add(gradient, || parameters.shallow_clone());

@@ -13,13 +13,13 @@ use crate::nn::{self, ParameterSet};
 pub struct Optimizer {
     config: OptimizerConfig,
     decay: Coefficients,
-    /// Steps taken.
+    /// The number of steps taken.
     step: u64,
     state: Vec<(&'static str, ParameterSet)>,
 }
 
 impl Optimizer {
-    /// State as before the first step.
+    /// Makes the state as it is before the first step.
     pub fn new(config: OptimizerConfig, regularization: &Regularization, parameters: &ParameterSet) -> Self {
         let zeros = || parameters.zeros_like();
         let state = match config {
@@ -35,7 +35,7 @@ impl Optimizer {
         Self { config, decay: Coefficients::new(regularization, parameters), step: 0, state }
     }
 
-    /// One step: adds regularisation to `gradients`, then changes `parameters`.
+    /// Takes one step: adds regularisation to `gradients`, then changes `parameters`.
     pub fn step(&mut self, parameters: &mut ParameterSet, gradients: &mut ParameterSet, learning_rate: f64) {
         let _guard = tch::no_grad_guard();
         self.step += 1;
@@ -46,7 +46,7 @@ impl Optimizer {
         match self.config {
             OptimizerConfig::Sgd { .. } => *p -= g * learning_rate,
             OptimizerConfig::Momentum { momentum, nesterov, .. } => {
-                momentum_step(p, g, slot(), Terms { learning_rate, momentum, nesterov });
+                momentum_step(p, g, slot(), MomentumTerms { learning_rate, momentum, nesterov });
             }
             OptimizerConfig::Adagrad { epsilon, .. } => adagrad_step(p, g, slot(), learning_rate, epsilon),
             OptimizerConfig::Adam { beta1, beta2, epsilon, .. } => {
@@ -64,17 +64,17 @@ impl Optimizer {
         }
     }
 
-    /// Steps taken.
+    /// The number of steps taken.
     pub fn steps(&self) -> u64 {
         self.step
     }
 
-    /// Names of state slots and their arrays.
+    /// The names of the state slots and their arrays.
     pub fn state(&self) -> impl Iterator<Item = (&'static str, &ParameterSet)> {
         self.state.iter().map(|(name, set)| (*name, set))
     }
 
-    /// Puts saved state in place: `steps` taken, and for each slot its arrays by parameter name.
+    /// Restores saved state: the number of steps taken, and for each slot its arrays by parameter name.
     pub fn load_state(
         &mut self,
         steps: u64,
@@ -88,14 +88,14 @@ impl Optimizer {
     }
 }
 
-struct Terms {
+struct MomentumTerms {
     learning_rate: f64,
     momentum: f64,
     nesterov: bool,
 }
 
-/// v ← μ·v + g; p ← p − lr·v. Nesterov: p ← p − lr·(g + μ·v) with the new v.
-fn momentum_step(p: &mut Tensor, g: &Tensor, v: &mut Tensor, terms: Terms) {
+/// Computes v ← μ·v + g; p ← p − lr·v. Nesterov's is p ← p − lr·(g + μ·v) with the new v.
+fn momentum_step(p: &mut Tensor, g: &Tensor, v: &mut Tensor, terms: MomentumTerms) {
     let _ = v.g_mul_scalar_(terms.momentum).g_add_(g);
     if terms.nesterov {
         *p -= (g + &*v * terms.momentum) * terms.learning_rate;
@@ -104,7 +104,7 @@ fn momentum_step(p: &mut Tensor, g: &Tensor, v: &mut Tensor, terms: Terms) {
     }
 }
 
-/// m ← m + g²; p ← p − lr·g/(√m + ε).
+/// Computes m ← m + g²; p ← p − lr·g/(√m + ε).
 fn adagrad_step(p: &mut Tensor, g: &Tensor, m: &mut Tensor, learning_rate: f64, epsilon: f64) {
     let _ = m.addcmul_(g, g);
     let denominator = m.sqrt().g_add_scalar_(epsilon);

@@ -1,21 +1,21 @@
-//! Learning-rate schedules: what the optimiser's learning rate is multiplied with at each step, a
-//! pure function of the step.
+//! Learning-rate schedules: the factor of the optimiser's learning rate at each step, a pure function of the
+//! step.
 
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate changes along a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
-    pub shape: Shape,
-    /// Steps over which the rate first rises linearly to the shape's own: step t of n, counted
-    /// from 0, is multiplied with (t + 1)/n. 0: none.
+    pub shape: ScheduleShape,
+    /// The number of steps over which the rate first rises linearly to the shape's own: the rate of step t of
+    /// n, counted from 0, is multiplied by (t + 1)/n. There is no warm-up if it is 0.
     pub warmup_steps: u32,
 }
 
 /// The factor along a run. t is the step and T the number of steps, e the epoch, all counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "shape", rename_all = "snake_case")]
-pub enum Shape {
+pub enum ScheduleShape {
     Constant,
     /// factor^⌊e/every_epochs⌋, as PyTorch's `StepLR`.
     Step {
@@ -40,31 +40,35 @@ pub enum Shape {
     },
 }
 
-/// Where a run is.
+/// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Steps that are taken.
+pub struct SchedulePosition {
+    /// The number of steps taken.
     pub step: u32,
     pub steps_per_epoch: u32,
-    /// Steps of the whole run.
+    /// The number of steps of the whole run.
     pub total_steps: u64,
 }
 
 impl Default for Schedule {
     fn default() -> Self {
-        Self { shape: Shape::Constant, warmup_steps: 0 }
+        Self { shape: ScheduleShape::Constant, warmup_steps: 0 }
     }
 }
 
 impl Schedule {
-    /// PyTorch's `OneCycleLR` with its own corners.
+    /// The one-cycle schedule with PyTorch's defaults for `OneCycleLR`.
     pub fn one_cycle() -> Self {
-        let shape = Shape::OneCycle { rise: 0.3, initial_factor: 0.04, final_factor: 4e-6 };
+        let shape = ScheduleShape::OneCycle {
+            rise: ScheduleShape::RISE,
+            initial_factor: ScheduleShape::INITIAL_FACTOR,
+            final_factor: ScheduleShape::ONE_CYCLE_FINAL_FACTOR,
+        };
         Self { shape, warmup_steps: 0 }
     }
 
-    /// What the learning rate of the next step is multiplied with.
-    pub fn factor(&self, at: Progress) -> f64 {
+    /// The factor of the next step's learning rate.
+    pub fn factor(&self, at: SchedulePosition) -> f64 {
         let warmup = match at.step < self.warmup_steps {
             true => f64::from(at.step + 1) / f64::from(self.warmup_steps),
             false => 1.0,
@@ -73,8 +77,23 @@ impl Schedule {
     }
 }
 
-impl Shape {
-    fn factor(self, at: Progress) -> f64 {
+impl ScheduleShape {
+    /// The default number of epochs between two steps down.
+    pub const EVERY_EPOCHS: u32 = 1;
+    /// The default factor of a step down.
+    pub const STEP_FACTOR: f64 = 0.1;
+    /// The default factor of each epoch in the exponential shape.
+    pub const EXPONENTIAL_FACTOR: f64 = 0.9;
+    /// The default factor at the end of the cosine.
+    pub const COSINE_FINAL_FACTOR: f64 = 0.0;
+    /// The default share of the steps in which one cycle rises.
+    pub const RISE: f64 = 0.3;
+    /// The default factor at the beginning of one cycle.
+    pub const INITIAL_FACTOR: f64 = 0.04;
+    /// The default factor at the end of one cycle.
+    pub const ONE_CYCLE_FINAL_FACTOR: f64 = 4e-6;
+
+    fn factor(self, at: SchedulePosition) -> f64 {
         let epoch = at.step / at.steps_per_epoch.max(1);
         let (step, total) = (f64::from(at.step), at.total_steps.max(1) as f64);
         match self {
@@ -95,12 +114,12 @@ impl Shape {
     }
 }
 
-/// From `start` at 0 to `end` at 1.
+/// Half a cosine from `start` at a share of 0 to `end` at 1.
 fn half_cosine(start: f64, end: f64, share: f64) -> f64 {
     end + (start - end) / 2.0 * (1.0 + (std::f64::consts::PI * share).cos())
 }
 
-/// `part / whole`, 1 where there is no whole: a phase of no length is over at once.
+/// Computes `part / whole`, or 1 if there is no whole: a phase without length is over at once.
 fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { (part / whole).min(1.0) } else { 1.0 }
 }
@@ -112,33 +131,33 @@ mod tests {
     /// A run of ten steps, two an epoch.
     fn check(schedule: Schedule, expected: &[f64]) {
         for (step, expected) in (0..).zip(expected) {
-            let at = Progress { step, steps_per_epoch: 2, total_steps: 10 };
+            let at = SchedulePosition { step, steps_per_epoch: 2, total_steps: 10 };
             let found = schedule.factor(at);
             assert!((found - expected).abs() < 1e-11, "{schedule:?}, step {step}: {found} is not {expected}");
         }
     }
 
-    fn plain(shape: Shape) -> Schedule {
+    fn plain(shape: ScheduleShape) -> Schedule {
         Schedule { shape, warmup_steps: 0 }
     }
 
     #[test]
     fn step_and_exponential_follow_the_epochs() {
         check(
-            plain(Shape::Step { every_epochs: 2, factor: 0.1 }),
+            plain(ScheduleShape::Step { every_epochs: 2, factor: 0.1 }),
             &[1., 1., 1., 1., 0.1, 0.1, 0.1, 0.1, 0.01, 0.01],
         );
-        check(plain(Shape::Exponential { factor: 0.5 }), &[1., 1., 0.5, 0.5, 0.25, 0.25, 0.125]);
+        check(plain(ScheduleShape::Exponential { factor: 0.5 }), &[1., 1., 0.5, 0.5, 0.25, 0.25, 0.125]);
     }
 
     #[test]
     fn cosine_falls_along_half_a_cosine() {
         let quarter = (1.0 + (std::f64::consts::PI * 0.1).cos()) / 2.0;
-        let schedule = plain(Shape::Cosine { final_factor: 0.0 });
+        let schedule = plain(ScheduleShape::Cosine { final_factor: 0.0 });
         check(schedule, &[1.0, quarter]);
-        let half = Progress { step: 5, steps_per_epoch: 2, total_steps: 10 };
+        let half = SchedulePosition { step: 5, steps_per_epoch: 2, total_steps: 10 };
         assert!((schedule.factor(half) - 0.5).abs() < 1e-12);
-        let raised = plain(Shape::Cosine { final_factor: 0.2 });
+        let raised = plain(ScheduleShape::Cosine { final_factor: 0.2 });
         assert!((raised.factor(half) - 0.6).abs() < 1e-12);
     }
 
@@ -160,11 +179,11 @@ mod tests {
     #[test]
     fn a_run_of_one_step_has_a_finite_rate() {
         for shape in [
-            Shape::Cosine { final_factor: 0.0 },
-            Shape::OneCycle { rise: 0.3, initial_factor: 0.04, final_factor: 0.0 },
-            Shape::OneCycle { rise: 1.0, initial_factor: 0.04, final_factor: 0.0 },
+            ScheduleShape::Cosine { final_factor: 0.0 },
+            ScheduleShape::OneCycle { rise: 0.3, initial_factor: 0.04, final_factor: 0.0 },
+            ScheduleShape::OneCycle { rise: 1.0, initial_factor: 0.04, final_factor: 0.0 },
         ] {
-            let at = Progress { step: 0, steps_per_epoch: 1, total_steps: 1 };
+            let at = SchedulePosition { step: 0, steps_per_epoch: 1, total_steps: 1 };
             assert!(plain(shape).factor(at).is_finite());
         }
     }

@@ -6,12 +6,15 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Evidence, Page, Registry, TOGETHER, store::Created, versions::json};
+use super::{
+    CONCURRENT_READS, Error, Evidence, Page, Registry,
+    store::{PutOutcome, json},
+};
 use crate::ids::{Alias, ModelName, Version};
 
 /// Longest reason that is kept, in characters; a longer one is cut.
 const MAX_REASON_CHARS: usize = 1000;
-/// The same of the name of who moved an alias.
+/// Longest name of who moved an alias that is stored, in characters.
 const MAX_BY_CHARS: usize = 200;
 const MAX_ASSIGNMENT_BYTES: usize = 64 << 10;
 
@@ -21,49 +24,49 @@ pub struct Assignment {
     /// Counted from 1.
     pub number: u32,
     pub version: Version,
-    /// Where the alias pointed before, where it pointed anywhere.
+    /// The version that the alias pointed to before; none for the first assignment.
     pub previous: Option<Version>,
     pub time: DateTime<Utc>,
     /// Who moved it, as far as that is known.
     #[serde(default)]
     pub by: String,
     pub reason: String,
-    /// What the version was measured to reach, where that was required.
+    /// The evidence of a gated update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
 }
 
-/// Who moves an alias, and why: kept in its history, up to 200 and 1000 characters of them.
+/// Who updates an alias, and why: stored in its history, up to 200 and 1000 characters of them.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Note {
+pub struct AuditNote {
     pub by: String,
     pub reason: String,
     pub evidence: Option<Evidence>,
 }
 
-impl Note {
+impl AuditNote {
     pub fn new(by: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { by: by.into(), reason: reason.into(), evidence: None }
     }
 }
 
-/// What must hold for an alias to be moved.
+/// The state of an alias that an update requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expected {
+pub enum Precondition {
     Anything,
     Unset,
     Version(Version),
 }
 
-/// Where an alias shall point.
+/// An update of an alias.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Move {
+pub struct AliasUpdate {
     pub version: Version,
-    pub expected: Expected,
-    pub note: Note,
+    pub expected: Precondition,
+    pub note: AuditNote,
 }
 
-/// Which part of an alias's history.
+/// A page of an alias's history.
 #[derive(Debug, Clone, Copy)]
 pub struct AliasPage {
     pub size: usize,
@@ -72,20 +75,20 @@ pub struct AliasPage {
 }
 
 impl Registry {
-    /// The standing assignment of an alias.
+    /// The current assignment of an alias.
     pub async fn alias(&self, model: &ModelName, alias: &Alias) -> Result<Assignment, Error> {
-        self.standing(model, alias)
+        self.current(model, alias)
             .await?
             .ok_or_else(|| Error::AliasNotFound { model: model.clone(), alias: alias.clone() })
     }
 
-    /// Every alias of a model and where it points, by name. A damaged one is left out and told to the
+    /// Every alias of a model and where it points, by name. A damaged one is left out and reported to the
     /// log.
     pub async fn aliases(&self, model: &ModelName) -> Result<Vec<(Alias, Version)>, Error> {
         let mut aliases = Vec::new();
         for alias in self.alias_names(model).await? {
-            match self.standing(model, &alias).await {
-                Ok(standing) => aliases.extend(standing.map(|standing| (alias, standing.version))),
+            match self.current(model, &alias).await {
+                Ok(current) => aliases.extend(current.map(|current| (alias, current.version))),
                 Err(error @ Error::Corrupt { .. }) => {
                     tracing::warn!(%model, %alias, %error, "left out of the list");
                 }
@@ -96,14 +99,19 @@ impl Registry {
     }
 
     /// Points `alias` where `to` says if it is where `to` expects it; returns the new assignment,
-    /// or the standing one where it points there already.
-    pub async fn set_alias(&self, model: &ModelName, alias: &Alias, to: Move) -> Result<Assignment, Error> {
+    /// or the current one where it points there already.
+    pub async fn set_alias(
+        &self,
+        model: &ModelName,
+        alias: &Alias,
+        to: AliasUpdate,
+    ) -> Result<Assignment, Error> {
         let _alone = self.changes.lock().await;
         self.point(model, alias, &to).await
     }
 
-    /// The same for one who holds the lock.
-    async fn point(&self, model: &ModelName, alias: &Alias, to: &Move) -> Result<Assignment, Error> {
+    /// Updates the alias for a caller that holds the lock.
+    async fn point(&self, model: &ModelName, alias: &Alias, to: &AliasUpdate) -> Result<Assignment, Error> {
         self.manifest(model, to.version).await?;
         let assignment = self.assign(model, alias, to).await?;
         // Another server may have deleted it in between. It looks for aliases after it wrote its
@@ -111,7 +119,7 @@ impl Registry {
         match self.manifest(model, to.version).await {
             Ok(_) => Ok(assignment),
             Err(gone @ Error::VersionNotFound { .. }) => {
-                self.take_back(model, alias, &assignment).await?;
+                self.revert(model, alias, &assignment).await?;
                 Err(gone)
             }
             Err(error) => Err(error),
@@ -119,40 +127,40 @@ impl Registry {
     }
 
     /// Points an alias back where it was before `assignment`, unless somebody has moved it on.
-    async fn take_back(
-        &self,
-        model: &ModelName,
-        alias: &Alias,
-        assignment: &Assignment,
-    ) -> Result<(), Error> {
+    async fn revert(&self, model: &ModelName, alias: &Alias, assignment: &Assignment) -> Result<(), Error> {
         let Some(version) = assignment.previous else { return Ok(()) };
         let reason = format!("version {} was deleted meanwhile", assignment.version);
-        let note = Note::new(assignment.by.clone(), reason);
-        let back = Move { version, expected: Expected::Version(assignment.version), note };
+        let note = AuditNote::new(assignment.by.clone(), reason);
+        let back = AliasUpdate { version, expected: Precondition::Version(assignment.version), note };
         match self.assign(model, alias, &back).await {
             Ok(_) | Err(Error::AliasMoved { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Points `alias` back at the version before the standing one.
-    pub async fn rollback(&self, model: &ModelName, alias: &Alias, note: Note) -> Result<Assignment, Error> {
+    /// Points `alias` back at the version before the current one.
+    pub async fn rollback(
+        &self,
+        model: &ModelName,
+        alias: &Alias,
+        note: AuditNote,
+    ) -> Result<Assignment, Error> {
         let _alone = self.changes.lock().await;
-        let standing = self.alias(model, alias).await?;
-        let Some(version) = standing.previous else {
+        let current = self.alias(model, alias).await?;
+        let Some(version) = current.previous else {
             return Err(Error::NothingBefore { model: model.clone(), alias: alias.clone() });
         };
-        let expected = Expected::Version(standing.version);
-        self.point(model, alias, &Move { version, expected, note }).await
+        let expected = Precondition::Version(current.version);
+        self.point(model, alias, &AliasUpdate { version, expected, note }).await
     }
 
-    /// Where an alias pointed, newest first.
+    /// Returns the history of an alias, newest assignment first.
     pub async fn alias_history(&self, model: &ModelName, alias: &Alias) -> Result<Vec<Assignment>, Error> {
         let all = AliasPage { size: usize::MAX, before: None };
         Ok(self.alias_page(model, alias, all).await?.items)
     }
 
-    /// A part of it.
+    /// Returns a page of the history, newest first.
     pub async fn alias_page(
         &self,
         model: &ModelName,
@@ -167,7 +175,7 @@ impl Registry {
         let more = numbers.len() > page.size;
         let newest = numbers.into_iter().rev().take(page.size);
         let read = stream::iter(newest).map(|number| self.assignment(model, alias, number));
-        let items: Vec<Option<Assignment>> = read.buffered(TOGETHER).try_collect().await?;
+        let items: Vec<Option<Assignment>> = read.buffered(CONCURRENT_READS).try_collect().await?;
         Ok(Page { items: items.into_iter().flatten().collect(), more })
     }
 
@@ -176,8 +184,8 @@ impl Registry {
         let mut aliases = Vec::new();
         for alias in self.alias_names(model).await? {
             // A damaged alias may be one that points here: that is an error too.
-            let standing = self.standing(model, &alias).await?;
-            aliases.extend(standing.filter(|standing| standing.version == version).map(|_| alias));
+            let current = self.current(model, &alias).await?;
+            aliases.extend(current.filter(|current| current.version == version).map(|_| alias));
         }
         if aliases.is_empty() {
             return Ok(());
@@ -185,8 +193,8 @@ impl Registry {
         Err(Error::VersionAliased { model: model.clone(), version, aliases })
     }
 
-    /// The standing assignment, or none where the alias was never set.
-    pub(super) async fn standing(
+    /// The current assignment, or none where the alias was never set.
+    pub(super) async fn current(
         &self,
         model: &ModelName,
         alias: &Alias,
@@ -198,21 +206,21 @@ impl Registry {
     }
 
     /// Writes the next assignment, and looks again when somebody else was faster.
-    async fn assign(&self, model: &ModelName, alias: &Alias, to: &Move) -> Result<Assignment, Error> {
+    async fn assign(&self, model: &ModelName, alias: &Alias, to: &AliasUpdate) -> Result<Assignment, Error> {
         loop {
-            let standing = self.standing(model, alias).await?;
-            check_expected(model, alias, standing.as_ref(), to.expected)?;
-            let previous = standing.as_ref().map(|standing| standing.version);
-            let number = standing.as_ref().map_or(1, |standing| standing.number + 1);
-            if let Some(standing) = standing.filter(|standing| standing.version == to.version) {
-                return Ok(standing);
+            let current = self.current(model, alias).await?;
+            check_expected(model, alias, current.as_ref(), to.expected)?;
+            let previous = current.as_ref().map(|current| current.version);
+            let number = current.as_ref().map_or(1, |current| current.number + 1);
+            if let Some(current) = current.filter(|current| current.version == to.version) {
+                return Ok(current);
             }
             let reason = to.note.reason.chars().take(MAX_REASON_CHARS).collect();
             let by = to.note.by.chars().take(MAX_BY_CHARS).collect();
             let (version, time, evidence) = (to.version, Utc::now(), to.note.evidence.clone());
             let assignment = Assignment { number, version, previous, time, by, reason, evidence };
             let path = assignment_path(model, alias, number);
-            if self.store.create(&path, json(&assignment)).await? == Created::New {
+            if self.store.put_if_absent_or_same(&path, json(&assignment)).await? == PutOutcome::Created {
                 self.changed();
                 return Ok(assignment);
             }
@@ -251,14 +259,14 @@ impl Registry {
 fn check_expected(
     model: &ModelName,
     alias: &Alias,
-    standing: Option<&Assignment>,
-    expected: Expected,
+    current: Option<&Assignment>,
+    expected: Precondition,
 ) -> Result<(), Error> {
-    let found = standing.map(|standing| standing.version);
+    let found = current.map(|current| current.version);
     let holds = match expected {
-        Expected::Anything => true,
-        Expected::Unset => found.is_none(),
-        Expected::Version(version) => found == Some(version),
+        Precondition::Anything => true,
+        Precondition::Unset => found.is_none(),
+        Precondition::Version(version) => found == Some(version),
     };
     match holds {
         true => Ok(()),

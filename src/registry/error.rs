@@ -16,11 +16,11 @@ pub enum Error {
     #[error("version {version} of {:?} is what {} points to: move the alias first", model.as_str(), names(aliases))]
     VersionAliased { model: ModelName, version: Version, aliases: Vec<Alias> },
     /// The alias is not where the caller expected it; `found` is where it is.
-    #[error("alias {:?} of {:?} {}: look again and decide anew", alias.as_str(), model.as_str(), place(*found))]
+    #[error("alias {:?} of {:?} {}: look again and decide anew", alias.as_str(), model.as_str(), current_state(*found))]
     AliasMoved { model: ModelName, alias: Alias, found: Option<Version> },
     #[error("alias {:?} of {:?} has never pointed elsewhere: there is nothing to go back to", alias.as_str(), model.as_str())]
     NothingBefore { model: ModelName, alias: Alias },
-    /// What lies in the store is not what was put there.
+    /// An object of the store is not what was written.
     #[error("{path} is damaged: {message}")]
     Corrupt { path: String, message: String },
     /// Whole, as far as can be told, but of another digitd.
@@ -41,7 +41,7 @@ fn names(aliases: &[Alias]) -> String {
     names.join(", ")
 }
 
-fn place(found: Option<Version>) -> String {
+fn current_state(found: Option<Version>) -> String {
     found.map_or_else(|| "was never set".to_owned(), |version| format!("points to version {version} now"))
 }
 

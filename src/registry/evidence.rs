@@ -1,4 +1,5 @@
-//! What a version was measured to reach before an alias was moved to it; kept with the assignment.
+//! The evidence of a gated alias update: what the version was measured to reach. It is stored with
+//! the assignment.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,25 +8,25 @@ use crate::{
     metric::finite,
 };
 
-/// What was required of a version, what was measured, and on which images.
+/// The requirements on a version, their results, and the images they were measured on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Everything that was required; all of it held.
+    /// The requirements with their results; all of them were met.
     pub results: Vec<RequirementResult>,
     pub dataset: DatasetSpec,
     pub split: Split,
-    /// Of the images and labels, as `ImageSet::digest` has it.
+    /// The digest of the images and labels, as `ImageSet::digest` computes it.
     pub dataset_digest: String,
     pub images: u32,
 }
 
-/// A requirement, and what was measured.
+/// A requirement and its measured value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RequirementResult {
-    /// As people write it, `accuracy>=0.99`. A text, so that a digitd which does not know the figure
-    /// still reads the history.
+    /// The requirement as it is written: `accuracy>=0.99`. It is a text, so that a digitd that does
+    /// not know the measure still reads the history.
     pub requirement: String,
-    /// None where the figure does not exist.
+    /// The measured value; none if the measure does not exist.
     #[serde(with = "finite::optional")]
     pub measured: Option<f64>,
 }

@@ -7,16 +7,16 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    Error, Registry, TOGETHER,
-    manifest::Entry,
-    store::Created,
-    versions::{deletion_path, json, manifest_path, number, versions_path, weights_path},
+    CONCURRENT_READS, Error, Registry,
+    manifest::ManifestEntry,
+    store::{PutOutcome, json},
+    versions::{deletion_path, manifest_path, number, versions_path, weights_path},
 };
 use crate::ids::{ModelName, Version};
 
 /// When the objects of a version were last written, where they are there.
 #[derive(Debug, Default)]
-struct Folder {
+struct VersionFolder {
     manifest: Option<DateTime<Utc>>,
     weights: Option<DateTime<Utc>>,
     deletion: Option<DateTime<Utc>>,
@@ -32,11 +32,12 @@ impl Registry {
         Ok(whole.map(|(number, _)| *number).collect())
     }
 
-    /// Takes away what servers that died before `before` left half done; returns from how many versions.
+    /// Removes what servers that died before `before` left half done; returns the number of versions
+    /// concerned.
     pub async fn sweep(&self, before: DateTime<Utc>) -> Result<usize, Error> {
         let models = stream::iter(self.model_names().await?);
         let swept = models.map(|model| async move { self.sweep_model(&model, before).await });
-        swept.buffered(TOGETHER).try_fold(0, async |all, swept| Ok(all + swept)).await
+        swept.buffered(CONCURRENT_READS).try_fold(0, async |all, swept| Ok(all + swept)).await
     }
 
     async fn sweep_model(&self, model: &ModelName, before: DateTime<Utc>) -> Result<usize, Error> {
@@ -44,33 +45,38 @@ impl Registry {
         let mut swept = 0;
         for (number, folder) in self.folders(model).await? {
             if folder.manifest.is_none() && is_old(folder.weights) {
-                swept += usize::from(self.give_up(model, number).await?);
+                swept += usize::from(self.abandon(model, number).await?);
             }
             // Once more: another server may have gone on with it since the listing.
             let claim = deletion_path(model, number);
             if is_old(folder.deletion) && is_old(self.store.modified(&claim).await?) {
-                swept += usize::from(self.end_deletion(model, number).await?);
+                swept += usize::from(self.finish_deletion(model, number).await?);
             }
         }
         Ok(swept)
     }
 
-    /// Gives up a version without a manifest, whose publisher died. The tombstone goes first, so a
-    /// publisher that lives after all takes another number.
-    async fn give_up(&self, model: &ModelName, number: Version) -> Result<bool, Error> {
-        let tombstone = json(&Entry::deleted());
-        if self.store.create(&manifest_path(model, number), tombstone).await? == Created::Exists {
+    /// Abandons a version without a manifest, whose publisher died. The tombstone goes first, so that
+    /// a publisher that lives after all takes another number.
+    async fn abandon(&self, model: &ModelName, number: Version) -> Result<bool, Error> {
+        let tombstone = json(&ManifestEntry::deleted());
+        if self.store.put_if_absent_or_same(&manifest_path(model, number), tombstone).await?
+            == PutOutcome::AlreadyExists
+        {
             return Ok(false);
         }
         self.store.delete(&weights_path(model, number)).await?;
         Ok(true)
     }
 
-    /// Ends a deletion whose server died: before its tombstone the version stays, after it the weights go.
-    async fn end_deletion(&self, model: &ModelName, number: Version) -> Result<bool, Error> {
+    /// Finishes a deletion whose server died: before its tombstone the version stays, after it the
+    /// weights are deleted.
+    async fn finish_deletion(&self, model: &ModelName, number: Version) -> Result<bool, Error> {
         match self.entry(model, number).await {
-            Ok(Some(Entry::Deleted { .. })) => self.store.delete(&weights_path(model, number)).await?,
-            Ok(Some(Entry::Published(_)) | None) => {}
+            Ok(Some(ManifestEntry::Deleted { .. })) => {
+                self.store.delete(&weights_path(model, number)).await?
+            }
+            Ok(Some(ManifestEntry::Published(_)) | None) => {}
             // Who mends the manifest shall find everything as it was.
             Err(Error::Corrupt { .. } | Error::UnknownFormat { .. }) => return Ok(false),
             Err(error) => return Err(error),
@@ -79,9 +85,9 @@ impl Registry {
         Ok(true)
     }
 
-    async fn folders(&self, model: &ModelName) -> Result<BTreeMap<Version, Folder>, Error> {
+    async fn folders(&self, model: &ModelName) -> Result<BTreeMap<Version, VersionFolder>, Error> {
         let root = versions_path(model);
-        let mut folders: BTreeMap<Version, Folder> = BTreeMap::new();
+        let mut folders: BTreeMap<Version, VersionFolder> = BTreeMap::new();
         for (path, written) in self.store.below(&root).await? {
             let Some(parts) = path.prefix_match(&root).map(Iterator::collect::<Vec<_>>) else { continue };
             let [folder, object] = &parts[..] else { continue };

@@ -1,4 +1,4 @@
-//! What is told of a version: the manifest, which makes it exist, and its tombstone.
+//! The manifest of a version, which makes it exist, and its tombstone.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::{
     },
     ids::{ModelName, RunId, Version, VersionRef},
     nn::{NetworkConfig, Precision},
-    train::{Measured, TrainConfig},
+    train::{LossAndAccuracy, TrainConfig},
 };
 
 /// The newest form of manifests that this digitd reads and writes.
@@ -24,15 +24,15 @@ pub struct Manifest {
     pub version: Version,
     pub created: DateTime<Utc>,
     pub network: NetworkConfig,
-    /// Of every input image, in pixels.
+    /// The size of an input image, in pixels.
     pub height: usize,
     pub width: usize,
     pub classes: usize,
-    /// Of each class; empty where a class goes by its number, as digits do.
+    /// Class names, one per class; empty if the classes are numbered.
     #[serde(default)]
     pub class_names: Vec<String>,
     pub total_parameters: u64,
-    /// Lower-case hexadecimal, of the whole weights file.
+    /// The SHA-256 of the whole weights file in lower-case hexadecimal.
     pub weights_sha256: String,
     pub weights_bytes: u64,
     /// The request of the run, with every default filled in.
@@ -44,33 +44,33 @@ pub struct Manifest {
     #[serde(default)]
     pub epoch: Option<u32>,
     #[serde(default)]
-    pub train: Option<Measured>,
+    pub train: Option<LossAndAccuracy>,
     #[serde(default)]
-    pub validation: Option<Measured>,
-    /// Of the training images and labels.
+    pub validation: Option<LossAndAccuracy>,
+    /// The digest of the training images and labels.
     #[serde(default)]
     pub dataset_digest: Option<String>,
     /// The version that training started from.
     #[serde(default)]
     pub parent: Option<VersionRef>,
-    /// Of its training; the numbers in the weights file are of its kind.
+    /// The precision of training, which decides the type of the numbers in the weights file.
     #[serde(default)]
     pub precision: Precision,
-    /// Of a version that no run made: what its importer told.
+    /// What the importer stated, for a version that no run made.
     #[serde(default)]
     pub imported: Option<Import>,
     pub digitd_version: String,
     pub libtorch_version: String,
 }
 
-/// What the importer of a version told.
+/// What the importer of a version stated about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Import {
-    /// What it was trained on.
+    /// The data set that it was trained on.
     pub dataset: Option<DatasetSpec>,
 }
 
-/// What a publisher knows of a version before it has a number. Fields as in [`Manifest`].
+/// A version before it has a number. Fields as in [`Manifest`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draft {
     pub network: NetworkConfig,
@@ -82,8 +82,8 @@ pub struct Draft {
     pub config: Option<TrainConfig>,
     pub run_id: Option<RunId>,
     pub epoch: Option<u32>,
-    pub train: Option<Measured>,
-    pub validation: Option<Measured>,
+    pub train: Option<LossAndAccuracy>,
+    pub validation: Option<LossAndAccuracy>,
     pub dataset_digest: Option<String>,
     pub parent: Option<VersionRef>,
     pub precision: Precision,
@@ -91,10 +91,10 @@ pub struct Draft {
     pub libtorch_version: String,
 }
 
-/// What a `manifest.json` can be.
+/// The content of a `manifest.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
-pub(super) enum Entry {
+pub(super) enum ManifestEntry {
     Published(Box<Manifest>),
     /// The number was used and is not used again.
     Deleted {
@@ -140,20 +140,20 @@ impl Draft {
 }
 
 impl Manifest {
-    /// What the version was trained on, where that is known.
+    /// Returns the data set that the version was trained on, if it is known.
     pub fn dataset(&self) -> Option<&DatasetSpec> {
         let imported = || self.imported.as_ref()?.dataset.as_ref();
         self.config.as_ref().map(|config| &config.dataset).or_else(imported)
     }
 
-    /// Whether pictures and classes are as large and as many as a data set may have.
+    /// Whether image size and number of classes are within the limits of a data set.
     pub(super) fn has_size(&self) -> bool {
         let side = 1..=MAX_SIDE;
         side.contains(&self.height) && side.contains(&self.width) && CLASSES.contains(&self.classes)
     }
 }
 
-impl Entry {
+impl ManifestEntry {
     pub fn deleted() -> Self {
         Self::Deleted { format_version: FORMAT_VERSION, time: Utc::now() }
     }

@@ -1,5 +1,5 @@
 //! Models, their versions and aliases, and what is kept of runs, on an object store: a folder, a
-//! bucket of S3, or memory in tests. The only room that knows object_store; knows no tensor and no request.
+//! bucket of S3, or memory in tests. The only room that knows object_store; does not use any tensor or request.
 //!
 //! ```text
 //! models/<name>/versions/<n>/weights.safetensors   put-if-absent: claims the number n
@@ -16,9 +16,9 @@ mod aliases;
 mod error;
 mod evidence;
 mod folders;
+mod location;
 mod manifest;
 mod models;
-mod place;
 mod retention;
 mod runs;
 mod store;
@@ -30,7 +30,7 @@ use tokio::sync::watch;
 
 use crate::ids::{Alias, ModelName, Version};
 
-pub use aliases::{AliasPage, Assignment, Expected, Move, Note};
+pub use aliases::{AliasPage, AliasUpdate, Assignment, AuditNote, Precondition};
 pub use error::Error;
 pub use evidence::{Evidence, RequirementResult};
 pub use manifest::{Draft, FORMAT_VERSION, Import, Manifest};
@@ -39,21 +39,21 @@ pub use runs::{Append, RunStore};
 use store::Store;
 pub use versions::{MAX_WEIGHTS_BYTES, Page, VersionPage};
 
-/// Objects of a list that are read together, so that a store far away is waited for once, not for
-/// each of them.
-const TOGETHER: usize = 16;
+/// The number of objects of a list that are read concurrently, so that the latency of a remote store
+/// is paid once, not for each of them.
+const CONCURRENT_READS: usize = 16;
 
-/// Which version of which model.
+/// A reference to a version of a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ModelRef {
     pub name: ModelName,
-    pub which: Which,
+    pub which: VersionSelector,
 }
 
-/// Which of a model's versions.
+/// The selector of a version.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub enum Which {
-    /// Alias `production` if it was ever set, else the newest version.
+pub enum VersionSelector {
+    /// The alias `production` if it was ever set, else the newest version.
     #[default]
     Default,
     Version(Version),
@@ -82,7 +82,7 @@ impl Registry {
         .await
     }
 
-    /// The same with variables of the caller's choice.
+    /// Opens the store with variables of the caller's choice.
     pub async fn open_with(
         url: &str,
         variables: impl Iterator<Item = (String, String)>,
@@ -91,12 +91,12 @@ impl Registry {
         Ok(Self { store, changes: Arc::default(), generation: Arc::default() })
     }
 
-    /// Where it lies, as it was opened.
+    /// Returns the URL of the store, as it was opened.
     pub fn url(&self) -> &str {
         self.store.url()
     }
 
-    /// What is kept of runs.
+    /// Returns the store of runs.
     pub fn runs(&self) -> RunStore {
         RunStore::new(self.store.clone())
     }
@@ -107,7 +107,7 @@ impl Registry {
         *self.generation.borrow()
     }
 
-    /// Tells of every growth of the generation.
+    /// Subscribes to the generation.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()
     }

@@ -1,17 +1,17 @@
-//! Models as a whole, and what a reference means.
+//! Models as a whole, and the resolution of references.
 
 use object_store::path::Path;
 
-use super::{Error, ModelRef, Registry, VersionPage, Which};
+use super::{Error, ModelRef, Registry, VersionPage, VersionSelector};
 use crate::ids::{Alias, ModelName, Version};
 
-/// A model at a glance.
+/// The summary of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelSummary {
     pub name: ModelName,
     pub newest: Version,
     pub versions: usize,
-    /// By name.
+    /// The aliases and their versions, by name.
     pub aliases: Vec<(Alias, Version)>,
 }
 
@@ -37,10 +37,10 @@ impl Registry {
     /// The version that a reference means now.
     pub async fn resolve(&self, model: &ModelRef) -> Result<(ModelName, Version), Error> {
         let version = match &model.which {
-            Which::Version(version) => *version,
-            Which::Alias(alias) => self.follow(&model.name, alias).await?,
-            Which::Default => match self.standing(&model.name, &Alias::production()).await? {
-                Some(standing) => standing.version,
+            VersionSelector::Version(version) => *version,
+            VersionSelector::Alias(alias) => self.follow(&model.name, alias).await?,
+            VersionSelector::Default => match self.current(&model.name, &Alias::production()).await? {
+                Some(current) => current.version,
                 None => {
                     let newest = self.newest(&model.name).await?;
                     newest.ok_or_else(|| Error::ModelNotFound(model.name.clone()))?
@@ -58,10 +58,10 @@ impl Registry {
         Ok(names)
     }
 
-    /// Where an alias points; says of a model that is not there that it is not there.
+    /// Resolves an alias; the error for a missing model says that the model is missing.
     async fn follow(&self, model: &ModelName, alias: &Alias) -> Result<Version, Error> {
         match self.alias(model, alias).await {
-            Ok(standing) => Ok(standing.version),
+            Ok(current) => Ok(current.version),
             Err(Error::AliasNotFound { .. }) if self.newest(model).await?.is_none() => {
                 Err(Error::ModelNotFound(model.clone()))
             }

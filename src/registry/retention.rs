@@ -1,4 +1,4 @@
-//! Which versions go when there are too many of them.
+//! Retention: deletes the versions beyond the newest ones that are kept.
 
 use std::num::NonZeroUsize;
 
@@ -26,7 +26,7 @@ impl Registry {
         if surplus.is_empty() {
             return Ok(surplus);
         }
-        // Only saves work: whether an alias points to a version is asked again as it is deleted.
+        // Only saves work: whether an alias points to a version is queried again as it is deleted.
         let aliased = self.aliases(model).await?;
         let mut deleted = Vec::new();
         for version in surplus {

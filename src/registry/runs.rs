@@ -1,5 +1,5 @@
-//! What is kept of runs: the request, the state, the events in chunks, and the newest checkpoint.
-//! Knows names and limits; what the bytes mean is the engine's affair.
+//! The stored runs: the request, the state, the events in chunks, and the newest checkpoint. Knows
+//! names and limits; the bytes have a meaning to the engine only.
 
 use bytes::Bytes;
 use object_store::path::Path;
@@ -7,8 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Error,
-    store::{Created, Store},
-    versions::json,
+    store::{PutOutcome, Store, json},
 };
 use crate::ids::RunId;
 
@@ -23,7 +22,7 @@ pub struct RunStore {
     store: Store,
 }
 
-/// What became of a chunk that must not be there yet.
+/// The outcome of appending a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Append {
     Written,
@@ -69,9 +68,9 @@ impl RunStore {
 
     /// Writes the chunk of events that begins with `first` if there is none.
     pub async fn append_events(&self, run: RunId, first: u32, lines: Vec<u8>) -> Result<Append, Error> {
-        match self.store.create(&chunk(run, first), lines).await? {
-            Created::New => Ok(Append::Written),
-            Created::Exists => Ok(Append::Taken),
+        match self.store.put_if_absent_or_same(&chunk(run, first), lines).await? {
+            PutOutcome::Created => Ok(Append::Written),
+            PutOutcome::AlreadyExists => Ok(Append::Taken),
         }
     }
 

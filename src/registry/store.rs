@@ -7,33 +7,33 @@ use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path};
 
-use super::{Error, place::Place};
+use super::{Error, location::StoreLocation};
 
 /// Longest wait for a store to show that it can be written.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
-/// An object store and where it lies.
+/// An object store and its location.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     inner: Arc<dyn ObjectStore>,
     url: Arc<str>,
 }
 
-/// What became of a put-if-absent.
+/// The outcome of a put-if-absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Created {
-    New,
-    /// Something lies there already, and was left as it is.
-    Exists,
+pub(super) enum PutOutcome {
+    Created,
+    /// An object exists already, and was left unchanged.
+    AlreadyExists,
 }
 
 impl Store {
     /// Opens a store and writes to it once, so that one that cannot be written is told of at the start
     /// and not after an hour of training.
     pub async fn open(url: &str, variables: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
-        let place = Place::parse(url)?;
+        let location = StoreLocation::parse(url)?;
         let unwritable = |message: String| Error::Unwritable { url: url.to_owned(), message };
-        let store = Self { inner: place.open(variables).await.map_err(unwritable)?, url: url.into() };
+        let store = Self { inner: location.open(variables).await.map_err(unwritable)?, url: url.into() };
         match tokio::time::timeout(FIRST_ANSWER, store.check()).await {
             Ok(checked) => checked.map_err(unwritable)?,
             Err(_) => return Err(unwritable(format!("it did not answer within {FIRST_ANSWER:?}"))),
@@ -65,26 +65,30 @@ impl Store {
         self.inner.put(path, bytes.into()).await.map(drop).map_err(failed("write", path))
     }
 
-    /// Writes the object whole if nothing lies there. Where its very bytes lie there already it is
-    /// ours: over a network a write may have succeeded whose answer was lost.
-    pub async fn create(&self, path: &Path, bytes: Vec<u8>) -> Result<Created, Error> {
+    /// Writes the object if there is none, or if the existing one has the same bytes: over a network
+    /// a write may have succeeded although its answer was lost.
+    pub async fn put_if_absent_or_same(&self, path: &Path, bytes: Vec<u8>) -> Result<PutOutcome, Error> {
         let bytes = Bytes::from(bytes);
-        match self.claim(path, bytes.clone()).await? {
-            Created::New => Ok(Created::New),
-            Created::Exists => match self.get(path, bytes.len()).await {
-                Ok(Some(found)) if found == bytes => Ok(Created::New),
-                Ok(Some(_) | None) | Err(Error::Corrupt { .. }) => Ok(Created::Exists),
+        match self.put_if_absent(path, bytes.clone()).await? {
+            PutOutcome::Created => Ok(PutOutcome::Created),
+            PutOutcome::AlreadyExists => match self.get(path, bytes.len()).await {
+                Ok(Some(found)) if found == bytes => Ok(PutOutcome::Created),
+                Ok(Some(_) | None) | Err(Error::Corrupt { .. }) => Ok(PutOutcome::AlreadyExists),
                 Err(error) => Err(error),
             },
         }
     }
 
-    /// Writes the object whole if nothing lies there, whatever that is.
-    pub async fn claim(&self, path: &Path, bytes: impl Into<PutPayload>) -> Result<Created, Error> {
+    /// Writes the object if there is none, whatever the existing one holds.
+    pub async fn put_if_absent(
+        &self,
+        path: &Path,
+        bytes: impl Into<PutPayload>,
+    ) -> Result<PutOutcome, Error> {
         let options = PutOptions::from(PutMode::Create);
         match self.inner.put_opts(path, bytes.into(), options).await {
-            Ok(_) => Ok(Created::New),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(Created::Exists),
+            Ok(_) => Ok(PutOutcome::Created),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(PutOutcome::AlreadyExists),
             Err(source) => Err(failed("write", path)(source)),
         }
     }
@@ -128,7 +132,7 @@ impl Store {
         }
     }
 
-    /// The same store where every call takes so long.
+    /// Returns the same store with a delay before every call.
     #[cfg(test)]
     pub fn slowed(&self, wait: Duration) -> Self {
         let config = object_store::throttle::ThrottleConfig {
@@ -147,15 +151,20 @@ impl Store {
     async fn check(&self) -> Result<(), String> {
         let probe = Path::from(format!("write-check-{}", uuid::Uuid::now_v7()));
         let said = |error: Error| error.to_string();
-        self.claim(&probe, Bytes::new()).await.map_err(said)?;
-        let again = self.claim(&probe, Bytes::new()).await.map_err(said)?;
+        self.put_if_absent(&probe, Bytes::new()).await.map_err(said)?;
+        let again = self.put_if_absent(&probe, Bytes::new()).await.map_err(said)?;
         let deleted = self.delete(&probe).await.map_err(said);
         match again {
-            Created::Exists => deleted,
+            PutOutcome::AlreadyExists => deleted,
             // Some that speak as S3 does ignore the condition: two servers would publish over each other.
-            Created::New => Err("it overwrites what must stay: it ignores If-None-Match".to_owned()),
+            PutOutcome::Created => Err("it overwrites what must stay: it ignores If-None-Match".to_owned()),
         }
     }
+}
+
+/// The form of everything that the registry keeps as text.
+pub(super) fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).expect("what the registry keeps has string keys and finite numbers")
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(object_store::Error) -> Error {

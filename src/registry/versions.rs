@@ -8,9 +8,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 
 use super::{
-    Error, Manifest, Registry, TOGETHER,
-    manifest::{Draft, Entry, FORMAT_VERSION},
-    store::Created,
+    CONCURRENT_READS, Error, Manifest, Registry,
+    manifest::{Draft, FORMAT_VERSION, ManifestEntry},
+    store::{PutOutcome, json},
 };
 use crate::{
     checkpoint,
@@ -18,14 +18,14 @@ use crate::{
 };
 
 /// Largest weights file that is kept or read.
-pub const MAX_WEIGHTS_BYTES: usize = checkpoint::foreign::MAX_BYTES;
+pub const MAX_WEIGHTS_BYTES: usize = checkpoint::import::MAX_BYTES;
 
 const MAX_MANIFEST_BYTES: usize = 1 << 20;
 
 /// A deletion that takes longer belongs to a server that died.
 const DELETING: TimeDelta = TimeDelta::minutes(2);
 
-/// Which part of a list of versions.
+/// A page of a list of versions.
 #[derive(Debug, Clone, Copy)]
 pub struct VersionPage {
     pub size: usize,
@@ -33,7 +33,7 @@ pub struct VersionPage {
     pub before: Option<Version>,
 }
 
-/// A part of a list, newest first.
+/// One page of a list, newest first.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
     pub items: Vec<T>,
@@ -61,11 +61,13 @@ impl Registry {
             manifest.version = number;
             // The weights claim the number: of two publishers one creates them, and the other's
             // bytes never lie where the first one's manifest points.
-            if self.store.claim(&weights_path(model, number), weights.clone()).await? == Created::New {
-                let entry = Entry::Published(Box::new(manifest.clone()));
+            if self.store.put_if_absent(&weights_path(model, number), weights.clone()).await?
+                == PutOutcome::Created
+            {
+                let entry = ManifestEntry::Published(Box::new(manifest.clone()));
                 let path = manifest_path(model, number);
                 // Lost only to a sweep that took this folder for abandoned; the next number is free.
-                if self.store.create(&path, json(&entry)).await? == Created::New {
+                if self.store.put_if_absent_or_same(&path, json(&entry)).await? == PutOutcome::Created {
                     self.changed();
                     return Ok(manifest);
                 }
@@ -74,11 +76,11 @@ impl Registry {
         }
     }
 
-    /// What is told of a version.
+    /// Returns the manifest of a version.
     pub async fn manifest(&self, model: &ModelName, version: Version) -> Result<Manifest, Error> {
         match self.entry(model, version).await? {
-            Some(Entry::Published(manifest)) => Ok(*manifest),
-            Some(Entry::Deleted { .. }) => Err(self.no_version(model, version)),
+            Some(ManifestEntry::Published(manifest)) => Ok(*manifest),
+            Some(ManifestEntry::Deleted { .. }) => Err(self.no_version(model, version)),
             None if self.numbers(model).await?.is_empty() => Err(Error::ModelNotFound(model.clone())),
             None => Err(self.no_version(model, version)),
         }
@@ -103,7 +105,7 @@ impl Registry {
         Ok(bytes.into())
     }
 
-    /// A part of a model's versions, newest first. A damaged one is left out and told to the log.
+    /// A part of a model's versions, newest first. A damaged one is left out and logged.
     pub async fn versions(&self, model: &ModelName, page: VersionPage) -> Result<Page<Manifest>, Error> {
         let mut numbers = self.numbers(model).await?;
         if numbers.is_empty() {
@@ -112,9 +114,9 @@ impl Registry {
         numbers.retain(|number| page.before.is_none_or(|before| *number < before));
         let mut items = Vec::new();
         let read = stream::iter(numbers.into_iter().rev()).map(|number| self.listed(model, number));
-        let mut read = pin!(read.buffered(TOGETHER));
+        let mut read = pin!(read.buffered(CONCURRENT_READS));
         while let Some(entry) = read.try_next().await? {
-            if let Some(Entry::Published(manifest)) = entry {
+            if let Some(ManifestEntry::Published(manifest)) = entry {
                 if items.len() == page.size {
                     return Ok(Page { items, more: true });
                 }
@@ -128,8 +130,8 @@ impl Registry {
     pub async fn newest(&self, model: &ModelName) -> Result<Option<Version>, Error> {
         for number in self.numbers(model).await?.into_iter().rev() {
             match self.entry(model, number).await {
-                Ok(Some(Entry::Published(_))) => return Ok(Some(number)),
-                Ok(Some(Entry::Deleted { .. }) | None) => {}
+                Ok(Some(ManifestEntry::Published(_))) => return Ok(Some(number)),
+                Ok(Some(ManifestEntry::Deleted { .. }) | None) => {}
                 // An older one in its place would answer for a version that nobody chose.
                 Err(Error::Corrupt { path, message }) => {
                     let message = format!(
@@ -154,11 +156,11 @@ impl Registry {
     ) -> Result<Option<Manifest>, Error> {
         for number in self.numbers(model).await?.into_iter().rev() {
             match self.entry(model, number).await? {
-                Some(Entry::Published(manifest)) if manifest.run_id == Some(run) => {
+                Some(ManifestEntry::Published(manifest)) if manifest.run_id == Some(run) => {
                     return Ok(Some(*manifest));
                 }
-                Some(Entry::Published(manifest)) if manifest.created < since => return Ok(None),
-                Some(Entry::Published(_) | Entry::Deleted { .. }) | None => {}
+                Some(ManifestEntry::Published(manifest)) if manifest.created < since => return Ok(None),
+                Some(ManifestEntry::Published(_) | ManifestEntry::Deleted { .. }) | None => {}
             }
         }
         Ok(None)
@@ -171,7 +173,7 @@ impl Registry {
         let manifest = self.manifest(model, version).await?;
         self.check_unaliased(model, version).await?;
         let claim = deletion_path(model, version);
-        if self.store.claim(&claim, Bytes::new()).await? == Created::Exists {
+        if self.store.put_if_absent(&claim, Bytes::new()).await? == PutOutcome::AlreadyExists {
             let since = self.store.modified(&claim).await?;
             if since.is_none_or(|since| Utc::now() - since < DELETING) {
                 return Err(self.no_version(model, version));
@@ -189,10 +191,10 @@ impl Registry {
         // It may have gone between the first look and the claim.
         self.manifest(&model, version).await?;
         let path = manifest_path(&model, version);
-        self.store.put(&path, json(&Entry::deleted())).await?;
+        self.store.put(&path, json(&ManifestEntry::deleted())).await?;
         // Another server may have pointed an alias here in between: then the version comes back.
         if let Err(aliased) = self.check_unaliased(&model, version).await {
-            self.store.put(&path, json(&Entry::Published(Box::new(manifest)))).await?;
+            self.store.put(&path, json(&ManifestEntry::Published(Box::new(manifest)))).await?;
             return Err(aliased);
         }
         self.changed();
@@ -207,8 +209,8 @@ impl Registry {
         Ok(numbers)
     }
 
-    /// What a list shows of a version: one that cannot be read shall not hide the others.
-    async fn listed(&self, model: &ModelName, version: Version) -> Result<Option<Entry>, Error> {
+    /// Reads a version for a list: one that cannot be read shall not hide the others.
+    async fn listed(&self, model: &ModelName, version: Version) -> Result<Option<ManifestEntry>, Error> {
         match self.entry(model, version).await {
             Err(error @ (Error::Corrupt { .. } | Error::UnknownFormat { .. })) => {
                 tracing::warn!(%model, %version, %error, "left out of the list");
@@ -218,26 +220,32 @@ impl Registry {
         }
     }
 
-    pub(super) async fn entry(&self, model: &ModelName, version: Version) -> Result<Option<Entry>, Error> {
+    pub(super) async fn entry(
+        &self,
+        model: &ModelName,
+        version: Version,
+    ) -> Result<Option<ManifestEntry>, Error> {
         let path = manifest_path(model, version);
         let Some(bytes) = self.store.get(&path, MAX_MANIFEST_BYTES).await? else { return Ok(None) };
         let corrupt = |message: String| Error::Corrupt { path: path.to_string(), message };
         // The format first: a manifest of another may miss fields of this one.
-        let format: Format = serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
+        let format: FormatHeader =
+            serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
         if format.format_version != FORMAT_VERSION {
             let (path, found) = (path.to_string(), format.format_version);
             return Err(Error::UnknownFormat { path, found, known: FORMAT_VERSION });
         }
-        let entry: Entry = serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
+        let entry: ManifestEntry =
+            serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
         match &entry {
-            Entry::Published(manifest) if manifest.model != *model || manifest.version != version => {
+            ManifestEntry::Published(manifest) if manifest.model != *model || manifest.version != version => {
                 let message = format!("it tells of {} version {}", manifest.model, manifest.version);
                 Err(corrupt(message))
             }
-            Entry::Published(manifest) if !manifest.has_size() => {
-                Err(corrupt("its pictures or classes are of no size that makes sense".to_owned()))
+            ManifestEntry::Published(manifest) if !manifest.has_size() => {
+                Err(corrupt("its images or classes are of no size that makes sense".to_owned()))
             }
-            Entry::Published(_) | Entry::Deleted { .. } => Ok(Some(entry)),
+            ManifestEntry::Published(_) | ManifestEntry::Deleted { .. } => Ok(Some(entry)),
         }
     }
 
@@ -247,7 +255,7 @@ impl Registry {
 }
 
 #[derive(serde::Deserialize)]
-struct Format {
+struct FormatHeader {
     format_version: u32,
 }
 
@@ -255,11 +263,6 @@ struct Format {
 async fn sha256(bytes: Bytes) -> String {
     let hashed = tokio::task::spawn_blocking(move || checkpoint::sha256(&bytes));
     hashed.await.expect("hashing cannot panic")
-}
-
-/// The form of everything that the registry keeps as text.
-pub(super) fn json(value: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_vec_pretty(value).expect("what the registry keeps has string keys and finite numbers")
 }
 
 /// The version that a folder is of. One spelling each: a folder named 007 is nobody's version 7.

@@ -1,5 +1,5 @@
-//! `AnalysisService`: a version is measured, and shown layer by layer, as is a run that trains; two
-//! versions are compared.
+//! `AnalysisService`: evaluates a version, inspects the network of a version or of a run, and compares two
+//! versions.
 
 use prost::Message as _;
 use tokio::sync::watch;
@@ -7,74 +7,69 @@ use tonic::{Request, Response, Status};
 
 use super::{
     convert::{
-        Invalid,
-        comparison::{compare_request, from_compared},
-        evaluation::{evaluate_request, from_evaluated},
-        inspect::{Subject, from_inspected, inspect_request},
-        parameters::{messages, parameters_request},
-        picture::{Reads, check_one},
+        analysis::{
+            comparison::{compare_request, from_comparison},
+            evaluation::{evaluate_request, from_evaluation},
+            inspection::{InspectParams, OwnImage, from_inspection, inspect_request},
+            parameters::{messages, parameters_request},
+        },
+        shared::images::{InputSpec, check_one},
     },
-    evaluation::{self, EvaluateStream},
-    reader::Reader,
-    transfer::{self, Pieces, Transfers},
+    decode_pool::DecodePool,
+    evaluation_stream::{self, EvaluateStream},
+    transfer::{self, ChunkStream, TransferLimit},
 };
 use crate::{
-    data::Frame,
-    engine::{Engine, InspectInput, InspectJob, Progress, Target},
+    data::ImageSize,
+    engine::{Engine, EvaluationProgress, InspectInput, InspectJob, Target},
+    ids::FieldError,
     pb::digitd::v1::{self, analysis_service_server::AnalysisService},
-    registry::{ModelRef, Which},
+    registry::{ModelRef, VersionSelector},
 };
 
-/// The service; clones share the engine and the decoders.
+/// The service; clones share the engine and the decode pool.
 #[derive(Debug, Clone)]
-pub struct Analysis {
+pub struct AnalysisApi {
     engine: Engine,
-    reader: Reader,
-    /// Of callers who take values of parameters.
-    transfers: Transfers,
+    pool: DecodePool,
+    /// Limits the callers that read values of parameters.
+    transfers: TransferLimit,
 }
 
-impl Analysis {
-    pub fn new(engine: Engine, reader: Reader) -> Self {
-        Self { engine, reader, transfers: Transfers::new("readings of parameters") }
+impl AnalysisApi {
+    pub fn new(engine: Engine, pool: DecodePool) -> Self {
+        Self { engine, pool, transfers: TransferLimit::new("readings of parameters") }
     }
 
-    /// The picture that is asked for, as the network reads it. From here on a version is exact: an
-    /// alias that moves meanwhile leads to no version of another size.
-    async fn input(&self, subject: Subject, job: &mut InspectJob) -> Result<(), Status> {
-        let (image, normalization) = match subject {
-            Subject::Stored(input) => {
-                job.input = input;
-                return Ok(());
-            }
-            Subject::Own { image, normalization } => (image, normalization),
-        };
-        let reads = match &mut job.target {
+    /// Makes the caller's own image the input of the job. The version of the job is exact from here on: an
+    /// alias that moves meanwhile cannot lead to a version with another image size.
+    async fn set_image(&self, own: OwnImage, job: &mut InspectJob) -> Result<(), Status> {
+        let spec = match &mut job.target {
             Target::Model(model) => {
                 let manifest = self.engine.version(model).await?;
-                let reads = Reads::of(&manifest);
-                *model = ModelRef { name: manifest.model, which: Which::Version(manifest.version) };
-                reads
+                let spec = InputSpec::of(&manifest);
+                *model = ModelRef { name: manifest.model, which: VersionSelector::Version(manifest.version) };
+                spec
             }
             Target::Run(run) => {
                 let dataset = self.engine.run(*run).await?.config.dataset;
-                let dims = self.engine.dataset_facts(&dataset.name).await?.dims;
-                let frame = Frame { height: dims.height, width: dims.width };
-                Reads::like(frame, dataset.is_built_in())
+                let dims = self.engine.dataset_info(&dataset.name).await?.dims;
+                let frame = ImageSize { height: dims.height, width: dims.width };
+                InputSpec::new(frame, dataset.is_built_in())
             }
         };
-        let picture = check_one(image, normalization, reads)?;
-        if job.needs_picture() {
-            job.input = InspectInput::Picture(self.reader.read(picture).await?.pictures.into_values());
+        let image = check_one(own.image, own.normalization, spec)?;
+        if job.needs_image() {
+            job.input = InspectInput::Image(self.pool.read(image).await?.pictures.into_values());
         }
         Ok(())
     }
 }
 
 #[tonic::async_trait]
-impl AnalysisService for Analysis {
+impl AnalysisService for AnalysisApi {
     type EvaluateStreamStream = EvaluateStream;
-    type InspectParametersStream = Pieces<v1::InspectParametersResponse>;
+    type InspectParametersStream = ChunkStream<v1::InspectParametersResponse>;
 
     async fn evaluate(
         &self,
@@ -82,9 +77,9 @@ impl AnalysisService for Analysis {
     ) -> Result<Response<v1::EvaluateResponse>, Status> {
         let from = request.remote_addr();
         let job = evaluate_request(request.into_inner(), from)?;
-        // Nobody listens to its progress.
-        let (tell, _) = watch::channel(Progress::default());
-        Ok(Response::new(from_evaluated(self.engine.evaluate(job, tell).await?)))
+        // Nobody listens to the progress of this call.
+        let (progress, _) = watch::channel(EvaluationProgress::default());
+        Ok(Response::new(from_evaluation(self.engine.evaluate(job, progress).await?)))
     }
 
     async fn evaluate_stream(
@@ -93,25 +88,19 @@ impl AnalysisService for Analysis {
     ) -> Result<Response<EvaluateStream>, Status> {
         let from = request.remote_addr();
         let job = evaluate_request(request.into_inner(), from)?;
-        Ok(Response::new(evaluation::evaluate(self.engine.clone(), job)))
+        Ok(Response::new(evaluation_stream::evaluate(self.engine.clone(), job)))
     }
 
     async fn inspect(
         &self,
         request: Request<v1::InspectRequest>,
     ) -> Result<Response<v1::InspectResponse>, Status> {
-        let asked = inspect_request(request.into_inner())?;
-        let mut job = InspectJob {
-            target: asked.target,
-            input: InspectInput::Default,
-            batch_size: asked.batch_size,
-            depth: asked.depth,
-            study: asked.study,
-            health: asked.health,
-        };
-        self.input(asked.input, &mut job).await?;
-        let answer = from_inspected(self.engine.inspect(job).await?);
-        check_size(answer.encoded_len(), asked.max_answer_bytes)?;
+        let InspectParams { mut job, image, max_answer_bytes } = inspect_request(request.into_inner())?;
+        if let Some(image) = image {
+            self.set_image(image, &mut job).await?;
+        }
+        let answer = from_inspection(self.engine.inspect(job).await?);
+        check_size(answer.encoded_len(), max_answer_bytes)?;
         Ok(Response::new(answer))
     }
 
@@ -119,23 +108,23 @@ impl AnalysisService for Analysis {
         &self,
         request: Request<v1::InspectParametersRequest>,
     ) -> Result<Response<Self::InspectParametersStream>, Status> {
-        let asked = parameters_request(request.into_inner())?;
+        let (job, slice) = parameters_request(request.into_inner())?;
         let held = self.transfers.begin()?;
-        let messages = messages(self.engine.parameters(asked.job).await?, asked.part)?;
-        Ok(Response::new(transfer::in_pieces(messages, held)))
+        let messages = messages(self.engine.parameters(job).await?, slice)?;
+        Ok(Response::new(transfer::in_chunks(messages, held)))
     }
 
     async fn compare_versions(
         &self,
         request: Request<v1::CompareVersionsRequest>,
     ) -> Result<Response<v1::CompareVersionsResponse>, Status> {
-        let compared = self.engine.compare(compare_request(request.into_inner())?).await?;
-        Ok(Response::new(from_compared(compared)))
+        let comparison = self.engine.compare(compare_request(request.into_inner())?).await?;
+        Ok(Response::new(from_comparison(comparison)))
     }
 }
 
-/// An answer that its caller could not take is none.
-fn check_size(bytes: usize, most: usize) -> Result<(), Invalid> {
+/// Rejects a response that is larger than its caller accepts.
+fn check_size(bytes: usize, most: usize) -> Result<(), FieldError> {
     if bytes <= most {
         return Ok(());
     }
@@ -143,5 +132,5 @@ fn check_size(bytes: usize, most: usize) -> Result<(), Invalid> {
         "is {most}, and the answer would be {bytes} bytes: name fewer layers, channels or drawings, or raise \
          this, and the limit of your client with it"
     );
-    Err(Invalid::new("max_answer_bytes", message))
+    Err(FieldError::new("max_answer_bytes", message))
 }

@@ -1,7 +1,7 @@
-//! Health, as gRPC's own service and on the plain port (`/livez`, `/readyz`): ready from when the
-//! engine takes work until the server drains. gRPC's services of predictions and the server as a whole
-//! wait for the first model beside that; `/readyz` does not: who is sent no calls before it is ready
-//! would never be asked to train one.
+//! Health, as the service of gRPC and on the HTTP port (`/livez`, `/readyz`). The server is ready from when
+//! the engine accepts work until it drains. The prediction services, and the server as a whole, also wait for
+//! the first model; `/readyz` does not, because a load balancer that waited for it would never send the call
+//! that trains one.
 
 use std::pin::pin;
 
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tonic::server::NamedService;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use super::phase::{Life, Phase};
+use super::lifecycle::{Phase, Shutdown};
 use crate::pb::{
     digitd::v1::{
         analysis_service_server::AnalysisServiceServer, prediction_service_server::PredictionServiceServer,
@@ -19,44 +19,44 @@ use crate::pb::{
     inference::grpc_inference_service_server::GrpcInferenceServiceServer,
 };
 
-/// The services with which a server gets its first model.
-const ALWAYS: [&str; 3] =
+/// The services that work without a model, because they make the first one.
+const WITHOUT_MODEL: [&str; 3] =
     [TrainingServiceServer::<()>::NAME, AnalysisServiceServer::<()>::NAME, RegistryServiceServer::<()>::NAME];
 
-/// Those that have nothing to answer with before it; the empty one is the server as a whole.
-const WITH_A_MODEL: [&str; 3] =
+/// The services that need a model; the empty name is the server as a whole.
+const WITH_MODEL: [&str; 3] =
     ["", PredictionServiceServer::<()>::NAME, GrpcInferenceServiceServer::<()>::NAME];
 
-/// Whether the server takes work.
+/// Whether the server accepts work.
 #[derive(Debug, Clone)]
 pub struct Readiness {
     engine: watch::Receiver<bool>,
     model: watch::Receiver<bool>,
-    life: Life,
+    shutdown: Shutdown,
 }
 
 impl Readiness {
-    /// Of an engine that takes work, and has a model, from when these are true.
-    pub fn new(engine: watch::Receiver<bool>, model: watch::Receiver<bool>, life: Life) -> Self {
-        Self { engine, model, life }
+    /// `engine` becomes true when the engine accepts work, and `model` when a model is loaded.
+    pub fn new(engine: watch::Receiver<bool>, model: watch::Receiver<bool>, shutdown: Shutdown) -> Self {
+        Self { engine, model, shutdown }
     }
 
-    pub fn life(&self) -> &Life {
-        &self.life
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
     }
 
     pub fn is_ready(&self) -> bool {
-        *self.engine.borrow() && self.life.phase() == Phase::Serving
+        *self.engine.borrow() && self.shutdown.phase() == Phase::Serving
     }
 
-    /// The same, and a model was loaded.
+    /// Whether the server is ready and has loaded a model.
     pub fn predicts(&self) -> bool {
         self.is_ready() && *self.model.borrow()
     }
 
-    /// Tells the reporter how things are, once.
+    /// Reports the current state once.
     pub async fn report(&self, reporter: &HealthReporter) {
-        for (services, ready) in [(ALWAYS, self.is_ready()), (WITH_A_MODEL, self.predicts())] {
+        for (services, ready) in [(WITHOUT_MODEL, self.is_ready()), (WITH_MODEL, self.predicts())] {
             let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
             for service in services {
                 reporter.set_service_status(service, status).await;
@@ -64,10 +64,10 @@ impl Readiness {
         }
     }
 
-    /// Tells the reporter of every change, until the server drains or is gone.
+    /// Reports every change until the server drains or ends.
     pub async fn follow(mut self, reporter: HealthReporter) {
-        let life = self.life.clone();
-        let mut draining = pin!(life.reached(Phase::Draining));
+        let shutdown = self.shutdown.clone();
+        let mut draining = pin!(shutdown.reached(Phase::Draining));
         loop {
             self.engine.borrow_and_update();
             self.model.borrow_and_update();
@@ -81,7 +81,7 @@ impl Readiness {
             tokio::select! {
                 () = &mut draining => break,
                 changed = changed => if changed.is_err() {
-                    // An engine that is gone is not ready, and will not be.
+                    // An engine that has ended never becomes ready again.
                     draining.await;
                     break;
                 },
@@ -90,7 +90,7 @@ impl Readiness {
         self.report(&reporter).await;
     }
 
-    /// `/livez` answers while the process can answer; `/readyz` while it takes work, with or without a
+    /// `/livez` succeeds while the process can answer, and `/readyz` while it accepts work, with or without a
     /// model.
     pub fn router(self) -> Router {
         let ready = move || async move {
@@ -111,8 +111,8 @@ mod tests {
     fn a_server_is_ready_from_when_its_engine_is_until_it_drains() {
         let (engine, ready) = watch::channel(false);
         let (model, predicts) = watch::channel(false);
-        let (phase, life) = Life::begin();
-        let readiness = Readiness::new(ready, predicts, life);
+        let (phase, shutdown) = Shutdown::begin();
+        let readiness = Readiness::new(ready, predicts, shutdown);
         assert!(!readiness.is_ready());
         engine.send(true).unwrap();
         assert!(readiness.is_ready() && !readiness.predicts());

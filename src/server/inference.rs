@@ -1,5 +1,5 @@
-//! `inference.GRPCInferenceService`: the Open Inference Protocol over the same engine, readers and
-//! queues as `PredictionService`.
+//! `inference.GRPCInferenceService`: the Open Inference Protocol over the same engine, decode pool and queues
+//! as `PredictionService`.
 
 use std::time::{Duration, Instant};
 
@@ -7,43 +7,36 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_types::StatusExt;
 
 use super::{
-    call::CallContext,
-    convert::{
-        Invalid,
-        inference::{
-            answer::{error_facts, from_predicted, last_of_request, weight},
-            describe,
-            question::infer_request,
-            reference,
-        },
+    bidi_stream::{self, ResponseStream},
+    convert::inference::{
+        cost, describe, error_facts, from_predictions, infer_request, last_of_request, model_reference,
     },
-    dialogue::{self, Answers},
+    decode_pool::DecodePool,
     health::Readiness,
-    reader::Reader,
-    registry::failed,
+    middleware::CallContext,
 };
 use crate::{
-    data::Frame,
-    engine::{self, Engine, Figures, Statistics},
-    ids::{ModelName, Version},
+    data::ImageSize,
+    engine::{self, Engine, ModelStats, VersionStats},
+    ids::{FieldError, ModelName, Version},
     pb::inference::{self as oip, grpc_inference_service_server::GrpcInferenceService},
     registry::{Manifest, ModelRef},
 };
 
-/// Versions of a model that are listed, the newest.
-const MOST_LISTED: usize = 1000;
+/// Most versions of a model that are listed; the newest ones are.
+const MAX_LISTED: usize = 1000;
 
-/// The service; clones share the engine and the readers.
+/// The service; clones share the engine and the decode pool.
 #[derive(Debug, Clone)]
-pub struct Inference {
+pub struct InferenceApi {
     engine: Engine,
-    reader: Reader,
+    pool: DecodePool,
     readiness: Readiness,
 }
 
-impl Inference {
-    pub fn new(engine: Engine, reader: Reader, readiness: Readiness) -> Self {
-        Self { engine, reader, readiness }
+impl InferenceApi {
+    pub fn new(engine: Engine, pool: DecodePool, readiness: Readiness) -> Self {
+        Self { engine, pool, readiness }
     }
 
     async fn answer(
@@ -52,19 +45,19 @@ impl Inference {
         deadline: Option<Instant>,
     ) -> Result<oip::ModelInferResponse, Status> {
         let id = std::mem::take(&mut request.id);
-        let question = infer_request(request)?;
-        let deadline = earlier(deadline, question.timeout);
-        let version = self.engine.served(&question.model, deadline).await?;
+        let params = infer_request(request)?;
+        let deadline = earlier(deadline, params.timeout);
+        let version = self.engine.served(&params.model, deadline).await?;
         let Manifest { height, width, .. } = *version.manifest();
-        let tensor = question.tensor.check(Frame { height, width })?;
-        let pictures = self.reader.work(tensor.weight(), move |_| tensor.read()).await??;
+        let tensor = params.tensor.check(ImageSize { height, width })?;
+        let pictures = self.pool.work(tensor.cost(), move |_| tensor.read()).await??;
         let predicted = version.predict(pictures, deadline).await?;
-        let wanted = question.wanted;
-        let weight = weight(&predicted, &wanted);
-        self.reader.work(weight, move |_| from_predicted(&predicted, &wanted, id)).await
+        let outputs = params.outputs;
+        let cost = cost(&predicted, &outputs);
+        self.pool.work(cost, move |_| from_predictions(&predicted, &outputs, id)).await
     }
 
-    /// The answer to one request of a stream; an error is an answer too.
+    /// The response to one request of a stream; an error is a response, too.
     async fn answer_one(
         &self,
         request: oip::ModelInferRequest,
@@ -89,36 +82,36 @@ impl Inference {
 
     /// The numbers of a model's newest versions, oldest first.
     async fn versions(&self, model: &ModelName) -> Result<Vec<Version>, Status> {
-        let mut numbers = self.engine.registry().version_numbers(model).await.map_err(failed)?;
-        let older = numbers.len().saturating_sub(MOST_LISTED);
+        let mut numbers = self.engine.registry().version_numbers(model).await?;
+        let older = numbers.len().saturating_sub(MAX_LISTED);
         Ok(numbers.split_off(older))
     }
 
-    /// What the versions did that a request asks for.
-    async fn statistics(&self, request: oip::ModelStatisticsRequest) -> Result<Vec<Statistics>, Status> {
+    /// The statistics of the versions that a request names.
+    async fn statistics(&self, request: oip::ModelStatisticsRequest) -> Result<Vec<VersionStats>, Status> {
         let mut all = self.engine.statistics();
         if request.name.is_empty() && request.version.is_empty() {
             return Ok(all);
         }
-        let asked = reference(("name", &request.name), ("version", &request.version))?;
+        let requested = model_reference(("name", &request.name), ("version", &request.version))?;
         if request.version.is_empty() {
-            all.retain(|statistics| statistics.model == asked.name);
+            all.retain(|statistics| statistics.model == requested.name);
             if !all.is_empty() {
                 return Ok(all);
             }
         }
-        let (model, version) = self.engine.registry().resolve(&asked).await.map_err(failed)?;
-        let manifest = self.engine.registry().manifest(&model, version).await.map_err(failed)?;
-        let its = |statistics: &Statistics| statistics.model == model && statistics.version == version;
+        let (model, version) = self.engine.registry().resolve(&requested).await?;
+        let manifest = self.engine.registry().manifest(&model, version).await?;
+        let its = |statistics: &VersionStats| statistics.model == model && statistics.version == version;
         let counted = all.into_iter().find(its);
-        let none = Statistics { model: manifest.model, version, figures: Figures::default() };
+        let none = VersionStats { model: manifest.model, version, stats: ModelStats::default() };
         Ok(vec![counted.unwrap_or(none)])
     }
 }
 
 #[tonic::async_trait]
-impl GrpcInferenceService for Inference {
-    type ModelStreamInferStream = Answers<oip::ModelStreamInferResponse>;
+impl GrpcInferenceService for InferenceApi {
+    type ModelStreamInferStream = ResponseStream<oip::ModelStreamInferResponse>;
 
     async fn server_live(
         &self,
@@ -140,7 +133,7 @@ impl GrpcInferenceService for Inference {
     ) -> Result<Response<oip::ModelReadyResponse>, Status> {
         let deadline = CallContext::deadline_of(&request);
         let oip::ModelReadyRequest { name, version } = request.into_inner();
-        let model = one(&name, &version)?;
+        let model = named_version(&name, &version)?;
         let ready = match self.engine.served(&model, deadline).await {
             Ok(_) => true,
             Err(error) if is_unready(&error) => false,
@@ -161,7 +154,7 @@ impl GrpcInferenceService for Inference {
         request: Request<oip::ModelMetadataRequest>,
     ) -> Result<Response<oip::ModelMetadataResponse>, Status> {
         let oip::ModelMetadataRequest { name, version } = request.into_inner();
-        let manifest = self.engine.version(&one(&name, &version)?).await?;
+        let manifest = self.engine.version(&named_version(&name, &version)?).await?;
         let versions = self.versions(&manifest.model).await?;
         Ok(Response::new(describe::metadata(&manifest, versions)))
     }
@@ -184,8 +177,8 @@ impl GrpcInferenceService for Inference {
             let service = service.clone();
             async move { service.answer_one(request, deadline).await }
         };
-        let life = self.readiness.life().clone();
-        Ok(Response::new(dialogue::answer_all(request.into_inner(), life, answer)))
+        let shutdown = self.readiness.shutdown().clone();
+        Ok(Response::new(bidi_stream::handle_all(request.into_inner(), shutdown, answer)))
     }
 
     async fn model_config(
@@ -193,7 +186,7 @@ impl GrpcInferenceService for Inference {
         request: Request<oip::ModelConfigRequest>,
     ) -> Result<Response<oip::ModelConfigResponse>, Status> {
         let oip::ModelConfigRequest { name, version } = request.into_inner();
-        let manifest = self.engine.version(&one(&name, &version)?).await?;
+        let manifest = self.engine.version(&named_version(&name, &version)?).await?;
         let config = describe::config(&manifest, &self.engine.batching(), self.engine.on_gpu());
         Ok(Response::new(oip::ModelConfigResponse { config: Some(config) }))
     }
@@ -212,11 +205,11 @@ impl GrpcInferenceService for Inference {
         request: Request<oip::RepositoryIndexRequest>,
     ) -> Result<Response<oip::RepositoryIndexResponse>, Status> {
         if !request.get_ref().repository_name.is_empty() {
-            let message = "names a repository: leave it empty, there is one";
-            return Err(Invalid::new("repository_name", message).into());
+            let message = "names a repository: leave it empty, because there is only one";
+            return Err(FieldError::new("repository_name", message).into());
         }
         let mut models = Vec::new();
-        for model in self.engine.registry().model_names().await.map_err(failed)? {
+        for model in self.engine.registry().model_names().await? {
             let versions = self.versions(&model).await?.into_iter();
             models.extend(
                 versions
@@ -227,18 +220,18 @@ impl GrpcInferenceService for Inference {
     }
 }
 
-/// The version that a request about one names.
-fn one(name: &str, version: &str) -> Result<ModelRef, Invalid> {
-    reference(("name", name), ("version", version))
+/// The version that a request about one version names.
+fn named_version(name: &str, version: &str) -> Result<ModelRef, FieldError> {
+    model_reference(("name", name), ("version", version))
 }
 
-/// The call's deadline, or that of the request where it comes before.
+/// The deadline of the call or that of the request, whichever is earlier.
 fn earlier(deadline: Option<Instant>, timeout: Option<Duration>) -> Option<Instant> {
     let own = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     deadline.into_iter().chain(own).min()
 }
 
-/// Whether an error means that there is no such version, or none that answers now.
+/// Whether an error means that the version does not exist or cannot predict now.
 fn is_unready(error: &engine::Error) -> bool {
     use engine::Error as E;
     matches!(

@@ -1,5 +1,5 @@
-//! What Prometheus reads of the calls, under the names that gRPC servers commonly use, and the page on
-//! which it reads everything.
+//! The metrics of the calls, under the names that gRPC servers commonly use, and the page on which Prometheus
+//! scrapes all metrics.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -20,33 +20,34 @@ use crate::{
     pb::{self, FILE_DESCRIPTOR_SET},
 };
 
-/// From a fifth of a millisecond, which a prediction takes, to a minute, in which a run is over.
+/// The bounds of the histogram, from a fifth of a millisecond, which a prediction takes, to a minute, which a
+/// short run takes.
 const SECONDS: [f64; 18] = [
     0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0,
     60.0,
 ];
 
-/// The labels of a method.
+/// The labels that name a method.
 const LABELS: [&str; 3] = ["grpc_type", "grpc_service", "grpc_method"];
 
-/// Every method of the server; clones share the figures.
+/// The metrics of every method; clones share them.
 #[derive(Debug, Clone)]
 pub struct CallMetrics {
     methods: Arc<HashMap<String, Arc<MethodMetrics>>>,
-    /// Of calls to methods that there are not: what callers make up is no label.
+    /// Counts the calls to unknown methods together, because a label must not come from a caller.
     unknown: Arc<MethodMetrics>,
 }
 
-/// The figures of a method.
+/// The metrics of one method.
 #[derive(Debug)]
 pub struct MethodMetrics {
     started: IntCounter,
-    /// By the code's number.
+    /// One counter for each status code, by its number.
     handled: Vec<IntCounter>,
     seconds: Histogram,
 }
 
-/// The families that methods have their figures in.
+/// The metric families of all methods.
 struct Families {
     started: IntCounterVec,
     handled: IntCounterVec,
@@ -74,7 +75,7 @@ impl CallMetrics {
         Self { methods: Arc::new(methods), unknown }
     }
 
-    /// A call begins; the figures for its end.
+    /// Counts the start of a call, and returns the metrics that count its end.
     pub fn started(&self, path: &str) -> Arc<MethodMetrics> {
         let method = self.methods.get(path).unwrap_or(&self.unknown);
         method.started.inc();
@@ -83,7 +84,7 @@ impl CallMetrics {
 }
 
 impl MethodMetrics {
-    /// A call ended so after so long.
+    /// Counts the end of a call.
     pub fn ended(&self, code: Code, taken: Duration) {
         if let Some(handled) = self.handled.get(code as usize) {
             handled.inc();
@@ -134,7 +135,7 @@ fn kind(method: &MethodDescriptor) -> &'static str {
     }
 }
 
-/// `/metrics`, in Prometheus's text format.
+/// `/metrics`, in the text format of Prometheus.
 pub fn router(engine: Engine) -> Router {
     Router::new().route("/metrics", get(move || async move { page(&engine) }))
 }

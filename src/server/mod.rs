@@ -1,25 +1,25 @@
-//! The gRPC server: four services of the contract and the Open Inference Protocol over one engine, health
-//! and reflection; and a plain HTTP port for probes and metrics. `convert` is the border: the only files
-//! that see both the contract and the rooms.
+//! The gRPC server: the four services of the contract and the Open Inference Protocol over one engine, health
+//! and reflection, and an HTTP port for probes and metrics. The files in `convert` are the only ones that see
+//! both the contract and the rooms.
 
 mod analysis;
-mod call;
+mod bidi_stream;
 mod convert;
-mod dialogue;
-mod evaluation;
+mod decode_pool;
+mod evaluation_stream;
 mod health;
 mod inference;
+mod lifecycle;
 mod metrics;
+mod middleware;
 mod onnx;
-mod phase;
 mod prediction;
-mod reader;
 mod registry;
 mod status;
 mod training;
 mod transfer;
 
-pub use convert::event::from_event as train_event;
+pub use convert::training::event::from_event as train_event;
 
 use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
@@ -33,16 +33,16 @@ use tonic::{
 };
 
 use self::{
-    analysis::Analysis,
-    call::CallLayer,
+    analysis::AnalysisApi,
+    decode_pool::DecodePool,
     health::Readiness,
-    inference::Inference,
+    inference::InferenceApi,
+    lifecycle::{Phase, Shutdown},
     metrics::CallMetrics,
-    phase::{Life, Phase},
-    prediction::Prediction,
-    reader::Reader,
-    registry::Models,
-    training::Training,
+    middleware::CallLayer,
+    prediction::PredictionApi,
+    registry::RegistryApi,
+    training::TrainingApi,
 };
 use crate::{
     engine::Engine,
@@ -58,35 +58,36 @@ use crate::{
 };
 
 /// How long connections may take to close once every call has ended.
-const CLOSING: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Calls of one connection that may be under way at once.
+/// Most concurrent calls of one connection.
 const STREAMS_PER_CONNECTION: u32 = 1024;
 
-/// Bytes that a caller may send ahead of the server's reading, for a call and for a connection:
-/// wide enough that a bulk of pictures is not held up by the way there and back.
+/// The flow-control windows of a call and of a connection, in bytes: wide enough that a large request does
+/// not wait for round trips.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// Where and how to serve.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// gRPC. Port 0 takes any free one.
+    /// The address of gRPC. Port 0 means any free port.
     pub grpc_addr: SocketAddr,
-    /// `/metrics`, `/livez`, `/readyz`, and health over gRPC without encryption; none: not served.
+    /// The address of `/metrics`, `/livez`, `/readyz` and unencrypted health over gRPC; `None` serves none of
+    /// them.
     pub http_addr: Option<SocketAddr>,
-    /// Largest message that is taken, in bytes. Default 32 MiB, well above the 16 384
-    /// packed pictures (12.3 MiB) that a call may bring.
+    /// Largest message that the server accepts, in bytes. Default 32 MiB, well above the 16 384 packed images
+    /// (12.3 MiB) of the largest call.
     pub max_message_bytes: usize,
-    /// Longest time that calls under way may take to end when the server goes down. Default 10 s.
+    /// Longest time that calls may take to end while the server drains. Default 10 s.
     pub drain_timeout: Duration,
-    /// How often a silent connection is asked whether it is still there; one that does not answer
-    /// within 20 s is closed, and its watchers with it. Default 30 s.
+    /// How often an idle connection gets a keepalive ping. If it does not answer within 20 s it is closed,
+    /// and its watches with it. Default 30 s.
     pub keepalive_interval: Duration,
 }
 
 impl Default for ServerConfig {
-    /// Ports 8001 and 8002 of this machine alone.
+    /// The ports 8001 and 8002 of the loopback interface.
     fn default() -> Self {
         Self {
             grpc_addr: SocketAddr::from(([127, 0, 0, 1], 8001)),
@@ -98,7 +99,7 @@ impl Default for ServerConfig {
     }
 }
 
-/// Why there is no server.
+/// Why a server does not start or fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot listen on {addr}: {source}; choose another address or port")]
@@ -111,7 +112,7 @@ pub enum Error {
     Http(io::Error),
 }
 
-/// A server whose ports are taken and that does not answer yet.
+/// A server that has bound its ports and does not serve yet.
 #[derive(Debug)]
 pub struct Server {
     config: ServerConfig,
@@ -122,7 +123,7 @@ pub struct Server {
     http_addr: Option<SocketAddr>,
 }
 
-/// Takes the ports. Errors name the address that is not to be had.
+/// Binds the ports. Errors name the address that cannot be bound.
 pub async fn bind(config: ServerConfig, engine: Engine) -> Result<Server, Error> {
     let (grpc, grpc_addr) = listen(config.grpc_addr).await?;
     let (http, http_addr) = match config.http_addr {
@@ -136,22 +137,21 @@ pub async fn bind(config: ServerConfig, engine: Engine) -> Result<Server, Error>
 }
 
 impl Server {
-    /// Where gRPC is served, the port as it was given.
+    /// The address of gRPC, with the actual port.
     pub fn grpc_addr(&self) -> SocketAddr {
         self.grpc_addr
     }
 
-    /// Where probes are served.
+    /// The address of the probes and metrics, with the actual port.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.http_addr
     }
 
-    /// Serves until `shutdown` comes back, then drains: health says NOT_SERVING, new calls are
-    /// refused, the run in progress keeps a checkpoint, calls under way end or are broken off
-    /// after `drain_timeout`.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let (phase, life) = Life::begin();
-        let readiness = Readiness::new(self.engine.ready(), self.engine.predicts(), life.clone());
+    /// Serves until `stop` completes, and then drains: health reports NOT_SERVING, new calls are rejected, the
+    /// current run saves a checkpoint, and calls end or are interrupted after `drain_timeout`.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
+        let (phase, shutdown) = Shutdown::begin();
+        let readiness = Readiness::new(self.engine.ready(), self.engine.can_predict(), shutdown.clone());
         let (reporter, health) = tonic_health::server::health_reporter();
         readiness.report(&reporter).await;
         let routes = routes(&self.config, &self.engine, &readiness)?.add_service(health.clone());
@@ -161,7 +161,7 @@ impl Server {
         let closed = CancellationToken::new();
         let incoming = TcpIncoming::from(self.grpc).with_nodelay(Some(true));
         let grpc = transport(&self.config)
-            .layer(CallLayer::new(life.clone(), CallMetrics::new(self.engine.metrics().registry())))
+            .layer(CallLayer::new(shutdown.clone(), CallMetrics::new(self.engine.metrics().registry())))
             .add_routes(routes)
             .serve_with_incoming_shutdown(incoming, closed.clone().cancelled_owned());
         let pages = readiness.router().merge(metrics::router(self.engine.clone()));
@@ -171,19 +171,19 @@ impl Server {
             pin!(async { tokio::try_join!(async { grpc.await.map_err(Error::Grpc) }, probes).map(drop) });
         tokio::select! {
             result = &mut serving => return result,
-            () = shutdown => {}
+            () = stop => {}
         }
         phase.send_replace(Phase::Draining);
-        // Serving goes on meanwhile: who calls now hears that the server is going down.
+        // The server still answers meanwhile, so that new calls learn that it drains.
         tokio::select! {
             result = &mut serving => return result,
-            () = drain(&self.engine, &life, self.config.drain_timeout) => {}
+            () = drain(&self.engine, &shutdown, self.config.drain_timeout) => {}
         }
         phase.send_replace(Phase::Closing);
         closed.cancel();
-        match tokio::time::timeout(CLOSING, serving).await {
+        match tokio::time::timeout(CLOSE_TIMEOUT, serving).await {
             Ok(result) => result,
-            // Connections whose other end does not answer any more.
+            // The peers of the remaining connections do not answer any more.
             Err(_) => Ok(()),
         }
     }
@@ -204,22 +204,22 @@ fn transport(config: &ServerConfig) -> Transport {
         .initial_connection_window_size(CONNECTION_WINDOW)
 }
 
-/// Every service but health, behind the limit on messages.
+/// All services but health, with the limit on messages.
 fn routes(config: &ServerConfig, engine: &Engine, readiness: &Readiness) -> Result<Routes, Error> {
-    let reader = Reader::new(engine.metrics().rejected("decoders_busy"));
-    let training = TrainingServiceServer::new(Training::new(engine.clone()));
-    let analysis = AnalysisServiceServer::new(Analysis::new(engine.clone(), reader.clone()));
-    let life = readiness.life();
-    let prediction = Prediction::new(engine.clone(), reader.clone(), life.clone());
+    let pool = DecodePool::new(engine.metrics().rejected("decoders_busy"));
+    let training = TrainingServiceServer::new(TrainingApi::new(engine.clone()));
+    let analysis = AnalysisServiceServer::new(AnalysisApi::new(engine.clone(), pool.clone()));
+    let shutdown = readiness.shutdown();
+    let prediction = PredictionApi::new(engine.clone(), pool.clone(), shutdown.clone());
     let prediction = PredictionServiceServer::new(prediction);
-    let inference = Inference::new(engine.clone(), reader, readiness.clone());
+    let inference = InferenceApi::new(engine.clone(), pool, readiness.clone());
     let inference = GrpcInferenceServiceServer::new(inference);
-    let models = RegistryServiceServer::new(Models::new(engine.clone()));
+    let models = RegistryServiceServer::new(RegistryApi::new(engine.clone()));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // So that callers who know of the contract through reflection alone can read error details.
+            // Callers that know the contract through reflection alone can then decode error details.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let limit = config.max_message_bytes;
@@ -232,14 +232,14 @@ fn routes(config: &ServerConfig, engine: &Engine, readiness: &Readiness) -> Resu
         .add_service(reflection().build_v1alpha()?))
 }
 
-/// Serves the plain port, where there is one, until `closed`.
+/// Serves the HTTP port, if there is one, until `closed`.
 async fn probes(
     listener: Option<TcpListener>,
     pages: Router,
     closed: CancellationToken,
 ) -> Result<(), Error> {
     match listener {
-        // Only gRPC ends the server then.
+        // Only gRPC ends the server in this case.
         None => {
             closed.cancelled().await;
             Ok(())
@@ -251,10 +251,10 @@ async fn probes(
     }
 }
 
-/// Comes back when the engine has put its run away and every call has ended, or after `timeout`.
-async fn drain(engine: &Engine, life: &Life, timeout: Duration) {
-    let ended = async { tokio::join!(engine.shutdown(), life.calls_ended()) };
+/// Waits until the engine has saved its run and every call has ended, or until `timeout` has passed.
+async fn drain(engine: &Engine, shutdown: &Shutdown, timeout: Duration) {
+    let ended = async { tokio::join!(engine.shutdown(), shutdown.all_calls_ended()) };
     if tokio::time::timeout(timeout, ended).await.is_err() {
-        tracing::warn!(?timeout, "calls were still under way: they are broken off");
+        tracing::warn!(?timeout, "the drain timeout has passed: interrupting the remaining calls");
     }
 }

@@ -1,4 +1,4 @@
-//! `PredictionService`: pictures are read, one call at a time or as a stream of questions.
+//! `PredictionService`: predictions for images, one call at a time or as a stream of requests.
 
 use std::time::Instant;
 
@@ -6,14 +6,14 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_types::StatusExt;
 
 use super::{
-    call::CallContext,
+    bidi_stream::{self, ResponseStream},
     convert::{
-        picture::{Reads, Seen, check},
-        prediction::{check_listed, from_predicted, predict_request, weight},
+        prediction::{check_listed, cost, from_predictions, predict_request},
+        shared::images::{DecodedImages, InputSpec, check},
     },
-    dialogue::{self, Answers},
-    phase::Life,
-    reader::Reader,
+    decode_pool::DecodePool,
+    lifecycle::Shutdown,
+    middleware::CallContext,
 };
 use crate::{
     engine::Engine,
@@ -23,17 +23,17 @@ use crate::{
     registry::Manifest,
 };
 
-/// The service; clones share the engine and the decoders.
+/// The service; clones share the engine and the decode pool.
 #[derive(Debug, Clone)]
-pub struct Prediction {
+pub struct PredictionApi {
     engine: Engine,
-    reader: Reader,
-    life: Life,
+    pool: DecodePool,
+    shutdown: Shutdown,
 }
 
-impl Prediction {
-    pub fn new(engine: Engine, reader: Reader, life: Life) -> Self {
-        Self { engine, reader, life }
+impl PredictionApi {
+    pub fn new(engine: Engine, pool: DecodePool, shutdown: Shutdown) -> Self {
+        Self { engine, pool, shutdown }
     }
 
     async fn answer(
@@ -41,24 +41,24 @@ impl Prediction {
         request: v1::PredictRequest,
         deadline: Option<Instant>,
     ) -> Result<v1::PredictResponse, Status> {
-        let question = predict_request(request)?;
-        let version = self.engine.served(&question.model, deadline).await?;
+        let params = predict_request(request)?;
+        let version = self.engine.served(&params.model, deadline).await?;
         let Manifest { height, width, classes, .. } = *version.manifest();
-        check_listed(&question, height * width, classes)?;
-        let pictures = check(question.pictures, Reads::of(version.manifest()))?;
-        let Seen { pictures, qualities, pngs } = self.reader.read(pictures).await?;
+        check_listed(&params, height * width, classes)?;
+        let images = check(params.images, InputSpec::of(version.manifest()))?;
+        let DecodedImages { pictures, qualities, pngs } = self.pool.read(images).await?;
         let predicted = version.predict(pictures, deadline).await?;
-        let (top_k, weight) = (question.top_k, weight(&predicted));
-        self.reader.work(weight, move |_| from_predicted(&predicted, top_k, &qualities, pngs)).await
+        let (top_k, cost) = (params.top_k, cost(&predicted));
+        self.pool.work(cost, move |_| from_predictions(&predicted, top_k, &qualities, pngs)).await
     }
 
-    /// The answer to one question of a stream; an error is an answer too.
+    /// The response to one request of a stream; an error is a response, too.
     async fn answer_one(
         &self,
-        question: v1::PredictStreamRequest,
+        request: v1::PredictStreamRequest,
         deadline: Option<Instant>,
     ) -> v1::PredictStreamResponse {
-        let outcome = match self.answer(question.request.unwrap_or_default(), deadline).await {
+        let outcome = match self.answer(request.request.unwrap_or_default(), deadline).await {
             Ok(response) => Outcome::Response(response),
             Err(status) => Outcome::Error(v1::PredictError {
                 code: status.code().into(),
@@ -66,13 +66,13 @@ impl Prediction {
                 reason: status.get_details_error_info().map(|info| info.reason).unwrap_or_default(),
             }),
         };
-        v1::PredictStreamResponse { request_id: question.request_id, result: Some(outcome) }
+        v1::PredictStreamResponse { request_id: request.request_id, result: Some(outcome) }
     }
 }
 
 #[tonic::async_trait]
-impl PredictionService for Prediction {
-    type PredictStreamStream = Answers<v1::PredictStreamResponse>;
+impl PredictionService for PredictionApi {
+    type PredictStreamStream = ResponseStream<v1::PredictStreamResponse>;
 
     async fn predict(
         &self,
@@ -88,10 +88,10 @@ impl PredictionService for Prediction {
     ) -> Result<Response<Self::PredictStreamStream>, Status> {
         let deadline = CallContext::deadline_of(&request);
         let service = self.clone();
-        let answer = move |question| {
+        let answer = move |request| {
             let service = service.clone();
-            async move { service.answer_one(question, deadline).await }
+            async move { service.answer_one(request, deadline).await }
         };
-        Ok(Response::new(dialogue::answer_all(request.into_inner(), self.life.clone(), answer)))
+        Ok(Response::new(bidi_stream::handle_all(request.into_inner(), self.shutdown.clone(), answer)))
     }
 }

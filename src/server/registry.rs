@@ -1,50 +1,54 @@
-//! `RegistryService`: models, versions and aliases are listed, shown, moved and deleted; weights go out
-//! and come in.
+//! `RegistryService`: lists models, versions and aliases, moves aliases, deletes versions, and exports and
+//! imports weights.
 
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     convert::{
-        evaluation::gated_alias,
-        import::{from_imported, import_job},
-        model::{
-            alias, expected, export_format, export_version, from_assignment, from_manifest, from_summary,
-            get_version, name, note, version,
+        analysis::evaluation::gated_alias,
+        registry::{
+            alias::{expected, from_assignment, note},
+            import::{from_imported_version, import_job},
+            version::{export_version, from_manifest, from_summary, get_version},
         },
-        run::{alias_page, alias_token, version_page, version_token},
+        shared::{
+            enums::{ContractEnum, ExportFormat},
+            page::{alias_page, alias_token, version_page, version_token},
+            reference::{alias, name, version},
+        },
     },
     onnx,
-    transfer::{self, ExportStream, Transfers},
+    transfer::{self, ExportStream, TransferLimit},
 };
 use crate::{
-    engine::{self, Engine, Progress, Promotion},
-    pb::digitd::v1::{self, ExportFormat, registry_service_server::RegistryService},
-    registry::{self, Move},
+    engine::{Engine, EvaluationProgress, Promotion},
+    pb::digitd::v1::{self, registry_service_server::RegistryService},
+    registry::AliasUpdate,
 };
 
 /// The service; clones share the registry.
 #[derive(Debug, Clone)]
-pub struct Models {
+pub struct RegistryApi {
     engine: Engine,
-    transfers: Transfers,
+    transfers: TransferLimit,
 }
 
-impl Models {
+impl RegistryApi {
     pub fn new(engine: Engine) -> Self {
-        Self { engine, transfers: Transfers::new("imports and exports") }
+        Self { engine, transfers: TransferLimit::new("imports and exports") }
     }
 }
 
 #[tonic::async_trait]
-impl RegistryService for Models {
+impl RegistryService for RegistryApi {
     type ExportVersionStream = ExportStream;
 
     async fn list_models(
         &self,
         _: Request<v1::ListModelsRequest>,
     ) -> Result<Response<v1::ListModelsResponse>, Status> {
-        let models = self.engine.registry().models().await.map_err(failed)?;
+        let models = self.engine.registry().models().await?;
         Ok(Response::new(v1::ListModelsResponse { models: models.into_iter().map(from_summary).collect() }))
     }
 
@@ -55,8 +59,8 @@ impl RegistryService for Models {
         let request = request.into_inner();
         let (model, page) = (name("name", &request.name)?, version_page(&request)?);
         let registry = self.engine.registry();
-        let page = registry.versions(&model, page).await.map_err(failed)?;
-        let aliases = registry.aliases(&model).await.map_err(failed)?;
+        let page = registry.versions(&model, page).await?;
+        let aliases = registry.aliases(&model).await?;
         let last = page.items.last().filter(|_| page.more);
         let next_page_token = version_token(last.map(|manifest| manifest.version));
         let versions = page.items.iter().map(|manifest| from_manifest(manifest, &aliases)).collect();
@@ -69,9 +73,9 @@ impl RegistryService for Models {
     ) -> Result<Response<v1::GetVersionResponse>, Status> {
         let reference = get_version(request.into_inner())?;
         let registry = self.engine.registry();
-        let (model, version) = registry.resolve(&reference).await.map_err(failed)?;
-        let manifest = registry.manifest(&model, version).await.map_err(failed)?;
-        let aliases = registry.aliases(&model).await.map_err(failed)?;
+        let (model, version) = registry.resolve(&reference).await?;
+        let manifest = registry.manifest(&model, version).await?;
+        let aliases = registry.aliases(&model).await?;
         Ok(Response::new(v1::GetVersionResponse { version: Some(from_manifest(&manifest, &aliases)) }))
     }
 
@@ -87,11 +91,13 @@ impl RegistryService for Models {
             note: note(request.by.clone(), request.reason.clone(), from),
         };
         let assignment = match gated_alias(&request, (&model, version), &promotion)? {
-            Some(job) => self.engine.evaluate(job, watch::channel(Progress::default()).0).await?.promoted,
+            Some(job) => {
+                self.engine.evaluate(job, watch::channel(EvaluationProgress::default()).0).await?.promoted
+            }
             None => {
                 let Promotion { alias, expected, note } = promotion;
-                let to = Move { version, expected, note };
-                Some(self.engine.registry().set_alias(&model, &alias, to).await.map_err(failed)?)
+                let to = AliasUpdate { version, expected, note };
+                Some(self.engine.registry().set_alias(&model, &alias, to).await?)
             }
         };
         Ok(Response::new(v1::SetAliasResponse { assignment: assignment.map(from_assignment) }))
@@ -104,7 +110,7 @@ impl RegistryService for Models {
         let request = request.into_inner();
         let (model, alias) = (name("name", &request.name)?, alias("alias", &request.alias)?);
         let page = alias_page(&request)?;
-        let page = self.engine.registry().alias_page(&model, &alias, page).await.map_err(failed)?;
+        let page = self.engine.registry().alias_page(&model, &alias, page).await?;
         let last = page.items.last().filter(|_| page.more);
         let next_page_token = alias_token(last.map(|assignment| assignment.number));
         let assignments = page.items.into_iter().map(from_assignment).collect();
@@ -119,7 +125,7 @@ impl RegistryService for Models {
         let (model, alias) = (name("name", &request.name)?, alias("alias", &request.alias)?);
         let registry = self.engine.registry();
         let note = note(request.by, request.reason, from);
-        let assignment = registry.rollback(&model, &alias, note).await.map_err(failed)?;
+        let assignment = registry.rollback(&model, &alias, note).await?;
         Ok(Response::new(v1::RollbackResponse { assignment: Some(from_assignment(assignment)) }))
     }
 
@@ -139,14 +145,14 @@ impl RegistryService for Models {
     ) -> Result<Response<ExportStream>, Status> {
         let held = self.transfers.begin()?;
         let request = request.into_inner();
-        let format = export_format(request.format)?;
+        let format = ExportFormat::parse("format", request.format)?;
         let manifest = self.engine.version(&export_version(request)?).await?;
         let registry = self.engine.registry();
-        let weights = registry.weights(&manifest).await.map_err(failed)?;
-        let aliases = registry.aliases(&manifest.model).await.map_err(failed)?;
+        let weights = registry.weights(&manifest).await?;
+        let aliases = registry.aliases(&manifest.model).await?;
         let version = from_manifest(&manifest, &aliases);
         let file = match format {
-            ExportFormat::Unspecified | ExportFormat::Safetensors => weights,
+            ExportFormat::Safetensors => weights,
             ExportFormat::Onnx => onnx::export(manifest, weights).await?,
         };
         Ok(Response::new(transfer::export(version, file, held)))
@@ -163,12 +169,7 @@ impl RegistryService for Models {
         job.check()?;
         let file = transfer::file(&mut messages).await?;
         let imported = self.engine.import(job, file).await?;
-        let aliases = self.engine.registry().aliases(&imported.manifest.model).await.map_err(failed)?;
-        Ok(Response::new(from_imported(&imported, &aliases)))
+        let aliases = self.engine.registry().aliases(&imported.manifest.model).await?;
+        Ok(Response::new(from_imported_version(&imported, &aliases)))
     }
-}
-
-/// The registry's failures are those of the engine that holds it.
-pub(super) fn failed(error: registry::Error) -> Status {
-    engine::Error::from(error).into()
 }

@@ -1,30 +1,38 @@
-//! What went wrong → status codes with machine-readable details, as the contract's table has them.
-//! Nothing of an internal error reaches the caller but the id under which the log tells it.
+//! Errors → status codes with machine-readable details, as the table of the contract has them. The caller
+//! learns nothing of an internal error but the id under which the log reports it.
 
 use std::{any::Any, collections::HashMap, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::convert::Invalid;
 use crate::{
     data::catalog::SYNTHETIC,
-    engine::{self, Error, Unmet},
-    registry::RequirementResult,
+    engine::{self, Error, FailedRequirements},
+    ids::FieldError,
+    registry::{self, RequirementResult},
 };
 
-/// Whose reasons they are.
+/// The domain of the error reasons.
 const DOMAIN: &str = "digitd";
 
-/// How soon to try again while a server starts or goes down: about as long as either takes.
-const SOON: Duration = Duration::from_secs(1);
+/// The retry delay while a server starts or drains, which is about as long as either takes.
+const RETRY_SOON: Duration = Duration::from_secs(1);
 
-/// How soon to try again while a run trains; how long it still trains is not known.
-const AFTER_TRAINING: Duration = Duration::from_secs(30);
+/// The retry delay while a run trains. How long it still trains is not known.
+const RETRY_AFTER_TRAINING: Duration = Duration::from_secs(30);
 
-impl From<Invalid> for Status {
-    fn from(invalid: Invalid) -> Self {
-        invalid_field(&invalid.field, &invalid.message)
+impl From<FieldError> for Status {
+    fn from(FieldError { field, message }: FieldError) -> Self {
+        let mut details = details("INVALID_FIELD", [("field", field.clone())]);
+        details.add_bad_request_violation(&field, &message);
+        Status::with_error_details(Code::InvalidArgument, format!("{field}: {message}"), details)
+    }
+}
+
+impl From<registry::Error> for Status {
+    fn from(error: registry::Error) -> Self {
+        Error::from(error).into()
     }
 }
 
@@ -32,7 +40,7 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::InvalidField { field, message } => invalid_field(&field, &message),
+            Error::InvalidField(invalid) => invalid.into(),
             Error::ModelNotFound(name) => not_found("MODEL_NOT_FOUND", "model", name.as_str(), message),
             Error::VersionNotFound { model, version } => {
                 not_found("VERSION_NOT_FOUND", "version", &format!("{model}/{version}"), message)
@@ -54,7 +62,7 @@ impl From<Error> for Status {
             }
             Error::TrainingBusy { run } => {
                 let facts = [("run_id", run.to_string())];
-                retry(Code::ResourceExhausted, "TRAINING_BUSY", message, facts, AFTER_TRAINING)
+                retry(Code::ResourceExhausted, "TRAINING_BUSY", message, facts, RETRY_AFTER_TRAINING)
             }
             Error::NotResumable { run, reason, .. } | Error::RunWithoutWeights { run, reason, .. } => {
                 let facts = [("run_id", run.to_string())];
@@ -64,7 +72,7 @@ impl From<Error> for Status {
                 let facts = [("run_id", run.to_string())];
                 status(Code::FailedPrecondition, "RUN_ELSEWHERE", message, facts)
             }
-            Error::Loading => retry(Code::Unavailable, "MODEL_LOADING", message, [], SOON),
+            Error::Loading => retry(Code::Unavailable, "MODEL_LOADING", message, [], RETRY_SOON),
             Error::Draining => draining(),
             Error::DeadlineExceeded => deadline(),
             Error::VersionAliased { aliases, .. } => {
@@ -86,17 +94,17 @@ impl From<Error> for Status {
             }
             Error::OutOfMemory { .. } => status(Code::ResourceExhausted, "OUT_OF_MEMORY", message, []),
             Error::Backend { message } => {
-                tracing::error!(message, "the engine failed");
+                tracing::error!(error = message, "the engine failed");
                 internal()
             }
         }
     }
 }
 
-/// A call that a server which goes down does not take any more.
+/// The status of a call that a draining server rejects.
 pub fn draining() -> Status {
-    let message = "the server is going down: try again in a few seconds";
-    retry(Code::Unavailable, "DRAINING", message, [], SOON)
+    let message = "the server is draining: try again in a few seconds";
+    retry(Code::Unavailable, "DRAINING", message, [], RETRY_SOON)
 }
 
 pub fn deadline() -> Status {
@@ -104,39 +112,39 @@ pub fn deadline() -> Status {
 }
 
 pub fn message_too_large() -> Status {
-    let message = "the message is above the server's limit: send fewer pictures in one message";
+    let message = "the message is above the server's limit: send fewer images in one message";
     status(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message, [])
 }
 
-/// A message that is none of the method's; `what` is what its decoder says.
+/// The status of a message that cannot be decoded; `what` is the text of the decoder.
 pub fn undecodable(what: &str) -> Status {
-    invalid_field("request", &format!("is no message of this method: {what}"))
+    FieldError::new("request", format!("is not a message of this method: {what}")).into()
 }
 
-/// Too many calls with pictures to decode.
+/// The status of a call that the decode pool rejects.
 pub fn decoders_busy() -> Status {
     let facts = [("queue", "decoding".to_owned())];
-    retry(Code::ResourceExhausted, "QUEUE_FULL", "too many pictures wait to be decoded", facts, SOON)
+    retry(Code::ResourceExhausted, "QUEUE_FULL", "too many calls wait for a decoder", facts, RETRY_SOON)
 }
 
-/// Too many files or values of weights on their way in or out.
+/// The status of a call that would exceed the limit of transfers.
 pub fn transfers_busy(what: &str) -> Status {
     let facts = [("queue", "transfers".to_owned())];
-    retry(Code::ResourceExhausted, "QUEUE_FULL", format!("too many {what} are under way"), facts, SOON)
+    retry(Code::ResourceExhausted, "QUEUE_FULL", format!("too many {what} are under way"), facts, RETRY_SOON)
 }
 
-/// A caller that neither goes on nor ends its stream.
+/// The status of a stream whose caller neither continues nor ends it.
 pub fn late(message: String) -> Status {
     status(Code::DeadlineExceeded, "DEADLINE", message, [])
 }
 
-/// The status of a panic; the log gets what it said.
+/// The status of a panic. Its message goes to the log.
 pub fn panicked(panic: &(dyn Any + Send)) -> Status {
-    tracing::error!(said = engine::panic_message(panic), "a call panicked");
+    tracing::error!(panic = engine::panic_message(panic), "a call panicked");
     internal()
 }
 
-/// The status of a task that did not come back: it panicked, or the runtime is going down.
+/// The status of a task without a result: it panicked, or the runtime shuts down.
 pub fn lost(error: tokio::task::JoinError) -> Status {
     match error.try_into_panic() {
         Ok(panic) => panicked(&*panic),
@@ -145,14 +153,8 @@ pub fn lost(error: tokio::task::JoinError) -> Status {
 }
 
 fn internal() -> Status {
-    let message = "something failed inside: the server's log tells it under the call's x-request-id";
+    let message = "an internal error: the log of the server reports it under the x-request-id of the call";
     status(Code::Internal, "BACKEND_FAILURE", message, [])
-}
-
-fn invalid_field(field: &str, message: &str) -> Status {
-    let mut details = details("INVALID_FIELD", [("field", field.to_owned())]);
-    details.add_bad_request_violation(field, message);
-    Status::with_error_details(Code::InvalidArgument, format!("{field}: {message}"), details)
 }
 
 fn not_found(reason: &str, kind: &str, name: &str, message: String) -> Status {
@@ -161,19 +163,19 @@ fn not_found(reason: &str, kind: &str, name: &str, message: String) -> Status {
     Status::with_error_details(Code::NotFound, message, details)
 }
 
-/// The figures for programs: of all that was required, and each that does not hold as a violation.
-fn requirement_not_met(unmet: Unmet) -> Status {
-    let Unmet { model, version, results, failed, digest, message } = unmet;
+/// Carries all measured values as metadata, and each requirement that failed as a violation.
+fn requirement_not_met(unmet: FailedRequirements) -> Status {
+    let FailedRequirements { model, version, results, failed, digest, message } = unmet;
     let subject = format!("{model}/{version}");
-    let told = |result: &RequirementResult| match result.measured {
+    let measured = |result: &RequirementResult| match result.measured {
         Some(value) => format!("{}: {value}", result.requirement),
         None => format!("{}: none", result.requirement),
     };
-    let all: Vec<String> = results.iter().map(told).collect();
+    let all: Vec<String> = results.iter().map(measured).collect();
     let facts = [("version", subject.clone()), ("figures", all.join("; ")), ("dataset_digest", digest)];
     let mut details = details("REQUIREMENT_NOT_MET", facts);
     for at in failed {
-        details.add_precondition_failure_violation("REQUIREMENT", &subject, told(&results[at]));
+        details.add_precondition_failure_violation("REQUIREMENT", &subject, measured(&results[at]));
     }
     Status::with_error_details(Code::FailedPrecondition, message, details)
 }
@@ -222,8 +224,8 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_field_is_named_for_people_and_programs() {
-        let status = Status::from(Invalid::new("optimizer.adam.beta1", "is 1: use a number in [0, 1)"));
+    fn a_rejected_field_is_named_for_people_and_programs() {
+        let status = Status::from(FieldError::new("optimizer.adam.beta1", "is 1: use a number in [0, 1)"));
         assert_eq!(status.code(), Code::InvalidArgument);
         assert_eq!(status.message(), "optimizer.adam.beta1: is 1: use a number in [0, 1)");
         let violations = status.get_details_bad_request().unwrap().field_violations;
@@ -293,8 +295,8 @@ mod tests {
             requirement: requirement.to_owned(),
             measured: Some(0.5),
         });
-        let (results, message_of_gate) = (results.to_vec(), "version 1 does not keep it".to_owned());
-        let unmet = Unmet {
+        let (results, message_of_gate) = (results.to_vec(), "version 1 does not meet it".to_owned());
+        let unmet = FailedRequirements {
             model: model(),
             version,
             results,
@@ -330,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn an_internal_error_tells_the_caller_nothing() {
+    fn an_internal_error_reveals_nothing_to_the_caller() {
         let failed = Error::Backend { message: "secret".to_owned() };
         let status = check(failed, Code::Internal, "BACKEND_FAILURE");
         assert!(!status.message().contains("secret"));

@@ -1,5 +1,5 @@
-//! `TrainingService`: runs are started, watched, stopped and listed. A run belongs to the server:
-//! its caller's going away ends the stream and nothing else, unless the caller asked otherwise.
+//! `TrainingService`: starts, watches, cancels and lists runs. A run belongs to the server: when its caller
+//! disconnects only the stream ends, unless the request says otherwise.
 
 use std::pin::Pin;
 
@@ -10,12 +10,18 @@ use tracing::Instrument;
 
 use super::{
     convert::{
-        dataset::train_dataset,
-        event::{from_event, from_plan},
-        model::reference,
-        resume::resume_request,
-        run::{after_sequence, from_run, run_at, run_id, run_page, run_token},
-        train::{Extent, Manner, OnDisconnect, resolve_initial, train_request},
+        shared::{
+            dataset::train_dataset,
+            page::{run_page, run_token},
+            reference::{reference, run_id},
+        },
+        training::{
+            event::{from_event, from_plan},
+            options::{OnDisconnect, RunMode, RunOptions},
+            request::{resolve_initial, train_request},
+            resume::resume_request,
+            run::{after_sequence, from_run},
+        },
     },
     status,
 };
@@ -23,25 +29,25 @@ use crate::{
     engine::{Engine, Watch},
     ids::RunId,
     pb::digitd::v1::{self, training_service_server::TrainingService},
-    train::TrainConfig,
+    train::ValidTrainConfig,
 };
 
 /// The service; clones share the engine.
 #[derive(Debug, Clone)]
-pub struct Training {
+pub struct TrainingApi {
     engine: Engine,
 }
 
 type EventStream = Pin<Box<dyn Stream<Item = Result<v1::TrainEvent, Status>> + Send>>;
 
-impl Training {
+impl TrainingApi {
     pub fn new(engine: Engine) -> Self {
         Self { engine }
     }
 }
 
 #[tonic::async_trait]
-impl TrainingService for Training {
+impl TrainingService for TrainingApi {
     type TrainStream = EventStream;
     type WatchRunStream = EventStream;
 
@@ -52,32 +58,28 @@ impl TrainingService for Training {
             let network = request.network.clone();
             resolve_initial(&mut request, &initial);
             if !request.resume_run_id.is_empty() {
-                // What is left out is the run's own.
+                // A request to resume keeps the network of the run, so that of `initial` must not fill it in.
                 request.network = network;
             }
         }
-        let (start, manner) = self.start_of(request).await?;
+        let (config, resumed, options) = self.resolve(request).await?;
         let engine = self.engine.clone();
-        if manner.extent == Extent::Validate {
-            let (config, run) = match start {
-                Start::New(config) => (config, None),
-                Start::Resumed(run, config) => (config, Some(run)),
-            };
-            let (plan, device) = engine.plan(*config, run).await?;
+        if options.mode == RunMode::Validate {
+            let (plan, device) = engine.plan(config, resumed).await?;
             return Ok(Response::new(stream::iter([Ok(from_plan(&plan, device))]).boxed()));
         }
-        // In a task of its own: a caller that goes away meanwhile leaves no half-made run. Where
-        // nobody takes the run any more, its guard is dropped with it.
+        // The start has a task of its own, so that a caller that disconnects meanwhile leaves no half-made
+        // run. The task then drops its result, and with it `CancelOnDrop`.
         let starting = async move {
-            let (run, after) = match start {
-                Start::New(config) => (engine.begin(*config, manner.when_busy).await?, 0),
-                Start::Resumed(run, config) => (run, engine.resume(run, *config, manner.when_busy).await?),
+            let (run, after) = match resumed {
+                None => (engine.begin(config, options.when_busy).await?, 0),
+                Some(run) => (run, engine.resume(run, config, options.when_busy).await?),
             };
-            Ok::<_, Status>((run, after, Guard::new(engine, run, manner.on_disconnect)))
+            Ok::<_, Status>((run, after, CancelOnDrop::new(engine, run, options.on_disconnect)))
         };
-        let (run, after, guard) = tokio::spawn(starting.in_current_span()).await.map_err(status::lost)??;
+        let (run, after, cancel) = tokio::spawn(starting.in_current_span()).await.map_err(status::lost)??;
         let watch = self.engine.watch(run, after).await?;
-        Ok(Response::new(events(run, watch, guard)))
+        Ok(Response::new(events(run, watch, cancel)))
     }
 
     async fn watch_run(
@@ -85,7 +87,7 @@ impl TrainingService for Training {
         request: Request<v1::WatchRunRequest>,
     ) -> Result<Response<EventStream>, Status> {
         let request = request.into_inner();
-        let run = run_id(&request.run_id)?;
+        let run = run_id("run_id", &request.run_id)?;
         let after = after_sequence(request.after_sequence)?;
         let watch = self.engine.watch(run, after).await?;
         Ok(Response::new(events(run, watch, None)))
@@ -95,7 +97,7 @@ impl TrainingService for Training {
         &self,
         request: Request<v1::CancelRunRequest>,
     ) -> Result<Response<v1::CancelRunResponse>, Status> {
-        let run = self.engine.cancel(run_id(&request.into_inner().run_id)?).await?;
+        let run = self.engine.cancel(run_id("run_id", &request.into_inner().run_id)?).await?;
         Ok(Response::new(v1::CancelRunResponse { run: Some(from_run(&run)) }))
     }
 
@@ -103,7 +105,7 @@ impl TrainingService for Training {
         &self,
         request: Request<v1::GetRunRequest>,
     ) -> Result<Response<v1::GetRunResponse>, Status> {
-        let run = self.engine.run(run_id(&request.into_inner().run_id)?).await?;
+        let run = self.engine.run(run_id("run_id", &request.into_inner().run_id)?).await?;
         Ok(Response::new(v1::GetRunResponse { run: Some(from_run(&run)) }))
     }
 
@@ -118,37 +120,34 @@ impl TrainingService for Training {
     }
 }
 
-/// What a request asks for.
-enum Start {
-    New(Box<TrainConfig>),
-    Resumed(RunId, Box<TrainConfig>),
-}
-
-impl Training {
-    async fn start_of(&self, request: v1::TrainRequest) -> Result<(Start, Manner), Status> {
+impl TrainingApi {
+    /// Checks a request: the config of the run, the run that it resumes, if any, and how it is requested.
+    async fn resolve(
+        &self,
+        request: v1::TrainRequest,
+    ) -> Result<(ValidTrainConfig, Option<RunId>, RunOptions), Status> {
         if request.resume_run_id.is_empty() {
             let dataset = train_dataset(request.dataset.clone())?;
-            let facts = self.engine.dataset_facts(&dataset.name).await?;
-            let (config, manner) = train_request(request, facts)?;
-            return Ok((Start::New(Box::new(config)), manner));
+            let facts = self.engine.dataset_info(&dataset.name).await?;
+            let (config, options) = train_request(request, facts)?;
+            return Ok((config, None, options));
         }
-        let run = run_at("resume_run_id", &request.resume_run_id)?;
+        let run = run_id("resume_run_id", &request.resume_run_id)?;
         let own = self.engine.run(run).await?.config;
-        let facts = self.engine.dataset_facts(&own.dataset.name).await?;
-        let (config, manner) = resume_request(&own, &request, facts)?;
-        Ok((Start::Resumed(run, Box::new(config)), manner))
+        let facts = self.engine.dataset_info(&own.dataset.name).await?;
+        let (config, options) = resume_request(&own, &request, facts)?;
+        Ok((config, Some(run), options))
     }
 }
 
-/// The events of a run to its last. A caller that does not read leaves the watch where it is; the
-/// log waits for nobody.
-fn events(run: RunId, watch: Watch, guard: Option<Guard>) -> EventStream {
-    let chunks = stream::try_unfold((watch, guard), |(mut watch, mut guard)| async move {
+/// The events of a run up to its last one. A slow caller slows only its own watch; the log never waits for it.
+fn events(run: RunId, watch: Watch, cancel: Option<CancelOnDrop>) -> EventStream {
+    let chunks = stream::try_unfold((watch, cancel), |(mut watch, mut cancel)| async move {
         match watch.next().await? {
-            Some(records) => Ok::<_, Status>(Some((records, (watch, guard)))),
+            Some(records) => Ok::<_, Status>(Some((records, (watch, cancel)))),
             None => {
-                if let Some(guard) = &mut guard {
-                    guard.disarm();
+                if let Some(cancel) = &mut cancel {
+                    cancel.disarm();
                 }
                 Ok(None)
             }
@@ -161,19 +160,19 @@ fn events(run: RunId, watch: Watch, guard: Option<Guard>) -> EventStream {
     events.try_flatten().boxed()
 }
 
-/// Cancels its run when it is dropped before the run's end.
+/// Cancels a run when it is dropped before the end of the run.
 #[derive(Debug)]
-struct Guard {
+struct CancelOnDrop {
     engine: Engine,
     run: RunId,
     runtime: Handle,
     armed: bool,
 }
 
-impl Guard {
+impl CancelOnDrop {
     fn new(engine: Engine, run: RunId, on_disconnect: OnDisconnect) -> Option<Self> {
         match on_disconnect {
-            OnDisconnect::GoOn => None,
+            OnDisconnect::Detach => None,
             OnDisconnect::Cancel => Some(Self { engine, run, runtime: Handle::current(), armed: true }),
         }
     }
@@ -183,7 +182,7 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if !self.armed {
             return;
@@ -191,8 +190,10 @@ impl Drop for Guard {
         let (engine, run) = (self.engine.clone(), self.run);
         self.runtime.spawn(async move {
             match engine.cancel(run).await {
-                Ok(_) => tracing::info!(%run, "cancelled: its caller went away"),
-                Err(error) => tracing::warn!(%run, %error, "not cancelled though its caller went away"),
+                Ok(_) => tracing::info!(%run, "run cancelled: its caller disconnected"),
+                Err(error) => {
+                    tracing::warn!(%run, %error, "run not cancelled although its caller disconnected")
+                }
             }
         });
     }

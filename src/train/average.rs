@@ -13,7 +13,7 @@ impl Trainer {
         }
     }
 
-    /// What validation sees and what is published: the averaged network where there is one.
+    /// Returns the network that is validated and published: the averaged one if there is one.
     pub fn published(&self) -> &Network {
         self.averaged.as_ref().unwrap_or(&self.network)
     }

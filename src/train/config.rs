@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EarlyStopping, InspectAt, Recipe};
+use super::{EarlyStopping, InspectAt, Metric, Recipe};
 use crate::{
     data::{Augmentation, DatasetSpec, Order, ValidationSize},
     eval::Loss,
@@ -11,16 +11,16 @@ use crate::{
     optim::{OptimizerConfig, Regularization, Schedule, WeightAveraging},
 };
 
-/// What to train, and how; it decides a run's result together with the data.
+/// The request of a run: together with the data it decides the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainConfig {
     pub model: ModelName,
-    /// Whose numbers stand where the request gave none; they are all filled in here.
+    /// The recipe whose values the request left unchanged; all of them are filled in here.
     #[serde(default)]
     pub recipe: Option<Recipe>,
     pub dataset: DatasetSpec,
     pub network: NetworkConfig,
-    /// The version whose weights the run starts from; none: drawn from the seed.
+    /// The version whose weights the run starts from; none if they are drawn from the seed.
     #[serde(default)]
     pub initial: Option<VersionRef>,
     pub epochs: u32,
@@ -28,45 +28,53 @@ pub struct TrainConfig {
     pub order: Order,
     #[serde(default)]
     pub precision: Precision,
-    /// Of the initial weights, the order of the images, augmentation and dropout.
+    /// The seed of the initial weights, the order of the images, augmentation and dropout.
     pub seed: u64,
     pub optimizer: OptimizerConfig,
-    /// Constant in what was kept before there were schedules.
+    /// The schedule of the learning rate; constant in requests of before there were schedules.
     #[serde(default)]
     pub schedule: Schedule,
     pub loss: Loss,
-    /// Share of a label's weight that is spread over all classes in the training loss, in [0, 1).
+    /// The share of a label's weight that is spread over all classes in the training loss, in [0, 1).
     #[serde(default)]
     pub label_smoothing: f64,
     pub regularization: Regularization,
-    /// Largest norm of a step's gradients; longer ones are scaled down to it.
+    /// The largest gradient norm of a step; longer gradients are scaled down to it.
     #[serde(default)]
     pub clip_gradient_norm: Option<f64>,
-    /// Where it is given, the averaged weights are validated and published.
+    /// The decay of the weight average; if it is given, the averaged weights are validated and
+    /// published.
     #[serde(default)]
     pub weight_averaging: Option<WeightAveraging>,
-    /// Of training batches; validation sees the images as they are.
+    /// The augmentation of training batches; validation uses the images unchanged.
     #[serde(default)]
     pub augmentation: Augmentation,
     pub validation: ValidationConfig,
     pub report_every_batches: u32,
-    /// Batches that are shown layer by layer.
+    /// The batches that are inspected layer by layer.
     #[serde(default)]
     pub inspect_at: Vec<InspectAt>,
-    /// 0: only at the end of the run.
+    /// Epochs between checkpoints; 0 for a checkpoint at the end of the run only.
     pub checkpoint_every_epochs: u32,
-    /// None: every epoch is trained.
+    /// The rule of early stopping; none if every epoch is trained.
     #[serde(default)]
     pub early_stopping: Option<EarlyStopping>,
-    /// Moved to the published version, beside `latest`.
+    /// An alias that is moved to the published version, in addition to `latest`.
     pub set_alias: Option<Alias>,
 }
 
-/// How many training images are held back to validate on, and when.
+/// The size of the validation split, and how often it is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ValidationConfig {
     pub size: ValidationSize,
     pub every_epochs: u32,
+}
+
+impl TrainConfig {
+    /// The metric that selects the best epoch: early stopping's, else the accuracy.
+    pub fn metric(&self) -> Metric {
+        self.early_stopping.map_or(Metric::ValidationAccuracy, |rule| rule.metric)
+    }
 }
 
 impl Default for TrainConfig {

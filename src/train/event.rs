@@ -1,39 +1,39 @@
-//! What a run reports, in the order in which it happens.
+//! The events of a run, in the order in which they happen.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Inspection, TrainConfig, TrainingProgress, Warning};
+use super::{Inspection, LossAndAccuracy, TrainConfig, TrainingProgress, Warning};
 use crate::ids::RunId;
 
-/// One thing that happened. A run begins with `Started`, or with `Queued` before it where it waits, and
-/// ends with `Finished`, which may come before `Started` then. Where it is resumed after that, it reads
-/// on in the same way.
+/// An event of a run. A run begins with `Started`, or with `Queued` before it if it waits, and ends
+/// with `Finished`, which may then come before `Started`. If it is resumed after that, further events
+/// follow in the same way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    Queued(Queued),
-    Started(Box<Started>),
+    Queued(RunQueued),
+    Started(Box<RunStarted>),
     Batch(BatchReport),
     Epoch(EpochReport),
     Inspection(Box<Inspection>),
     Warning(Box<Warning>),
     Checkpoint(CheckpointWritten),
-    Finished(Finished),
+    Finished(RunFinished),
 }
 
-/// A run waits for the training slot.
+/// The run waits for the training slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Queued {
+pub struct RunQueued {
     /// The run that has the slot.
     pub behind: RunId,
-    /// 1 for the next.
+    /// The position in the queue, 1 for the next run.
     pub position: u32,
     pub config: Box<TrainConfig>,
 }
 
-/// A run began.
+/// The run started, or was resumed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Started {
+pub struct RunStarted {
     pub config: TrainConfig,
     pub train_images: u32,
     pub validation_images: u32,
@@ -41,18 +41,18 @@ pub struct Started {
     pub total_parameters: u32,
     /// `cpu` or `cuda:N`.
     pub device: String,
-    /// Where a resumed run goes on from; none at a run's beginning.
+    /// The progress that a resumed run continues from; none at a run's beginning.
     #[serde(default)]
     pub resumed: Option<TrainingProgress>,
-    /// Of the training images; a resumed run must have the same.
+    /// The digest of the training images; a resumed run must have the same.
     #[serde(default)]
     pub dataset_digest: Option<String>,
-    /// Of the validation images, likewise; none in logs that were kept before it was told.
+    /// The digest of the validation images; none in logs of before it was logged.
     #[serde(default)]
     pub validation_digest: Option<String>,
 }
 
-/// A batch was trained on: its own loss and accuracy, before its step.
+/// The loss and accuracy of a batch, before its step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct BatchReport {
     /// Counted from 1, as are `batch` (in its epoch) and `step` (in its run).
@@ -65,7 +65,7 @@ pub struct BatchReport {
     pub accuracy: f64,
     #[serde(with = "crate::train::finite")]
     pub learning_rate: f64,
-    /// Since the last report.
+    /// The throughput since the last report.
     #[serde(with = "crate::train::finite")]
     pub images_per_second: f64,
     /// The L2 norm of the gradient of the batch's mean loss over all parameters, before decay and
@@ -84,22 +84,13 @@ pub struct EpochReport {
     #[serde(with = "crate::train::finite")]
     pub train_accuracy: f64,
     /// None in an epoch without validation.
-    pub validation: Option<Measured>,
-    /// Validation included.
+    pub validation: Option<LossAndAccuracy>,
+    /// The duration of the epoch, validation included.
     #[serde(with = "crate::train::finite")]
     pub seconds: f64,
-    /// Validation not included.
+    /// The throughput, validation excluded.
     #[serde(with = "crate::train::finite")]
     pub images_per_second: f64,
-}
-
-/// Mean loss and accuracy over a set of images.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
-    #[serde(with = "crate::train::finite")]
-    pub loss: f64,
-    #[serde(with = "crate::train::finite")]
-    pub accuracy: f64,
 }
 
 /// A checkpoint was written.
@@ -115,16 +106,16 @@ pub struct CheckpointWritten {
 
 /// The run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Finished {
+pub struct RunFinished {
     pub state: RunState,
     pub reason: FinishReason,
     /// The version that was published.
     pub version: Option<u32>,
     pub best_epoch: Option<u32>,
-    /// Of the best epoch.
+    /// The validation accuracy of the best epoch.
     #[serde(default, with = "crate::train::finite::optional")]
     pub validation_accuracy: Option<f64>,
-    /// What went wrong; empty where nothing did.
+    /// The error message; empty if nothing went wrong.
     pub message: String,
     #[serde(with = "crate::train::finite")]
     pub seconds: f64,
@@ -185,11 +176,11 @@ mod tests {
             epoch: 1,
             train_loss: f64::INFINITY,
             train_accuracy: accuracy,
-            validation: Some(Measured { loss: f64::NEG_INFINITY, accuracy }),
+            validation: Some(LossAndAccuracy { loss: f64::NEG_INFINITY, accuracy }),
             seconds: f64::INFINITY,
             images_per_second: f64::INFINITY,
         };
-        let finished = |validation_accuracy| Finished {
+        let finished = |validation_accuracy| RunFinished {
             state: RunState::Failed,
             reason: FinishReason::NonFinite,
             version: None,

@@ -70,18 +70,18 @@ mod tests {
     }
 
     #[test]
-    fn of_several_warnings_of_a_step_those_that_the_log_lacks_are_told() {
-        let mut told = LoggedEvents::default();
-        assert!(!told.has(&warning(3, Rule::Plateau)));
-        told.add(&warning(3, Rule::Plateau));
-        told.add(&warning(5, Rule::Plateau));
+    fn the_warnings_of_a_step_that_the_log_lacks_are_reported() {
+        let mut logged = LoggedEvents::default();
+        assert!(!logged.has(&warning(3, Rule::Plateau)));
+        logged.add(&warning(3, Rule::Plateau));
+        logged.add(&warning(5, Rule::Plateau));
         for (event, has) in [
             (warning(3, Rule::Overfitting), true),
             (warning(5, Rule::Plateau), true),
             (warning(5, Rule::Overfitting), false),
             (warning(6, Rule::Plateau), false),
         ] {
-            assert_eq!(told.has(&event), has, "{event:?}");
+            assert_eq!(logged.has(&event), has, "{event:?}");
         }
     }
 }

@@ -1,40 +1,37 @@
-//! What a request would run, before it does.
+//! The size of a run, computed before it starts.
 
-use super::{Invalid, TrainConfig};
+use super::{TrainConfig, ValidTrainConfig};
 use crate::{
     data::dataset::Dims,
+    ids::FieldError,
     nn::{LayerShape, ParameterShape},
     optim::OptimizerConfig,
 };
 
-/// A run as it would be.
+/// The size of a run that a request would start.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
+pub struct RunPlan {
     pub config: TrainConfig,
     pub train_images: usize,
     pub validation_images: usize,
     pub batches_per_epoch: usize,
     pub total_steps: u64,
     pub total_parameters: u64,
-    /// Of one image forward.
+    /// The multiply-adds of the forward pass of one image.
     pub multiply_adds: u64,
-    /// What the run takes beside what the process takes anyway: an estimate, see `memory`.
+    /// The memory of the run in bytes, in addition to that of the process: an estimate, see `memory`.
     pub memory_bytes: u64,
 }
 
-impl Plan {
-    /// Of a request that was checked but for its inspected batches, whose layers have these shapes; so
-    /// many training and validation images.
-    pub fn new(
-        config: TrainConfig,
-        dims: Dims,
-        images: [usize; 2],
-        shapes: &[LayerShape],
-    ) -> Result<Self, Invalid> {
+impl RunPlan {
+    /// Plans a request for numbers of training and validation images. Errors if its inspected batches or its batch normalisation do not fit these
+    /// numbers.
+    pub fn new(config: ValidTrainConfig, images: [usize; 2]) -> Result<Self, FieldError> {
         let [train_images, validation_images] = images;
+        config.check_images(train_images)?;
+        let (dims, shapes) = (config.dims(), config.shapes().to_vec());
+        let config = config.into_config();
         let batches_per_epoch = train_images.div_ceil(config.batch_size as usize);
-        config.check_inspected_batches(batches_per_epoch as u32)?;
-        config.check_batch_norm(shapes, train_images)?;
         let parameters = shapes.iter().flat_map(|shape| &shape.parameters);
         let total_parameters = parameters.map(ParameterShape::count).sum::<i64>().unsigned_abs();
         Ok(Self {
@@ -44,7 +41,7 @@ impl Plan {
             total_steps: batches_per_epoch as u64 * u64::from(config.epochs),
             total_parameters,
             multiply_adds: shapes.iter().map(|shape| shape.multiply_adds).sum::<i64>().unsigned_abs(),
-            memory_bytes: memory(&config, dims, images, shapes),
+            memory_bytes: memory(&config, dims, images, &shapes),
             config,
         })
     }
@@ -87,8 +84,8 @@ mod tests {
     #[test]
     fn the_tutorials_run_is_as_large_as_reckoned_by_hand() {
         let config = TrainConfig::default();
-        let shapes = config.check_for(Dims::MNIST).unwrap();
-        let plan = Plan::new(config, Dims::MNIST, [50_000, 10_000], &shapes).unwrap();
+        let config = config.validate(Dims::MNIST).unwrap();
+        let plan = RunPlan::new(config, [50_000, 10_000]).unwrap();
         assert_eq!((plan.batches_per_epoch, plan.total_steps), (500, 2_500));
         assert_eq!((plan.total_parameters, plan.multiply_adds), (20_350, 2_361_800));
         // Outputs: 2 x 15 680 + 3 920, 2 x 3 920 + 980, 980 and 10.
@@ -105,27 +102,24 @@ mod tests {
             weight_averaging: Some(WeightAveraging { decay: 0.9 }),
             ..TrainConfig::default()
         };
-        let shapes = config.check_for(Dims::MNIST).unwrap();
-        let plan = Plan::new(config, Dims::MNIST, [30, 10], &shapes).unwrap();
+        let config = config.validate(Dims::MNIST).unwrap();
+        let plan = RunPlan::new(config, [30, 10]).unwrap();
         let batch = 30 * 2 * (784 + 45_090);
         assert_eq!(plan.memory_bytes, 40 * 792 + 8 * (4 * 20_350 + batch));
     }
 
     #[test]
-    fn a_batch_to_inspect_that_is_beyond_the_epoch_is_told() {
+    fn a_batch_to_inspect_that_is_beyond_the_epoch_is_rejected() {
         let far = InspectAt { epoch: 1, batch: 2, shapes: true, contents: false };
         let config = TrainConfig { inspect_at: vec![far], ..TrainConfig::default() };
-        let shapes = config.check_for(Dims::MNIST).unwrap();
-        assert_eq!(
-            Plan::new(config, Dims::MNIST, [100, 0], &shapes).unwrap_err().field,
-            "inspect_at[0].batch"
-        );
+        let config = config.validate(Dims::MNIST).unwrap();
+        assert_eq!(RunPlan::new(config, [100, 0]).unwrap_err().field, "inspect_at[0].batch");
     }
 
     #[test]
     fn a_last_batch_that_is_not_full_counts() {
         let config = TrainConfig { batch_size: 64, ..TrainConfig::default() };
-        let shapes = config.check_for(Dims::MNIST).unwrap();
-        assert_eq!(Plan::new(config, Dims::MNIST, [100, 0], &shapes).unwrap().total_steps, 10);
+        let config = config.validate(Dims::MNIST).unwrap();
+        assert_eq!(RunPlan::new(config, [100, 0]).unwrap().total_steps, 10);
     }
 }

@@ -6,69 +6,43 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{BestEpoch, Error, Measured, Trainer, health, stopping::Stopping, totals::EpochTotals};
+use super::{
+    BestEpoch, Error, LossAndAccuracy, StepId, Trainer, TrainingProgress, health,
+    stopping::EarlyStoppingState, totals::EpochTotals,
+};
 use crate::checkpoint::Arrays;
 
-/// How far a run has come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TrainingProgress {
-    /// Epochs that are finished.
-    pub epoch: u32,
-    /// Batches of the next epoch that are finished.
-    pub batch: u32,
-    /// Batches of the run that are finished.
-    pub step: u32,
-}
-
-/// A step that was taken: which one it was. All count from 1, `batch` in its epoch, `step` in its run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StepId {
-    pub epoch: u32,
-    pub batch: u32,
-    pub step: u32,
-}
-
-impl From<TrainingProgress> for StepId {
-    /// The last step before a position that is not the run's beginning.
-    fn from(at: TrainingProgress) -> Self {
-        match at.batch {
-            0 => Self { epoch: at.epoch, batch: at.step / at.epoch.max(1), step: at.step },
-            batch => Self { epoch: at.epoch + 1, batch, step: at.step },
-        }
-    }
-}
-
-/// What of the state is no array. Order and dropout are functions of the seed and the position.
+/// The state that is not in arrays. Order and dropout are functions of the seed and the progress.
 #[derive(Debug, Serialize, Deserialize)]
 struct Counters {
     at: TrainingProgress,
     seed: u64,
     optimizer_steps: u64,
-    /// That the sums of the unfinished epoch are over.
+    /// The number of images that the sums of the unfinished epoch are over.
     images: i64,
-    best: Option<Best>,
-    stopping: Stopping,
-    /// What was warned of already, and the curves so far.
+    best: Option<BestEpochRecord>,
+    stopping: EarlyStoppingState,
+    /// The state of the health rules: warnings already raised, and the curves so far.
     #[serde(default)]
     health: health::MonitorState,
 }
 
-/// The best epoch without its weights, which are arrays.
+/// The best epoch; its weights are stored as arrays.
 #[derive(Debug, Serialize, Deserialize)]
-struct Best {
+struct BestEpochRecord {
     epoch: u32,
-    train: Measured,
-    validation: Option<Measured>,
+    train: LossAndAccuracy,
+    validation: Option<LossAndAccuracy>,
 }
 
 /// The arrays of a file by group: `parameter/conv1.weight` is `conv1.weight` of the group `parameter`.
 #[derive(Debug, Default)]
-struct Groups(BTreeMap<String, Tensor>);
+struct ArrayGroups(BTreeMap<String, Tensor>);
 
 impl Trainer {
     /// The checkpoint of this position; `totals` are those of the unfinished epoch.
     pub(super) fn save(&self, at: TrainingProgress, totals: Option<&EpochTotals>) -> Vec<u8> {
-        let mut groups = Groups::default();
+        let mut groups = ArrayGroups::default();
         groups.put(PARAMETER, self.network.export());
         if let Some(averaged) = &self.averaged {
             groups.put(AVERAGE, averaged.export());
@@ -89,7 +63,11 @@ impl Trainer {
             seed: self.config.seed,
             optimizer_steps: self.optimizer.steps(),
             images: totals.map_or(0, EpochTotals::images),
-            best: best.map(|best| Best { epoch: best.epoch, train: best.train, validation: best.validation }),
+            best: best.map(|best| BestEpochRecord {
+                epoch: best.epoch,
+                train: best.train,
+                validation: best.validation,
+            }),
             stopping: self.stopping,
             health: self.health.clone(),
         };
@@ -98,8 +76,8 @@ impl Trainer {
         Arrays { arrays: groups.0, metadata }.encode()
     }
 
-    /// Puts the state of a checkpoint in place; `fit` goes on from there. Errors where the file is
-    /// none of a run of this request.
+    /// Restores the state of a checkpoint; `fit` continues from there. Errors if the checkpoint is
+    /// not of a run of this request.
     pub fn resume(&mut self, checkpoint: &[u8]) -> Result<TrainingProgress, Error> {
         let (counters, groups) = read(checkpoint)?;
         self.check(&counters)?;
@@ -130,7 +108,7 @@ impl Trainer {
         Ok(counters.at)
     }
 
-    /// Goes on with a run that came to no checkpoint: `fit` takes it from its first step.
+    /// Restarts a run that has no checkpoint: `fit` begins with its first step.
     pub fn restart(&mut self) {
         self.resumed = Some(TrainingProgress::default());
     }
@@ -145,19 +123,19 @@ impl Trainer {
     }
 }
 
-/// The arrays of the network that a checkpoint keeps, and when in its run it was.
-pub(super) fn kept(checkpoint: &[u8]) -> Result<(StepId, BTreeMap<String, Tensor>), Error> {
+/// Returns the arrays of the network in a checkpoint, and the step after which it was saved.
+pub(super) fn saved_network(checkpoint: &[u8]) -> Result<(StepId, BTreeMap<String, Tensor>), Error> {
     let (counters, groups) = read(checkpoint)?;
     Ok((counters.at.into(), groups.get(PARAMETER)))
 }
 
-fn read(checkpoint: &[u8]) -> Result<(Counters, Groups), Error> {
+fn read(checkpoint: &[u8]) -> Result<(Counters, ArrayGroups), Error> {
     let file = Arrays::decode(checkpoint).map_err(broken)?;
     let counters = file.metadata.get(COUNTERS).ok_or_else(|| broken("it holds no counters"))?;
-    Ok((serde_json::from_str(counters).map_err(broken)?, Groups(file.arrays)))
+    Ok((serde_json::from_str(counters).map_err(broken)?, ArrayGroups(file.arrays)))
 }
 
-impl Groups {
+impl ArrayGroups {
     fn put(&mut self, group: &str, arrays: impl IntoIterator<Item = (String, Tensor)>) {
         self.0.extend(arrays.into_iter().map(|(name, array)| (format!("{group}/{name}"), array)));
     }

@@ -5,12 +5,12 @@ use tch::{Device, Kind, Tensor};
 use super::{Inspection, Trainer, health::StepNorms};
 use crate::{
     nn::{Mode, StepSeed},
-    optim::{self, Progress},
+    optim::{self, SchedulePosition},
 };
 
 impl Trainer {
-    /// One step: the batch's mean loss and its number of right answers, both before the step and
-    /// both still on the device.
+    /// Performs one step; returns the batch's mean loss and its number of correct predictions, both
+    /// before the step and both still on the device.
     pub(super) fn train_batch(&mut self, epoch: u32, indices: &Tensor) -> (Tensor, Tensor) {
         let batch = self.train.gather(indices, self.network.kind());
         self.stopwatch.lap(|timings| &mut timings.gathering);
@@ -34,7 +34,7 @@ impl Trainer {
         }
         self.average();
         self.stopwatch.lap(|timings| &mut timings.stepping);
-        (loss, right_answers(&logits, &batch.labels))
+        (loss, correct_predictions(&logits, &batch.labels))
     }
 
     fn augmented(&self, images: Tensor, at: StepSeed) -> Tensor {
@@ -43,17 +43,18 @@ impl Trainer {
         augmenter.apply(&images, at.seed, epoch, step)
     }
 
-    /// Of the step that is under way or was the last.
+    /// Returns the learning rate of the current or the last step.
     pub(super) fn learning_rate(&self) -> f64 {
         let steps_per_epoch = self.batches_per_epoch();
         let total_steps = u64::from(steps_per_epoch) * u64::from(self.config.epochs);
-        let at = Progress { step: self.step.saturating_sub(1), steps_per_epoch, total_steps };
+        let at = SchedulePosition { step: self.step.saturating_sub(1), steps_per_epoch, total_steps };
         self.config.optimizer.learning_rate() * self.config.schedule.factor(at)
     }
 }
 
-/// How many of the logits [n, classes] are largest at their label, as a float64 scalar on their device.
-fn right_answers(logits: &Tensor, labels: &Tensor) -> Tensor {
+/// Counts the rows of logits [n, classes] that are largest at their label, as a float64 scalar on
+/// their device.
+fn correct_predictions(logits: &Tensor, labels: &Tensor) -> Tensor {
     if logits.device() != Device::Cpu {
         return logits.argmax(-1, false).eq_tensor(labels).sum(Kind::Double);
     }
@@ -66,7 +67,7 @@ fn right_answers(logits: &Tensor, labels: &Tensor) -> Tensor {
     Tensor::from(right as f64)
 }
 
-/// The place of the largest value, of equals the first; NaN counts as largest.
+/// Returns the index of the largest value, the first of equal ones; NaN counts as largest.
 fn largest(values: &[f64]) -> usize {
     let mut best = 0;
     for (at, value) in values.iter().enumerate() {
@@ -82,14 +83,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn right_answers_are_counted_as_libtorch_finds_the_largest() {
+    fn correct_predictions_are_counted_as_libtorch_finds_the_largest() {
         let nan = f32::NAN;
         let rows = [[1.0, 3.0, 2.0], [3.0, 1.0, 3.0], [0.0, nan, 9.0], [nan, 1.0, nan], [-1.0, -2.0, -0.5]];
         let logits = Tensor::from_slice2(&rows);
         let found: Vec<i64> = rows.iter().map(|row| largest(&row.map(f64::from)) as i64).collect();
         assert_eq!(found, Vec::<i64>::try_from(logits.argmax(-1, false)).unwrap());
         let labels = Tensor::from_slice(&[1i64, 0, 1, 2, 0]);
-        let right = right_answers(&logits, &labels);
+        let right = correct_predictions(&logits, &labels);
         assert_eq!((right.kind(), right.double_value(&[])), (Kind::Double, 3.0));
     }
 }

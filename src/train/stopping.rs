@@ -1,11 +1,11 @@
-//! Choosing by a validation metric: which epoch is the best, and when none better is to be expected.
-//! Test images have no part in it.
+//! The choice of the best epoch by a validation metric, and early stopping. Test images have no part
+//! in it.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Measured, TrainConfig};
+use super::LossAndAccuracy;
 
-/// What a choice looks at.
+/// The metric that the best epoch is chosen by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
@@ -14,7 +14,7 @@ pub enum Metric {
     ValidationAccuracy,
 }
 
-/// Ends a run whose metric has stopped getting better.
+/// The rule that ends a run whose metric has stopped improving.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct EarlyStopping {
     pub metric: Metric,
@@ -24,9 +24,9 @@ pub struct EarlyStopping {
     pub min_delta: f64,
 }
 
-/// How long there has been no improvement.
+/// The state of early stopping: the best score, and the validations since.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Stopping {
+pub(super) struct EarlyStoppingState {
     best: Option<f64>,
     waited: u32,
 }
@@ -37,16 +37,9 @@ impl Default for EarlyStopping {
     }
 }
 
-impl TrainConfig {
-    /// What the best epoch is chosen by: early stopping's metric, else the accuracy.
-    pub fn metric(&self) -> Metric {
-        self.early_stopping.map_or(Metric::ValidationAccuracy, |rule| rule.metric)
-    }
-}
-
 impl Metric {
     /// Whether `now` beats `best`; of equals the other measure decides.
-    pub fn is_better(self, now: Measured, best: Measured) -> bool {
+    pub fn is_better(self, now: LossAndAccuracy, best: LossAndAccuracy) -> bool {
         let (accuracy, loss) = (now.accuracy > best.accuracy, now.loss < best.loss);
         match self {
             Self::ValidationLoss => loss || (now.loss == best.loss && accuracy),
@@ -55,9 +48,9 @@ impl Metric {
     }
 }
 
-impl Stopping {
+impl EarlyStoppingState {
     /// Takes the next validation in.
-    pub fn add(&mut self, rule: &EarlyStopping, now: Measured) {
+    pub fn add(&mut self, rule: &EarlyStopping, now: LossAndAccuracy) {
         // Smaller is better of either.
         let score = match rule.metric {
             Metric::ValidationLoss => now.loss,
@@ -79,13 +72,13 @@ impl Stopping {
 mod tests {
     use super::*;
 
-    fn at(loss: f64, accuracy: f64) -> Measured {
-        Measured { loss, accuracy }
+    fn at(loss: f64, accuracy: f64) -> LossAndAccuracy {
+        LossAndAccuracy { loss, accuracy }
     }
 
     /// After how many validations the rule ends the run.
-    fn ends_after(rule: EarlyStopping, measures: &[Measured]) -> Option<usize> {
-        let mut stopping = Stopping::default();
+    fn ends_after(rule: EarlyStopping, measures: &[LossAndAccuracy]) -> Option<usize> {
+        let mut stopping = EarlyStoppingState::default();
         let after = measures.iter().position(|now| {
             stopping.add(&rule, *now);
             stopping.is_over(&rule)

@@ -1,4 +1,4 @@
-//! What tests of runs share: hooks that keep what is told, and small runs.
+//! What the tests of runs share: hooks that keep what a run reports, and small runs.
 
 use tch::{Device, Kind};
 
@@ -10,9 +10,9 @@ use crate::{
 
 /// Keeps what a run reports.
 #[derive(Default)]
-pub struct LoggedEvents(pub Vec<Event>);
+pub struct EventRecorder(pub Vec<Event>);
 
-impl RunHooks for LoggedEvents {
+impl RunHooks for EventRecorder {
     fn report(&mut self, event: Event) {
         self.0.push(event);
     }
@@ -26,7 +26,7 @@ impl RunHooks for LoggedEvents {
     }
 }
 
-impl LoggedEvents {
+impl EventRecorder {
     pub fn batches(&self) -> Vec<BatchReport> {
         let batch = |event: &Event| match event {
             Event::Batch(batch) => Some(*batch),
@@ -46,7 +46,7 @@ pub fn network(config: &TrainConfig) -> Network {
 
 /// The first of the built-in digits.
 pub fn digits(train: usize, validation: usize) -> Splits {
-    let all = synthetic::draw(0, synthetic::Source::Train, 0..train + validation);
+    let all = synthetic::draw(0, synthetic::DigitStream::Train, 0..train + validation);
     Splits {
         train: all.slice(0..train),
         validation: all.slice(train..train + validation),
@@ -54,10 +54,10 @@ pub fn digits(train: usize, validation: usize) -> Splits {
     }
 }
 
-/// A run to its end: what it told, and its network.
-pub fn train(config: TrainConfig, network: Network, splits: &Splits) -> (LoggedEvents, Trainer) {
-    let mut told = LoggedEvents::default();
+/// A completed run: its reports and its network.
+pub fn train(config: TrainConfig, network: Network, splits: &Splits) -> (EventRecorder, Trainer) {
+    let mut recorder = EventRecorder::default();
     let mut trainer = Trainer::with_network(config, network, splits);
-    trainer.fit(&mut told).expect("a run that keeps nothing ends");
-    (told, trainer)
+    trainer.fit(&mut recorder).expect("a run that keeps nothing ends");
+    (recorder, trainer)
 }

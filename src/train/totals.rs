@@ -1,19 +1,19 @@
-//! What a run measures as it trains: the sums of an epoch, the throughput since the last report, and where
-//! the time goes.
+//! Measurements of a run: the sums of an epoch, the throughput since the last report, and step
+//! timings.
 
 use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, Tensor};
 
-use super::Measured;
+use super::LossAndAccuracy;
 
 /// Sums over the batches of an epoch.
 #[derive(Debug, Default)]
 pub(super) struct EpochTotals {
-    /// The sum of losses and the number of right answers, over images.
+    /// The sum of losses and the number of correct predictions, over images.
     sums: [f64; 2],
     images: i64,
-    /// Mean loss, right answers and images of the batches that are still to be read from the device.
+    /// Mean loss, correct predictions and images of the batches that are still to be read from the device.
     unread: Vec<(Tensor, Tensor, i64)>,
 }
 
@@ -61,7 +61,7 @@ impl Stopwatch {
 }
 
 impl EpochTotals {
-    /// Those of an epoch that was stopped on the way.
+    /// Restores the totals of an epoch that was interrupted.
     pub fn of(sums: [f64; 2], images: i64) -> Self {
         Self { sums, images, unread: Vec::new() }
     }
@@ -74,7 +74,7 @@ impl EpochTotals {
         self.images
     }
 
-    /// Takes a batch's mean loss and its number of right answers. A GPU goes on: they are read later.
+    /// Takes a batch's mean loss and its number of correct predictions. A GPU continues: they are read later.
     pub fn add(&mut self, mean_loss: &Tensor, correct: &Tensor, images: i64) {
         self.unread.push((mean_loss.shallow_clone(), correct.shallow_clone(), images));
         if mean_loss.device() == Device::Cpu {
@@ -103,15 +103,15 @@ impl EpochTotals {
         }
     }
 
-    /// Whether the losses that were read are all numbers.
+    /// Whether all losses that were read are finite.
     pub fn is_finite(&self) -> bool {
         self.sums[0].is_finite()
     }
 
-    /// Of what was read.
-    pub fn means(&self) -> Measured {
+    /// Returns the means over the images that were read.
+    pub fn means(&self) -> LossAndAccuracy {
         let mean = |sum: f64| sum / self.images as f64;
-        Measured { loss: mean(self.sums[0]), accuracy: mean(self.sums[1]) }
+        LossAndAccuracy { loss: mean(self.sums[0]), accuracy: mean(self.sums[1]) }
     }
 }
 
@@ -150,6 +150,6 @@ mod tests {
         late.read();
         assert_eq!((late.sums(), late.images()), ([4.5, 5.0], 7));
         assert_eq!((early.sums(), early.images(), early.unread.len()), ([4.5, 5.0], 7, 0));
-        assert_eq!(late.means(), Measured { loss: 4.5 / 7.0, accuracy: 5.0 / 7.0 });
+        assert_eq!(late.means(), LossAndAccuracy { loss: 4.5 / 7.0, accuracy: 5.0 / 7.0 });
     }
 }

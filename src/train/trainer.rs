@@ -1,46 +1,47 @@
-//! The loop. Losses and accuracies stay on the device and are read at report points alone, so that
-//! a batch waits for nothing.
+//! The training loop. Losses and accuracies stay on the device and are read at report points only, so
+//! that no batch waits for them.
 
 use std::time::Instant;
 
 use tch::{Device, Tensor};
 
 use super::{
-    BatchReport, EpochReport, Event, InspectAt, Inspection, Invalid, Measured, Started, StepId, TrainConfig,
-    TrainingProgress,
-    health::{MonitorState, StepNorms, ValidationAnswers},
-    stopping::Stopping,
+    BatchReport, EpochReport, Event, InspectAt, Inspection, LossAndAccuracy, RunStarted, StepId, TrainConfig,
+    TrainingProgress, ValidTrainConfig,
+    health::{MonitorState, StepNorms, ValidationResult},
+    stopping::EarlyStoppingState,
     totals::{EpochTotals, StepTimings, Stopwatch, Throughput},
 };
 use crate::{
     checkpoint,
     data::{self, Augmenter, DeviceSet, Splits, epoch_order},
+    ids::FieldError,
     nn::{Network, ParameterSet, Shape},
     optim::Optimizer,
 };
 
-/// Why a run could not go on.
+/// Why a run could not continue.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Invalid(#[from] Invalid),
+    Invalid(#[from] FieldError),
     #[error(transparent)]
     Data(#[from] data::Error),
     #[error("cannot keep a checkpoint: {0}")]
     Checkpoint(String),
-    /// A checkpoint that is none of this run.
+    /// The checkpoint is not one of this run.
     #[error("cannot resume from the checkpoint: {0}")]
     State(String),
 }
 
-/// Where a run's reports go and whether it shall stop; the engine's side of a run.
+/// The caller's side of a run: where its events and checkpoints go, and whether it shall stop.
 pub trait RunHooks {
     /// `Started` first, then `Batch` and `Epoch` in the order in which they happen.
     fn report(&mut self, event: Event);
     /// Keeps a checkpoint: the whole state of the run at that position.
     fn checkpoint(&mut self, at: TrainingProgress, bytes: Vec<u8>) -> Result<(), String>;
-    /// A step was taken; the network as it is now. Called after every batch: what takes long goes on
-    /// elsewhere, and only where it is asked for.
+    /// A step was taken; the network as it is now. Called after every batch: what takes long continues
+    /// elsewhere, and only where it is requested.
     fn stepped(&mut self, _at: StepId, _network: &Network) {}
     /// An epoch was reported; the network as it is after so many steps.
     fn epoch_ended(&mut self, _step: u32, _network: &Network) {}
@@ -48,13 +49,13 @@ pub trait RunHooks {
     fn stop_requested(&self) -> bool;
 }
 
-/// How a run ended.
+/// Why `Trainer::fit` returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum FitOutcome {
     Completed,
     /// The validation metric stopped getting better.
     EarlyStopped,
-    /// Stopped where it was asked to; a checkpoint of that point is kept.
+    /// The run was stopped on request; a checkpoint of that point was saved.
     Cancelled,
     /// The loss or a weight became infinite or not a number: at this batch on a CPU, at the latest at
     /// this one on a GPU, which is not waited for. No checkpoint was kept since.
@@ -64,11 +65,11 @@ pub enum Ending {
     },
 }
 
-/// What a run leaves.
+/// The result of a run.
 #[derive(Debug)]
 pub struct FitResult {
-    pub ending: Ending,
-    /// None where not one epoch was finished.
+    pub outcome: FitOutcome,
+    /// The best epoch; none if not one epoch was finished.
     pub best: Option<BestEpoch>,
     pub seconds: f64,
 }
@@ -78,8 +79,8 @@ pub struct FitResult {
 #[derive(Debug, Clone)]
 pub struct BestEpoch {
     pub epoch: u32,
-    pub train: Measured,
-    pub validation: Option<Measured>,
+    pub train: LossAndAccuracy,
+    pub validation: Option<LossAndAccuracy>,
     /// The parameters after it, as safetensors.
     pub weights: Vec<u8>,
 }
@@ -89,7 +90,7 @@ pub struct BestEpoch {
 pub struct Trainer {
     pub(super) config: TrainConfig,
     pub(super) network: Network,
-    /// The average of the networks after every step, where it is asked for.
+    /// The average of the networks after every step, where it is requested.
     pub(super) averaged: Option<Network>,
     pub(super) optimizer: Optimizer,
     pub(super) gradients: ParameterSet,
@@ -97,23 +98,23 @@ pub struct Trainer {
     pub(super) augmenter: Option<Augmenter>,
     pub(super) validation: DeviceSet,
     pub(super) step: u32,
-    /// Of the last step, where it is reported.
+    /// The norms of the last step; none if it is not reported.
     pub(super) norms: Option<StepNorms>,
     /// The last step's gradient norm before it was clipped, where it is, still on the device.
     pub(super) unclipped: Option<Tensor>,
-    /// Of the last validation, until it is judged.
-    pub(super) answers: Option<ValidationAnswers>,
+    /// The predictions of the last validation, until they are judged.
+    pub(super) validation_result: Option<ValidationResult>,
     pub(super) health: MonitorState,
-    /// Of the last step's batch, where it is asked for.
+    /// The inspection of the last step's batch, if one was requested.
     pub(super) inspection: Option<Inspection>,
-    /// Where the run stands between two batches that are followed by a checkpoint or an end.
+    /// The position of the run between two batches that are followed by a checkpoint or an end.
     pub(super) done: TrainingProgress,
-    /// Where it was resumed.
+    /// The progress at which the run was resumed.
     pub(super) resumed: Option<TrainingProgress>,
     /// Sums of the epoch that it was resumed in.
     pub(super) unfinished: Option<EpochTotals>,
     pub(super) best: Option<BestEpoch>,
-    pub(super) stopping: Stopping,
+    pub(super) stopping: EarlyStoppingState,
     pub(super) stopwatch: Stopwatch,
 }
 
@@ -121,16 +122,19 @@ impl Trainer {
     /// Builds the network with its initial weights, those of `initial` where it is given, and brings
     /// the data onto the device. The validation set may be empty.
     pub fn new(
-        config: TrainConfig,
+        config: ValidTrainConfig,
         initial: Option<&Network>,
         splits: &Splits,
         device: Device,
     ) -> Result<Self, Error> {
+        if splits.train.dims() != config.dims() {
+            let message = "has images of another size than when the request was checked: start the run again";
+            return Err(FieldError::new("dataset", message).into());
+        }
+        config.check_images(splits.train.len())?;
+        let config = config.into_config();
         let images = Shape::grey(splits.train.height(), splits.train.width());
         let classes = splits.train.classes();
-        let shapes = config.check_for(splits.train.dims())?;
-        config.check_batch_norm(&shapes, splits.train.len())?;
-        config.check_inspected_batches((splits.train.len() as u32).div_ceil(config.batch_size))?;
         let mut network = config.zeros((images, classes), device).expect("the layers were checked");
         network.set_training_precision(config.precision);
         match initial {
@@ -140,7 +144,7 @@ impl Trainer {
         Ok(Self::with_network(config, network, splits))
     }
 
-    /// The same with a network that has its weights already, in its own kind of numbers.
+    /// Creates a trainer from a network that has its weights already, in its own kind.
     pub fn with_network(config: TrainConfig, network: Network, splits: &Splits) -> Self {
         let device = network.device();
         let (height, width) = (splits.train.height() as i64, splits.train.width() as i64);
@@ -154,23 +158,23 @@ impl Trainer {
             step: 0,
             norms: None,
             unclipped: None,
-            answers: None,
+            validation_result: None,
             health: MonitorState::default(),
             inspection: None,
             done: TrainingProgress::default(),
             resumed: None,
             unfinished: None,
             best: None,
-            stopping: Stopping::default(),
+            stopping: EarlyStoppingState::default(),
             stopwatch: Stopwatch::start(),
             network,
             config,
         }
     }
 
-    /// What the run is, for its first event.
-    pub fn started(&self) -> Started {
-        Started {
+    /// Describes the run, for its first event.
+    pub fn started(&self) -> RunStarted {
+        RunStarted {
             config: self.config.clone(),
             train_images: self.train.len() as u32,
             validation_images: self.validation.len() as u32,
@@ -197,25 +201,25 @@ impl Trainer {
     pub fn fit(&mut self, run: &mut dyn RunHooks) -> Result<FitResult, Error> {
         let clock = Instant::now();
         run.report(Event::Started(Box::new(self.started())));
-        let ending = loop {
+        let outcome = loop {
             if self.done.epoch >= self.config.epochs {
-                break Ending::Completed;
+                break FitOutcome::Completed;
             }
             if self.is_stopped_early() {
-                break Ending::EarlyStopped;
+                break FitOutcome::EarlyStopped;
             }
             if let Err(early) = self.epoch(run)? {
-                if let Ending::NonFinite { epoch, batch } = early {
+                if let FitOutcome::NonFinite { epoch, batch } = early {
                     self.warn_of_explosion(epoch, batch, run);
                 }
                 break early;
             }
         };
-        Ok(FitResult { ending, best: self.best.take(), seconds: clock.elapsed().as_secs_f64() })
+        Ok(FitResult { outcome, best: self.best.take(), seconds: clock.elapsed().as_secs_f64() })
     }
 
-    /// The next epoch, or what is left of it: trained, validated, told and kept.
-    fn epoch(&mut self, run: &mut dyn RunHooks) -> Result<Result<(), Ending>, Error> {
+    /// The next epoch, or what is left of it: trained, validated, logged and checkpointed.
+    fn epoch(&mut self, run: &mut dyn RunHooks) -> Result<Result<(), FitOutcome>, Error> {
         let (epoch, began, skipped) = (self.done.epoch + 1, Instant::now(), self.done.batch);
         let train = match self.train_epoch(epoch, run)? {
             Ok(train) => train,
@@ -224,7 +228,7 @@ impl Trainer {
         let trained = began.elapsed().as_secs_f64();
         let validation = self.validate(epoch);
         if validation.is_some_and(|measured| !measured.loss.is_finite()) {
-            return Ok(Err(Ending::NonFinite { epoch, batch: self.batches_per_epoch() }));
+            return Ok(Err(FitOutcome::NonFinite { epoch, batch: self.batches_per_epoch() }));
         }
         self.keep_best(epoch, train, validation);
         if let (Some(rule), Some(now)) = (&self.config.early_stopping, validation) {
@@ -249,9 +253,13 @@ impl Trainer {
         Ok(Ok(()))
     }
 
-    /// One pass over the training images, from where the run stands: its means, or why the run ends
+    /// One pass over the training images, from the position of the run: its means, or why the run ends
     /// within it.
-    fn train_epoch(&mut self, epoch: u32, run: &mut dyn RunHooks) -> Result<Result<Measured, Ending>, Error> {
+    fn train_epoch(
+        &mut self,
+        epoch: u32,
+        run: &mut dyn RunHooks,
+    ) -> Result<Result<LossAndAccuracy, FitOutcome>, Error> {
         let order = epoch_order(self.train.len(), self.config.order, self.config.seed, epoch);
         let order = Tensor::from_slice(&order).to_device(self.network.device());
         let mut totals = self.unfinished.take().unwrap_or_default();
@@ -277,27 +285,27 @@ impl Trainer {
             }
             let stop = run.stop_requested();
             // The losses after every batch on a CPU; on a GPU only where it is waited for anyway. Weights
-            // that are no numbers make the next loss none: they are looked at where they may be kept.
+            // that are no numbers make the next loss none: they are examined where they may be kept.
             let waits = due || stop || batch == self.batches_per_epoch();
             if waits {
                 totals.read();
             }
             let finite = totals.is_finite() && (!waits || self.has_finite_weights());
             if !finite {
-                return Ok(Err(Ending::NonFinite { epoch, batch }));
+                return Ok(Err(FitOutcome::NonFinite { epoch, batch }));
             }
             if stop {
                 let at = TrainingProgress { epoch: epoch - 1, batch, step: self.step };
                 run.checkpoint(at, self.save(at, Some(&totals))).map_err(Error::Checkpoint)?;
-                return Ok(Err(Ending::Cancelled));
+                return Ok(Err(FitOutcome::Cancelled));
             }
             self.stopwatch.lap(|timings| &mut timings.counting);
         }
         Ok(Ok(totals.means()))
     }
 
-    /// Of everything that may be published: running statistics overflow before weights do, and an average
-    /// never forgets.
+    /// Checks everything that may be published: running statistics overflow before weights do, and an
+    /// average never forgets.
     fn has_finite_weights(&self) -> bool {
         let networks = [Some(&self.network), self.averaged.as_ref()].into_iter().flatten();
         let mut sets = networks.flat_map(|it| [it.parameters(), it.running_statistics()]);
@@ -331,12 +339,12 @@ impl Trainer {
         (self.step - 1) % self.batches_per_epoch() + 1
     }
 
-    /// What is asked to be shown of this step's batch.
+    /// What is requested to be shown of this step's batch.
     pub(super) fn inspect_at(&self, epoch: u32) -> Option<InspectAt> {
         self.config.inspect_at.iter().find(|at| (at.epoch, at.batch) == (epoch, self.batch())).copied()
     }
 
-    fn validate(&mut self, epoch: u32) -> Option<Measured> {
+    fn validate(&mut self, epoch: u32) -> Option<LossAndAccuracy> {
         let due = epoch.is_multiple_of(self.config.validation.every_epochs) || epoch == self.config.epochs;
         if !due || self.validation.is_empty() {
             return None;
@@ -344,7 +352,7 @@ impl Trainer {
         Some(self.measure())
     }
 
-    fn keep_best(&mut self, epoch: u32, train: Measured, validation: Option<Measured>) {
+    fn keep_best(&mut self, epoch: u32, train: LossAndAccuracy, validation: Option<LossAndAccuracy>) {
         let better = match (self.best.as_ref().and_then(|best| best.validation), validation) {
             (Some(best), Some(now)) => self.config.metric().is_better(now, best),
             // An epoch that was not validated cannot take the place of one that was.
@@ -376,7 +384,7 @@ pub(crate) fn device_name(device: Device) -> String {
 }
 
 /// Takes the weights over; the network must have parameters of the same names and shapes.
-fn start_from(network: &mut Network, initial: &Network, config: &TrainConfig) -> Result<(), Invalid> {
+fn start_from(network: &mut Network, initial: &Network, config: &TrainConfig) -> Result<(), FieldError> {
     let arrays = initial.export().into_iter().collect();
-    network.load(&arrays).map_err(|error| config.unfit(error))
+    network.load(&arrays).map_err(|error| config.initial_mismatch(error))
 }

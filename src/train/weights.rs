@@ -1,4 +1,4 @@
-//! A run's weights without the run: those that it began with, and those that a checkpoint keeps.
+//! The weights of a run without the run: the initial ones, and those of a checkpoint.
 
 use tch::Device;
 
@@ -9,7 +9,8 @@ use crate::{
 };
 
 impl TrainConfig {
-    /// The run's network in its precision, all zero. Errors where the layers do not fit the images.
+    /// Returns the run's network in its precision, all zero. Errors if the layers do not fit the
+    /// images.
     pub(super) fn zeros(
         &self,
         (images, classes): (Shape, usize),
@@ -18,9 +19,14 @@ impl TrainConfig {
         Network::zeros(&self.network, images, classes, self.precision.kind(), device)
     }
 
-    /// The weights that the run began with: those of `initial`, else drawn by its seed, to the bit.
-    /// Errors where they are of another network.
-    pub fn start(&self, dims: Dims, initial: Option<&Network>, device: Device) -> Result<Network, nn::Error> {
+    /// Returns the network with the initial weights of the run: those of `initial`, else drawn by its
+    /// seed, to the bit. Errors if `initial` is of another network.
+    pub fn initial_network(
+        &self,
+        dims: Dims,
+        initial: Option<&Network>,
+        device: Device,
+    ) -> Result<Network, nn::Error> {
         let mut network = self.zeros((Shape::grey(dims.height, dims.width), dims.classes), device)?;
         match initial {
             None => network.initialize(self.seed),
@@ -29,10 +35,15 @@ impl TrainConfig {
         Ok(network)
     }
 
-    /// The network that a checkpoint of the run keeps, not averaged, and when it was. Errors where the
-    /// checkpoint is none of the run's.
-    pub fn kept(&self, dims: Dims, checkpoint: &[u8], device: Device) -> Result<(StepId, Network), Error> {
-        let (at, arrays) = state::kept(checkpoint)?;
+    /// Returns the network in a checkpoint of the run, not averaged, and the step after which it was
+    /// saved. Errors if the checkpoint is not one of this run.
+    pub fn network_from_checkpoint(
+        &self,
+        dims: Dims,
+        checkpoint: &[u8],
+        device: Device,
+    ) -> Result<(StepId, Network), Error> {
+        let (at, arrays) = state::saved_network(checkpoint)?;
         let foreign = |error: nn::Error| Error::State(error.to_string());
         let shape = Shape::grey(dims.height, dims.width);
         let mut network = self.zeros((shape, dims.classes), device).map_err(foreign)?;
@@ -64,13 +75,13 @@ mod tests {
 
     /// Copies the weights of some steps, and keeps the last checkpoint.
     #[derive(Default)]
-    struct Looking {
+    struct WeightSampler {
         every: u32,
         seen: Vec<(StepId, Network)>,
         checkpoint: Vec<u8>,
     }
 
-    impl RunHooks for Looking {
+    impl RunHooks for WeightSampler {
         fn report(&mut self, _: Event) {}
 
         fn stepped(&mut self, at: StepId, network: &Network) {
@@ -89,8 +100,8 @@ mod tests {
         }
     }
 
-    fn run(every: u32) -> (Looking, Trainer) {
-        let mut hooks = Looking { every, ..Looking::default() };
+    fn run(every: u32) -> (WeightSampler, Trainer) {
+        let mut hooks = WeightSampler { every, ..WeightSampler::default() };
         let mut trainer = Trainer::with_network(config(), network(&config()), &digits(6, 2));
         trainer.fit(&mut hooks).unwrap();
         (hooks, trainer)
@@ -110,15 +121,15 @@ mod tests {
     #[test]
     fn the_start_is_drawn_again_and_a_checkpoint_gives_its_network() {
         let dims = Dims::MNIST;
-        let start = config().start(dims, None, Device::Cpu).unwrap();
+        let start = config().initial_network(dims, None, Device::Cpu).unwrap();
         assert_eq!(start.parameters().flat(), network(&config()).parameters().flat());
-        let from = config().start(dims, Some(&start), Device::Cpu).unwrap();
+        let from = config().initial_network(dims, Some(&start), Device::Cpu).unwrap();
         assert_eq!(from.parameters().flat(), start.parameters().flat());
 
         let (hooks, trainer) = run(0);
-        let (at, kept) = config().kept(dims, &hooks.checkpoint, Device::Cpu).unwrap();
+        let (at, kept) = config().network_from_checkpoint(dims, &hooks.checkpoint, Device::Cpu).unwrap();
         assert_eq!(at, StepId { epoch: 2, batch: 3, step: 6 });
         assert_eq!(kept.parameters().flat(), trainer.network().parameters().flat());
-        assert!(config().kept(dims, b"no checkpoint", Device::Cpu).is_err());
+        assert!(config().network_from_checkpoint(dims, b"no checkpoint", Device::Cpu).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Data as callers get it: the real files, the built-in digits, and what a catalog answers.
+//! Data sets as callers get them: the real files, the built-in digits, and the catalog.
 
 #[path = "data_fetch.rs"]
 mod fetch;
@@ -6,10 +6,10 @@ mod fetch;
 mod mirror;
 
 use digitd::data::{
-    Catalog, DatasetSpec, Error, FetchPolicy, Frame, Split, ValidationSize,
-    image::{self, GreyPicture, Normalization},
+    Catalog, DatasetSpec, Error, FetchPolicy, ImageSize, Split, ValidationSize,
+    image::{self, GrayPicture, Normalization},
     mnist,
-    mnist::Finding,
+    mnist::FileStatus,
 };
 
 use crate::support::mnist_dir;
@@ -22,7 +22,7 @@ fn spec(name: &str) -> DatasetSpec {
 fn the_real_files_are_recognised_and_split_as_in_the_tutorial() {
     let Some(folder) = mnist_dir() else { return };
     let folders = vec![folder];
-    assert!(mnist::survey(&folders).iter().all(|(_, finding)| matches!(finding, Finding::Good(_))));
+    assert!(mnist::survey(&folders).iter().all(|(_, finding)| matches!(finding, FileStatus::Good(_))));
 
     let catalog = Catalog::new(folders, FetchPolicy::Never);
     let splits = catalog.load(&spec("mnist"), ValidationSize::default()).unwrap();
@@ -33,7 +33,7 @@ fn the_real_files_are_recognised_and_split_as_in_the_tutorial() {
 }
 
 #[test]
-fn a_seed_deals_mnist_anew_and_loses_no_image() {
+fn a_seed_splits_mnist_anew_and_loses_no_image() {
     let Some(folder) = mnist_dir() else { return };
     let catalog = Catalog::new(vec![folder], FetchPolicy::Never);
     let load = |seed, part| {
@@ -59,14 +59,14 @@ fn missing_mnist_says_how_to_get_it() {
     let catalog = Catalog::new(vec![folder.path().to_owned()], FetchPolicy::Never);
     let error = catalog.load_split(&spec("mnist"), ValidationSize::default(), Split::Test).unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }));
-    let said = error.to_string();
+    let message = error.to_string();
     for word in ["digitd data fetch", "--data-dir", "synthetic", "t10k-images-idx3-ubyte.gz"] {
-        assert!(said.contains(word), "{said}");
+        assert!(message.contains(word), "{message}");
     }
 }
 
 #[test]
-fn an_unknown_name_is_told_before_anything_is_read() {
+fn an_unknown_name_is_rejected_before_anything_is_read() {
     let catalog = Catalog::new(Vec::new(), FetchPolicy::Never);
     for part in [Split::Train, Split::Validation, Split::Test] {
         let error = catalog.load_split(&spec("fashion"), ValidationSize::default(), part).unwrap_err();
@@ -83,18 +83,18 @@ fn the_built_in_digits_come_in_the_sizes_asked_for() {
     let again = catalog.load_split(&spec, ValidationSize::Count(200), Split::Train).unwrap();
     assert_eq!(again.digest(), splits.train.digest());
     let none_left = catalog.load_split(&spec, ValidationSize::Count(60_000), Split::Train).unwrap_err();
-    assert!(matches!(none_left, Error::InvalidSize { field: "validation", .. }));
+    assert!(matches!(none_left, Error::InvalidSize(error) if error.field == "validation"));
 }
 
-/// A digit as a scanner sees it: dark ink on paper, six times as large, off the middle.
-fn scanned(digit: &[u8]) -> GreyPicture {
+/// A digit as a scanner produces it: dark ink on paper, six times as large, off centre.
+fn scanned(digit: &[u8]) -> GrayPicture {
     let (width, height) = (250, 200);
     let ink = |at: usize| match (at / width / 6, (at % width).checked_sub(70).map(|column| column / 6)) {
         (row @ 0..28, Some(column @ 0..28)) => digit[row * 28 + column],
         _ => 0,
     };
     let pixels = (0..width * height).map(|at| 235 - (f32::from(ink(at)) * 0.8) as u8).collect();
-    GreyPicture { width, height, pixels }
+    GrayPicture { width, height, pixels }
 }
 
 #[test]
@@ -104,7 +104,8 @@ fn a_scanned_digit_is_normalised_to_what_mnist_made_of_it() {
     let real = catalog.load_split(&spec("mnist"), ValidationSize::default(), Split::Test).unwrap();
     let mut likeness = 0.0;
     for at in 0..300 {
-        let digit = image::normalize(&scanned(real.image(at)), Normalization::Auto, Frame::MNIST).unwrap();
+        let digit =
+            image::normalize(&scanned(real.image(at)), Normalization::Auto, ImageSize::MNIST).unwrap();
         let product =
             |a: &[u8], b: &[u8]| -> f64 { a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum() };
         let (ours, theirs) = (&digit.pixels, real.image(at));

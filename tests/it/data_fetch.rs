@@ -1,4 +1,4 @@
-//! Fetching from mirrors that break off, lie, and send what they should not.
+//! Fetching from mirrors that disconnect, send wrong data, or send data that they should not.
 
 use std::{io::Write, path::PathBuf, time::Duration};
 
@@ -14,7 +14,7 @@ use super::mirror::{Answer, Mirror};
 
 const NAME: &str = "file.gz";
 
-/// Content that does not shrink when packed, so that it can be cut in interesting places.
+/// Content that does not compress, so that it can be cut anywhere.
 fn content() -> Vec<u8> {
     let mut random = Random::new(0, Stream::Sample, 0, 0);
     (0..20_000).map(|_| random.below(256) as u8).collect()
@@ -26,14 +26,14 @@ fn packed(level: u32) -> Vec<u8> {
     packer.finish().unwrap()
 }
 
-/// A folder to fetch into, and the one file that is wanted there.
-struct Place {
+/// A folder to fetch into, and the one file to fetch.
+struct FetchFolder {
     folder: TempDir,
     config: FetchConfig,
     file: RemoteFile,
 }
 
-impl Place {
+impl FetchFolder {
     fn new(mirrors: &[&Mirror]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = FetchConfig {
@@ -63,20 +63,20 @@ impl Place {
         self.folder.path().join(format!("{NAME}.part"))
     }
 
-    /// Nothing but the lock is left behind.
+    /// Only the lock remains.
     fn is_clean(&self) -> bool {
         !self.part().exists() && self.fetched().is_none()
     }
 }
 
-/// Fetches by a script for one mirror; what was asked of it, and the place.
-fn check(script: Vec<Answer>, wanted: &[&str]) -> (Place, Result<Vec<u64>, Error>) {
+/// Fetches from one mirror with a script, and checks its requests; returns the folder and the result.
+fn check(script: Vec<Answer>, wanted: &[&str]) -> (FetchFolder, Result<Vec<u64>, Error>) {
     let mirror = Mirror::start(script);
-    let place = Place::new(&[&mirror]);
-    let result = place.fetch();
+    let target = FetchFolder::new(&[&mirror]);
+    let result = target.fetch();
     let wanted: Vec<String> = wanted.iter().map(|range| format!("/mnist/{NAME}{range}")).collect();
     assert_eq!(mirror.finish(), wanted, "{result:?}");
-    (place, result)
+    (target, result)
 }
 
 fn message(result: Result<Vec<u64>, Error>) -> String {
@@ -86,69 +86,69 @@ fn message(result: Result<Vec<u64>, Error>) -> String {
 }
 
 #[test]
-fn a_file_is_fetched_once_and_its_progress_told() {
-    let (place, result) = check(vec![Answer::Whole(packed(9))], &[""]);
+fn a_file_is_fetched_once_and_its_progress_reported() {
+    let (target, result) = check(vec![Answer::Whole(packed(9))], &[""]);
     let steps = result.unwrap();
     assert!(steps.is_sorted() && steps.last() == Some(&(packed(9).len() as u64)));
-    assert_eq!(place.fetched(), Some(packed(9)));
-    assert!(!place.part().exists());
+    assert_eq!(target.fetched(), Some(packed(9)));
+    assert!(!target.part().exists());
     // The mirror is gone: a second fetch must not need it.
-    assert!(place.fetch().unwrap().is_empty());
+    assert!(target.fetch().unwrap().is_empty());
 }
 
 #[test]
 fn a_download_that_breaks_off_is_continued_where_it_stopped() {
     let script =
         vec![Answer::BreaksOff(packed(9), 5000), Answer::BreaksOff(packed(9), 7), Answer::Whole(packed(9))];
-    let (place, result) = check(script, &["", " 5000-", " 5007-"]);
+    let (target, result) = check(script, &["", " 5000-", " 5007-"]);
     result.unwrap();
-    assert_eq!(place.fetched(), Some(packed(9)));
+    assert_eq!(target.fetched(), Some(packed(9)));
 }
 
 #[test]
 fn what_an_earlier_process_received_is_continued() {
     let mirror = Mirror::start(vec![Answer::Whole(packed(9))]);
-    let place = Place::new(&[&mirror]);
-    std::fs::write(place.part(), &packed(9)[..1234]).unwrap();
-    place.fetch().unwrap();
+    let target = FetchFolder::new(&[&mirror]);
+    std::fs::write(target.part(), &packed(9)[..1234]).unwrap();
+    target.fetch().unwrap();
     assert_eq!(mirror.finish(), [format!("/mnist/{NAME} 1234-")]);
-    assert_eq!(place.fetched(), Some(packed(9)));
+    assert_eq!(target.fetched(), Some(packed(9)));
 }
 
 #[test]
 fn a_part_that_was_whole_already_only_gets_its_name() {
     let mirror = Mirror::start(vec![Answer::Whole(packed(9))]);
-    let place = Place::new(&[&mirror]);
-    std::fs::write(place.part(), packed(9)).unwrap();
-    place.fetch().unwrap();
-    assert_eq!(place.fetched(), Some(packed(9)));
+    let target = FetchFolder::new(&[&mirror]);
+    std::fs::write(target.part(), packed(9)).unwrap();
+    target.fetch().unwrap();
+    assert_eq!(target.fetched(), Some(packed(9)));
     mirror.finish();
 }
 
 #[test]
 fn a_part_of_another_packing_is_begun_anew() {
     let mirror = Mirror::start(vec![Answer::Whole(packed(9)), Answer::Whole(packed(9))]);
-    let place = Place::new(&[&mirror]);
-    std::fs::write(place.part(), vec![1; 3000]).unwrap();
-    place.fetch().unwrap();
+    let target = FetchFolder::new(&[&mirror]);
+    std::fs::write(target.part(), vec![1; 3000]).unwrap();
+    target.fetch().unwrap();
     assert_eq!(mirror.finish(), [format!("/mnist/{NAME} 3000-"), format!("/mnist/{NAME}")]);
-    assert_eq!(place.fetched(), Some(packed(9)));
+    assert_eq!(target.fetched(), Some(packed(9)));
 }
 
 #[test]
 fn a_mirror_that_ignores_the_range_is_taken_from_the_start() {
     let script = vec![Answer::BreaksOff(packed(9), 5000), Answer::IgnoresRange(packed(9))];
-    let (place, result) = check(script, &["", " 5000-"]);
+    let (target, result) = check(script, &["", " 5000-"]);
     result.unwrap();
-    assert_eq!(place.fetched(), Some(packed(9)));
+    assert_eq!(target.fetched(), Some(packed(9)));
 }
 
 #[test]
 fn a_mirror_that_sends_another_range_is_given_up() {
     let script = vec![Answer::BreaksOff(packed(9), 5000), Answer::WrongRange(packed(9))];
-    let (place, result) = check(script, &["", " 5000-"]);
+    let (target, result) = check(script, &["", " 5000-"]);
     assert!(message(result).contains("another part"));
-    assert!(place.fetched().is_none());
+    assert!(target.fetched().is_none());
 }
 
 #[test]
@@ -157,92 +157,92 @@ fn wrong_bytes_are_removed_and_the_next_mirror_is_tried() {
         Mirror::start(vec![Answer::Whole(b"not the file".to_vec())]),
         Mirror::start(vec![Answer::Whole(packed(9))]),
     );
-    let place = Place::new(&[&wrong, &right]);
-    place.fetch().unwrap();
+    let target = FetchFolder::new(&[&wrong, &right]);
+    target.fetch().unwrap();
     assert_eq!(wrong.finish(), [format!("/mnist/{NAME}")]);
-    // From the first byte: nothing of the wrong file is left to be continued.
+    // The download starts from the first byte: nothing of the wrong file may remain.
     assert_eq!(right.finish(), [format!("/mnist/{NAME}")]);
-    assert_eq!(place.fetched(), Some(packed(9)));
+    assert_eq!(target.fetched(), Some(packed(9)));
 }
 
 #[test]
 fn wrong_bytes_from_every_mirror_are_an_error_that_says_what_to_do() {
-    let (place, result) = check(vec![Answer::Whole(b"not the file".to_vec())], &[""]);
-    let said = message(result);
-    for word in ["SHA-256", "--data-dir", "synthetic", &place.folder.path().display().to_string()] {
-        assert!(said.contains(word), "{said}");
+    let (target, result) = check(vec![Answer::Whole(b"not the file".to_vec())], &[""]);
+    let text = message(result);
+    for word in ["SHA-256", "--data-dir", "synthetic", &target.folder.path().display().to_string()] {
+        assert!(text.contains(word), "{text}");
     }
-    assert!(place.is_clean());
+    assert!(target.is_clean());
 }
 
 #[test]
 fn a_length_that_is_too_short_leaves_no_file() {
-    let (place, result) = check(vec![Answer::Promises(3000, packed(9))], &[""]);
+    let (target, result) = check(vec![Answer::Promises(3000, packed(9))], &[""]);
     assert!(message(result).contains("does not unpack"));
-    assert!(place.is_clean());
+    assert!(target.is_clean());
 }
 
 #[test]
 fn a_length_that_is_too_long_is_asked_for_again_and_found_whole() {
     let script = vec![Answer::Promises(packed(9).len() + 500, packed(9)), Answer::Whole(packed(9))];
-    let (place, result) = check(script, &["", &format!(" {}-", packed(9).len())]);
+    let (target, result) = check(script, &["", &format!(" {}-", packed(9).len())]);
     result.unwrap();
-    assert_eq!(place.fetched(), Some(packed(9)));
+    assert_eq!(target.fetched(), Some(packed(9)));
 }
 
 #[test]
-fn a_length_above_the_cap_is_refused_before_a_byte_is_stored() {
-    let (place, result) = check(vec![Answer::Promises(100_001, Vec::new())], &[""]);
+fn a_length_above_the_cap_is_rejected_before_a_byte_is_stored() {
+    let (target, result) = check(vec![Answer::Promises(100_001, Vec::new())], &[""]);
     assert!(message(result).contains("promises 100001 bytes"));
-    assert!(place.fetched().is_none());
+    assert!(target.fetched().is_none());
 }
 
 #[test]
 fn endless_data_is_cut_at_the_cap() {
-    let (place, result) = check(vec![Answer::Endless], &[""]);
+    let (target, result) = check(vec![Answer::Endless], &[""]);
     assert!(message(result).contains("more than 100000 bytes"));
-    assert!(place.fetched().is_none());
-    assert_eq!(std::fs::metadata(place.part()).unwrap().len(), 0);
+    assert!(target.fetched().is_none());
+    assert_eq!(std::fs::metadata(target.part()).unwrap().len(), 0);
 }
 
 #[test]
 fn a_bomb_that_unpacks_to_more_than_it_should_is_removed() {
     let mut packer = GzEncoder::new(Vec::new(), Compression::best());
     packer.write_all(&vec![0; 10_000_000]).unwrap();
-    let (place, result) = check(vec![Answer::Whole(packer.finish().unwrap())], &[""]);
+    let (target, result) = check(vec![Answer::Whole(packer.finish().unwrap())], &[""]);
     assert!(message(result).contains("unpacks to more than the 20000 bytes"));
-    assert!(place.is_clean());
+    assert!(target.is_clean());
 }
 
 #[test]
 fn statuses_and_dead_mirrors_lead_to_the_next_one() {
     let (refusing, right) =
         (Mirror::start(vec![Answer::Status("403 Forbidden")]), Mirror::start(vec![Answer::Whole(packed(9))]));
-    let mut place = Place::new(&[&refusing, &right]);
-    // A port that was free a moment ago: nobody listens.
+    let mut target = FetchFolder::new(&[&refusing, &right]);
+    // The port was free a moment ago, so nobody listens.
     let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    place.config.mirrors.insert(0, format!("http://{dead}"));
-    place.fetch().unwrap();
+    target.config.mirrors.insert(0, format!("http://{dead}"));
+    target.fetch().unwrap();
     refusing.finish();
     right.finish();
-    assert_eq!(place.fetched(), Some(packed(9)));
+    assert_eq!(target.fetched(), Some(packed(9)));
 }
 
 #[test]
 fn a_broken_file_under_the_wanted_name_is_replaced() {
     let mirror = Mirror::start(vec![Answer::Whole(packed(9))]);
-    let place = Place::new(&[&mirror]);
-    std::fs::write(place.folder.path().join(NAME), "half a file").unwrap();
-    place.fetch().unwrap();
+    let target = FetchFolder::new(&[&mirror]);
+    std::fs::write(target.folder.path().join(NAME), "half a file").unwrap();
+    target.fetch().unwrap();
     mirror.finish();
-    assert_eq!(place.fetched(), Some(packed(9)));
+    assert_eq!(target.fetched(), Some(packed(9)));
 }
 
 #[test]
-fn a_folder_that_cannot_be_made_is_told_as_such() {
-    let mut place = Place::new(&[]);
-    let file = place.folder.path().join("in the way");
+fn a_folder_that_cannot_be_created_is_reported_as_such() {
+    let mut target = FetchFolder::new(&[]);
+    let file = target.folder.path().join("in the way");
     std::fs::write(&file, "").unwrap();
-    place.config.directory = file.join("folder");
-    assert!(matches!(place.fetch(), Err(Error::Io { action: "make the folder", .. })));
+    target.config.directory = file.join("folder");
+    assert!(matches!(target.fetch(), Err(Error::Io { action: "make the folder", .. })));
 }

@@ -1,4 +1,4 @@
-//! A mirror on this machine that answers each request as its script says, for good or for ill.
+//! A mirror on this machine that answers each request as its script says.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -11,25 +11,25 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-/// How one request is answered.
+/// The response to one request.
 pub enum Answer {
-    /// 200 with these bytes, or 206 with the rest of them where a range is asked for.
+    /// 200 with these bytes, or 206 with the rest of them if a range is requested.
     Whole(Vec<u8>),
-    /// As `Whole`, but the line goes dead after so many bytes.
+    /// Like `Whole`, but the connection stalls after this many bytes.
     BreaksOff(Vec<u8>, usize),
-    /// 200 with all bytes, whatever range is asked for.
+    /// 200 with all bytes, whatever range is requested.
     IgnoresRange(Vec<u8>),
-    /// 200 that promises so many bytes and sends these.
+    /// 200 with this content length and these bytes.
     Promises(usize, Vec<u8>),
-    /// 200 of no stated length that goes on for as long as anyone listens.
+    /// 200 without a content length, which continues as long as the client reads.
     Endless,
-    /// 206 of another part than the one asked for.
+    /// 206 with another range than the requested one.
     WrongRange(Vec<u8>),
-    /// A status and nothing else.
+    /// A status without a body.
     Status(&'static str),
 }
 
-/// A server that gives each request the next answer of its script.
+/// A server that gives each request the next response of its script.
 pub struct Mirror {
     pub address: String,
     port: SocketAddr,
@@ -44,26 +44,26 @@ impl Mirror {
         let port = listener.local_addr().unwrap();
         let (sender, requests) = mpsc::channel();
         let finished = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&finished);
+        let stopping = Arc::clone(&finished);
         let thread = thread::spawn(move || {
             for answer in script {
                 let (stream, _) = listener.accept().unwrap();
-                if seen.load(Ordering::SeqCst) {
+                if stopping.load(Ordering::SeqCst) {
                     return;
                 }
                 let request = read_request(&stream);
                 sender.send(request.clone()).unwrap();
-                // The other side may hang up at any time: that is what some tests are about.
+                // The client may close the connection at any time, which some tests are about.
                 let _ = reply(stream, &request, answer);
             }
         });
         Self { address: format!("http://{port}/mnist/"), port, requests, finished, thread }
     }
 
-    /// For each request that came: its path and the range it asked for.
+    /// The path and the requested range of each request.
     pub fn finish(self) -> Vec<String> {
         self.finished.store(true, Ordering::SeqCst);
-        // Wakes a server that still waits for the rest of its script; one that does not is gone.
+        // Wakes a server that still waits for requests of its script; connecting fails if it has ended.
         let _ = TcpStream::connect(self.port);
         self.thread.join().unwrap();
         self.requests.iter().map(|request| summary(&request)).collect()
@@ -122,7 +122,7 @@ fn reply(mut stream: TcpStream, request: &str, answer: Answer) -> std::io::Resul
     }
 }
 
-/// All from `start` is promised; what lies before `end` is sent.
+/// Promises everything from `start`; sends what lies before `end`.
 fn send(mut stream: TcpStream, bytes: &[u8], start: Option<usize>, end: usize) -> std::io::Result<()> {
     let from = start.unwrap_or(0);
     let status = match start {

@@ -1,5 +1,5 @@
-//! MNIST's images as people would send them: large, dark on light, off the middle, on white paper with
-//! noise, as PNG or JPEG. For tests and for `benches/pictures.rs`.
+//! MNIST's images as people would send them: large, dark on light, off centre, on white paper with noise, as
+//! PNG or JPEG. Used by tests and by `benches/pictures.rs`.
 
 use std::io::Cursor;
 
@@ -9,21 +9,21 @@ use image::{
     imageops::{self, FilterType},
 };
 
-/// Sides of the digit's own square, in pixels.
+/// The side of the digit's square in pixels.
 const SMALLEST: f32 = 112.0;
 const LARGEST: f32 = 448.0;
 
-/// Of JPEG, of 100.
+/// The JPEG quality, out of 100.
 const JPEG_QUALITY: u8 = 80;
 
-/// What a picture is sent as.
+/// The file format of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     Png,
     Jpeg,
 }
 
-/// An image of 28 x 28 as a file. `seed` alone decides size, place, paper, ink and noise.
+/// Draws an image of 28 x 28 into a file. `seed` alone decides size, position, paper, ink and noise.
 pub fn draw(pixels: &[u8], seed: u64, form: Form) -> Vec<u8> {
     let mut random = Random(seed);
     let small = GrayImage::from_raw(28, 28, pixels.to_vec()).unwrap();
@@ -63,7 +63,7 @@ impl Random {
         low + (high - low) * self.unit()
     }
 
-    /// Nearly normal, of deviation 1: the sum of four uniform numbers.
+    /// An approximately normal number with a standard deviation of 1: the sum of four uniform numbers.
     fn normal(&mut self) -> f32 {
         ((0..4).map(|_| self.unit()).sum::<f32>() - 2.0) * 3f32.sqrt()
     }

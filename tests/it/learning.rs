@@ -1,5 +1,5 @@
-//! What a user is promised about results: whole runs over gRPC on real MNIST, judged on test images
-//! that no run looks at. Skipped where MNIST is missing.
+//! The accuracy that users are promised: whole runs over gRPC on real MNIST, measured on test images that no
+//! run uses. Skipped without MNIST.
 
 use digitd::pb::digitd::v1::{
     Adam, Dataset, EvaluateRequest, Optimizer, Split, TrainEvent, TrainRequest, WarningRule, optimizer::Rule,
@@ -11,7 +11,7 @@ use crate::{
     support,
 };
 
-/// Which rules warned of the run.
+/// The rules of the run's warnings.
 fn rules(events: &[TrainEvent]) -> Vec<WarningRule> {
     let rule = |event: &TrainEvent| match event.event.as_ref()? {
         Event::Warning(warning) => Some(warning.rule()),
@@ -20,8 +20,8 @@ fn rules(events: &[TrainEvent]) -> Vec<WarningRule> {
     events.iter().filter_map(rule).collect()
 }
 
-/// Trains at a server of its own, which raises no warning but `expected`, and measures the published
-/// version on MNIST's test images.
+/// Trains on a server of its own, checks that there are no warnings but `expected`, and measures the
+/// published version on MNIST's test images.
 async fn accuracy_on_test_images(request: TrainRequest, expected: &[WarningRule]) -> Option<f64> {
     let server = TestServer::with_data(vec![support::mnist_dir()?]).await;
     let events = collect(server.training().train(request).await.unwrap().into_inner()).await;
@@ -51,7 +51,7 @@ async fn the_tutorials_own_run_ends_where_paddles_does() {
         optimizer: Some(Optimizer { rule: Some(rule) }),
         ..TrainRequest::default()
     };
-    // The long first steps of Adam at 0.01 may silence channels, as the tutorial itself finds.
+    // The large first steps of Adam at 0.01 may kill channels, as in the tutorial itself.
     let dead = &[WarningRule::DeadChannels];
     let Some(accuracy) = accuracy_on_test_images(request, dead).await else { return };
     assert!((0.979..=0.992).contains(&accuracy), "{accuracy}");

@@ -1,5 +1,5 @@
-//! The network, its gradients and its training against PaddlePaddle's own numbers on real MNIST
-//! (tests/golden/paddle/README.md says how they were made). Skipped where MNIST is missing.
+//! The network, its gradients and its training against PaddlePaddle's numbers on real MNIST
+//! (tests/golden/paddle/README.md says how they were computed). Skipped without MNIST.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,9 @@ use digitd::{
     eval::Loss,
     nn::{Mode, Network, NetworkConfig, Shape},
     optim::{Decay, OptimizerConfig, Regularization, Schedule},
-    train::{BatchReport, Ending, Event, RunHooks, TrainConfig, Trainer, TrainingProgress, ValidationConfig},
+    train::{
+        BatchReport, Event, FitOutcome, RunHooks, TrainConfig, Trainer, TrainingProgress, ValidationConfig,
+    },
 };
 use tch::{Device, Kind, Tensor};
 
@@ -20,7 +22,7 @@ fn golden(file: &str) -> Golden {
     Tensor::read_safetensors(support::golden(file)).unwrap().into_iter().collect()
 }
 
-/// The first 10 000 training images, in file order, and the last 10 000 as validation.
+/// The first 10 000 training images in file order, and the last 10 000 for validation.
 fn splits() -> Option<Splits> {
     let catalog = Catalog::new(vec![support::mnist_dir()?], FetchPolicy::Never);
     let spec = DatasetSpec { name: "mnist".parse().unwrap(), seed: None, max_train_images: Some(10_000) };
@@ -35,7 +37,7 @@ fn mnist_images() -> Option<DeviceSet> {
     Some(DeviceSet::new(&set, Device::Cpu))
 }
 
-/// The tutorial's network with golden parameters; Paddle keeps fc.weight as [in, out].
+/// The tutorial's network with golden parameters; Paddle stores fc.weight as [in, out].
 fn network(parameters: &Golden, prefix: &str, kind: Kind) -> Network {
     let mut network =
         Network::zeros(&NetworkConfig::tutorial(), Shape::grey(28, 28), 10, kind, Device::Cpu).unwrap();
@@ -64,7 +66,7 @@ fn the_forward_pass_is_paddles_layer_by_layer() {
         let network = network(&init, "", kind);
         let inputs = images.range(0, 2, kind).images;
         let expected = |name: &str| &golden[name];
-        // The tutorial counts outputs without flatten, and flattens before it keeps outputs6.
+        // The tutorial does not count flatten, and flattens before it stores outputs6.
         let tutorial =
             ["outputs1", "outputs2", "outputs3", "outputs4", "outputs5", "", "outputs6", "outputs7"];
         let mut met = 0;
@@ -120,7 +122,7 @@ fn norms_of_an_inspections_gradients_are_paddles() {
     }
 }
 
-/// Paddle's float32 constants, which it keeps in a float64 run too.
+/// Paddle's float32 constants, which it uses in a float64 run too.
 const MOMENTUM: OptimizerConfig =
     OptimizerConfig::Momentum { learning_rate: 0.01, momentum: 0.9f32 as f64, nesterov: false };
 const ADAGRAD: OptimizerConfig =
@@ -175,10 +177,10 @@ impl Fixture {
         })
     }
 
-    /// One epoch of 100 batches in file order from Paddle's initial parameters: loss and accuracy of
-    /// every batch to 1e-9 in float64. In float32 the first ten: to 1e-5, but for Adagrad and Adam,
-    /// whose first steps divide by the gradient's own size and so make rounding of the smallest
-    /// gradients visible, to 1e-3.
+    /// One epoch of 100 batches in file order from Paddle's initial parameters: loss and accuracy of every
+    /// batch agree to 1e-9 in float64. In float32 the first ten agree to 1e-5, or to 1e-3 for Adagrad and
+    /// Adam, whose first steps divide by the gradient's magnitude and so amplify the rounding of the smallest
+    /// gradients.
     fn check(&self, case: &str, change: impl Fn(&mut TrainConfig)) {
         let coarse = if case.starts_with("ada") { 1e-3 } else { 1e-5 };
         let runs = [(Kind::Double, "_f64", 100, 1e-9), (Kind::Float, "", 10, coarse)];
@@ -195,7 +197,7 @@ impl Fixture {
             change(&mut config);
             let mut trainer = Trainer::with_network(config, network(&self.init, "", kind), &self.splits);
             let mut log = Log::default();
-            assert_eq!(trainer.fit(&mut log).unwrap().ending, Ending::Completed);
+            assert_eq!(trainer.fit(&mut log).unwrap().outcome, FitOutcome::Completed);
             let row = |name: &str| {
                 Vec::<f64>::try_from(&self.trajectories[&format!("{case}.{name}{suffix}")]).unwrap()
             };

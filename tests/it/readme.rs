@@ -1,11 +1,11 @@
-//! The commands of README and of the pages in docs/, run as a reader would paste them: against a real
-//! server, with the data of a request made small.
+//! The commands of README and of the pages in docs/, run as a reader would paste them: against a real server,
+//! with small data in the requests.
 
 use std::{os::unix::fs::symlink, path::Path, process::Command};
 
 use digitd::data::{
     image,
-    synthetic::{self, Source},
+    synthetic::{self, DigitStream},
 };
 use serde_json::{Value, json};
 
@@ -15,13 +15,28 @@ use crate::{
 };
 
 const README: &str = include_str!("../../README.md");
+const CLI: &str = include_str!("../../docs/cli.md");
 const EVALUATE: &str = include_str!("../../docs/evaluate.md");
 const INSPECT: &str = include_str!("../../docs/inspect.md");
+const OPEN_INFERENCE_PROTOCOL: &str = include_str!("../../docs/open-inference-protocol.md");
+const PREDICTION: &str = include_str!("../../docs/prediction.md");
+const REGISTRY: &str = include_str!("../../docs/registry.md");
+const TRAINING: &str = include_str!("../../docs/training.md");
 const MAKEFILE: &str = include_str!("../../Makefile");
 
 #[test]
 fn every_command_of_the_readme_works() {
-    assert!(run_all(README, &Server::start()) >= 7);
+    assert!(run_all(README, &Server::start()) >= 15);
+}
+
+#[test]
+fn every_command_of_the_page_on_the_command_line_works() {
+    assert!(run_all(CLI, &server_with_versions()) >= 15);
+}
+
+#[test]
+fn every_command_of_the_page_on_training_works() {
+    assert!(run_all(TRAINING, &server_with_versions()) >= 10);
 }
 
 #[test]
@@ -33,13 +48,33 @@ fn every_command_of_the_page_on_evaluation_works() {
 
 #[test]
 fn every_command_of_the_page_on_inspection_works() {
+    assert!(run_all(INSPECT, &server_with_versions()) >= 7);
+}
+
+#[test]
+fn every_command_of_the_page_on_prediction_works() {
+    assert!(run_all(PREDICTION, &server_with_versions()) >= 6);
+}
+
+#[test]
+fn every_command_of_the_page_on_the_registry_works() {
+    assert!(run_all(REGISTRY, &server_with_versions()) >= 13);
+}
+
+#[test]
+fn every_command_of_the_page_on_the_open_inference_protocol_works() {
+    assert!(run_all(OPEN_INFERENCE_PROTOCOL, &server_with_versions()) >= 4);
+}
+
+/// A server with the versions 1 and 2 of the model `digits`.
+fn server_with_versions() -> Server {
     let server = Server::start();
     server.call(SMALL_RUN).ok();
     server.call(&[SMALL_RUN, &["--seed=1"]].concat()).ok();
-    assert!(run_all(INSPECT, &server) >= 7);
+    server
 }
 
-/// Runs every command of a text; returns how many there were.
+/// Runs every command of a text; returns the number of commands.
 fn run_all(text: &str, server: &Server) -> usize {
     let grpcurl = grpcurl();
     let folder = tempfile::tempdir().unwrap();
@@ -55,16 +90,16 @@ fn run_all(text: &str, server: &Server) -> usize {
             let target = target.split(' ').next().unwrap();
             assert!(MAKEFILE.contains(&format!("\n{target}:")), "make {target}");
         } else if !command.contains("digitd serve") && (grpcurl.is_some() || !command.contains("grpcurl")) {
-            let said = finish(&mut shell(&small(&command), server, folder.path()));
-            assert_eq!(said.code, Some(0), "{command}\n{}\n{}", said.stdout, said.stderr);
+            let printed = finish(&mut shell(&small(&command), server, folder.path()));
+            assert_eq!(printed.code, Some(0), "{command}\n{}\n{}", printed.stdout, printed.stderr);
             ran += 1;
         }
     }
-    // Without grpcurl its commands are not run, and that was told.
+    // Without grpcurl its commands are not run, which was reported as skipped.
     ran + commands(text).iter().filter(|it| grpcurl.is_none() && it.contains("grpcurl")).count()
 }
 
-/// The lines of all shell blocks, continued lines joined and comments left out.
+/// The lines of all shell blocks, with continued lines joined and comments removed.
 fn commands(text: &str) -> Vec<String> {
     let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let mut commands = Vec::<String>::new();
@@ -81,7 +116,7 @@ fn commands(text: &str) -> Vec<String> {
     commands
 }
 
-/// A training command with little data, and a gate that what comes of it passes.
+/// Replaces a training command by one with little data, and a gate by one that its version passes.
 fn small(command: &str) -> String {
     let command = &command.replace("accuracy>=0.99", "accuracy>=0.01");
     if command.contains("TrainingService/Train") {
@@ -110,7 +145,7 @@ fn shell(command: &str, server: &Server, folder: &Path) -> Command {
 }
 
 fn draw_seven(path: &Path) {
-    let digits = synthetic::draw(0, Source::Test, 0..100);
+    let digits = synthetic::draw(0, DigitStream::Test, 0..100);
     let seven = (0..100).find(|&index| digits.label(index) == 7).unwrap();
     std::fs::write(path, image::to_png(digits.image(seven), 28, 28)).unwrap();
 }

@@ -1,19 +1,19 @@
-//! What tests lean on: where the reference data lies, and the programs that they drive.
+//! What tests share: the folder of the reference data, and the programs that they run.
 
 use std::{io::Write as _, path::PathBuf, process::Command};
 
-use digitd::data::mnist::{self, Finding};
+use digitd::data::mnist::{self, FileStatus};
 
 use crate::minio::Minio;
 
-/// Real MNIST: in `data/mnist` of `DIGITD_TEST_DATA`, else in `DIGITD_DATA_DIR`. None skips the test,
+/// The folder of real MNIST: `data/mnist` in `DIGITD_TEST_DATA`, else `DIGITD_DATA_DIR`. None skips the test,
 /// unless every test must run.
 pub fn mnist_dir() -> Option<PathBuf> {
     let folder = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
     let candidates = [folder("DIGITD_TEST_DATA").map(|it| it.join("data/mnist")), folder("DIGITD_DATA_DIR")];
     let has_it = |folder: &PathBuf| {
         let folders = [folder.clone()];
-        mnist::survey(&folders).iter().all(|(_, finding)| matches!(finding, Finding::Good(_)))
+        mnist::survey(&folders).iter().all(|(_, finding)| matches!(finding, FileStatus::Good(_)))
     };
     let found = candidates.into_iter().flatten().find(has_it);
     if found.is_none() {
@@ -32,8 +32,7 @@ pub fn bucket_server() -> Option<&'static Minio> {
     Minio::shared().map_err(|message| skip(&message)).ok()
 }
 
-/// The Python of a folder of `.tools` that has this package. None skips the test, unless every
-/// test must run.
+/// The Python of a folder in `.tools` that has this package. None skips the test, unless every test must run.
 pub fn python(folder: &str, package: &str) -> Option<PathBuf> {
     let tools = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.tools"));
     let python = tools.join(folder).join("bin/python");
@@ -45,10 +44,10 @@ pub fn python(folder: &str, package: &str) -> Option<PathBuf> {
     None
 }
 
-/// Keeps libtorch to this thread: its thread pool is the process's, and tests that train side by
-/// side would wait for each other in it.
+/// Limits libtorch to this thread: its thread pool belongs to the process, and tests that train in parallel
+/// would wait for each other in it.
 pub fn one_torch_thread() {
-    // The first call makes libtorch set the thread up, and would undo a setting made before it.
+    // The first call makes libtorch initialise the thread, which would undo a setting made before it.
     tch::get_num_threads();
     tch::set_num_threads(1);
 }
@@ -56,6 +55,6 @@ pub fn one_torch_thread() {
 /// Reports that a test was skipped; with DIGITD_TEST_STRICT=1, what is missing fails it.
 pub fn skip(message: &str) {
     assert!(std::env::var("DIGITD_TEST_STRICT").as_deref() != Ok("1"), "{message}");
-    // Written past the test harness, which swallows what a passing test prints.
+    // Written to standard error, because the test harness captures what a passing test prints.
     writeln!(std::io::stderr(), "skipped: {message}").expect("standard error takes a line");
 }

@@ -1,4 +1,4 @@
-"""The parts of scripts/gpu-check that its run on a CPU does not reach. Run by `make test`."""
+"""Tests the parts of scripts/gpu-check that its run on a CPU does not reach. Run by `make test`."""
 
 import json
 import subprocess

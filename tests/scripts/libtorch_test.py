@@ -1,5 +1,5 @@
-"""scripts/libtorch in a folder of its own, fetching tiny wheels from a folder beside it: what is broken
-is noticed and mended, and what is whole is left alone. Run by `make test`; needs no network."""
+"""Runs scripts/libtorch in a folder of its own with tiny wheels from a folder beside it: damage is
+found and repaired, and an intact installation is left unchanged. Run by `make test`; needs no network."""
 
 import base64
 import contextlib
@@ -40,7 +40,7 @@ def load():
 
 
 def write_wheel(folder, name, version, tag, files):
-    """A wheel that pip takes; returns its SHA-256."""
+    """Writes a wheel that pip accepts; returns its SHA-256."""
     info = f"{name.replace('-', '_')}-{version}.dist-info"
     files = {
         **files,
@@ -89,14 +89,14 @@ class Libtorch(unittest.TestCase):
             self.addCleanup(patch.stop)
         os.environ.pop("LIBTORCH", None)
         self.pip = self.script.download
-        # pip takes a second for each wheel; two tests go the whole way.
+        # pip takes a second for each wheel, so only two tests run it.
         patch = mock.patch.object(self.script, "download", self.copy)
         patch.start()
         self.addCleanup(patch.stop)
         self.assertIn("no .libtorch yet", self.run_script())
 
     def run_script(self):
-        """What a run says; nothing where it finds all as it should be."""
+        """The output of a run; empty if the installation is intact."""
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
             self.assertEqual(self.script.main(), 0)
@@ -113,7 +113,7 @@ class Libtorch(unittest.TestCase):
         return {str(path.relative_to(self.target)) for path in self.target.rglob("*") if path.is_file()}
 
     def check_mended(self, told):
-        """A run tells of the damage and mends it; the next one has nothing to say."""
+        """A run reports the damage and repairs it; the next one reports nothing."""
         self.assertIn(told, self.run_script())
         library = self.target / "lib/libtorch_cpu.so"
         self.assertEqual(library.read_bytes(), TORCH["torch/lib/libtorch_cpu.so"])

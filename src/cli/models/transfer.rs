@@ -7,23 +7,24 @@ use clap::ValueEnum;
 use crate::{
     checkpoint,
     cli::{
-        Error,
-        args::{self, ModelArgs},
-        json,
-        session::SessionArgs,
+        args::ModelArgs,
+        connection::ConnectionArgs,
+        error::Error,
+        input::{read, read_message},
+        terminal,
     },
     pb::digitd::v1::{
-        Dataset, ExportFormat, ExportVersionRequest, ImportMetadata, ImportVersionResponse, ModelVersion,
-        Network, WeightsLayout, export_version_request::Which, get_version_request,
+        Dataset, ExportFormat, ExportVersionRequest, ImportMetadata, ModelVersion, Network, WeightsLayout,
+        export_version_request::Which, get_version_request,
     },
+    report::text,
 };
 
 /// Publish a version from a file of weights
 ///
 /// Takes a safetensors file in float32 or float64: one that `digitd models export` wrote, or a
-/// PyTorch state_dict saved with safetensors. Arrays whose names are not the network's are told by
-/// their order and shapes, and the mapping is shown; where that leaves a doubt, nothing is
-/// published.
+/// PyTorch state_dict saved with safetensors. Arrays whose names are not the network's are mapped by
+/// their order and shapes, and the mapping is shown; if it is ambiguous, nothing is published.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -46,16 +47,16 @@ pub struct ImportArgs {
     #[arg(long, value_name = "NAME|FILE.json")]
     network: Option<String>,
 
-    /// Rows of pixels of the pictures that it reads [default: 28]
+    /// Height of its images in pixels [default: 28]
     #[arg(long, value_name = "N")]
     image_height: Option<i32>,
 
-    /// Pixels of each row [default: 28]
+    /// Width of its images in pixels [default: 28]
     #[arg(long, value_name = "N")]
     image_width: Option<i32>,
 
-    /// How many classes it tells apart [default: as many as there are names, else as the last layer in a
-    /// file has outputs, else 10]
+    /// Number of classes [default: as many as there are names, else as the last layer in a file has
+    /// outputs, else 10]
     #[arg(long, value_name = "N")]
     classes: Option<i32>,
 
@@ -63,7 +64,7 @@ pub struct ImportArgs {
     #[arg(long = "class-name", value_name = "NAME")]
     class_names: Vec<String>,
 
-    /// How the weights of linear layers lie in the file
+    /// Layout of the weights of linear layers in the file
     #[arg(long, value_enum, value_name = "LAYOUT", default_value_t)]
     layout: LayoutArg,
 
@@ -71,29 +72,29 @@ pub struct ImportArgs {
     #[arg(long, value_name = "ALIAS")]
     set_alias: Option<String>,
 
-    /// The data set that it was trained on, which `evaluate` and `inspect` then take by default
+    /// The data set that it was trained on, the default of `evaluate` and `inspect`
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
 
     #[command(flatten)]
-    session: SessionArgs,
+    connection: ConnectionArgs,
 }
 
-/// How the weights of linear layers lie in a file.
+/// Layout of the weights of linear layers in a file.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 enum LayoutArg {
-    /// [out, in], as PyTorch keeps them
+    /// [out, in], as in PyTorch
     #[default]
     Libtorch,
-    /// [in, out], as PaddlePaddle keeps them
+    /// [in, out], as in PaddlePaddle
     Paddle,
 }
 
 /// Write a version to a file
 ///
-/// As safetensors it is the weights under the network's own names, in libtorch's layout: the bytes
-/// that the registry keeps, checked against their SHA-256. As ONNX it is the network with them, from
-/// `input` [N,1,H,W], each pixel from 0 (background) to 1 (ink), to `probabilities` [N,classes].
+/// A safetensors file has the weights under the network's own names, in libtorch's layout: the bytes of the
+/// registry, checked against their SHA-256. An ONNX file has the network with its weights, from `input`
+/// [N,1,H,W], each pixel from 0 (background) to 1 (foreground), to `probabilities` [N,classes].
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -108,69 +109,68 @@ pub struct ExportArgs {
     #[arg(long, short, value_name = "FILE|-")]
     output: PathBuf,
 
-    /// What the file is
+    /// Format of the file
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    format: FormatArg,
+    format: WeightsFormatArg,
 
     #[command(flatten)]
-    session: SessionArgs,
+    connection: ConnectionArgs,
 }
 
-/// What an exported file is.
+/// Format of an exported file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum FormatArg {
+enum WeightsFormatArg {
     /// The weights
     #[default]
     Safetensors,
-    /// The network with its weights, for ONNX run-times
+    /// The network with its weights, for ONNX runtimes
     Onnx,
 }
 
-/// Largest file of a network's layers.
-const MAX_NETWORK_BYTES: u64 = 1 << 20;
-
 pub async fn import(args: ImportArgs) -> Result<(), Error> {
-    let file = args::read(&args.file, checkpoint::foreign::MAX_BYTES as u64)?;
+    let file = read(&args.file, checkpoint::import::MAX_BYTES as u64)?;
     let metadata = args.metadata()?;
-    let answer = args.session.with(async |client| Ok(client.import_version(metadata, file).await?)).await?;
-    args.session.show("ImportVersionResponse", &answer, |_| imported(&answer));
+    let answer =
+        args.connection.with(async |client| Ok(client.import_version(metadata, file).await?)).await?;
+    args.connection.show("ImportVersionResponse", &answer, |_| text::imported_version(&answer));
     Ok(())
 }
 
 pub async fn export(args: ExportArgs) -> Result<(), Error> {
-    let (name, which) = args.model.spelt_out()?;
+    let (name, which) = args.model.name_and_version()?;
     let which = which.map(|which| match which {
         get_version_request::Which::Version(version) => Which::Version(version),
         get_version_request::Which::Alias(alias) => Which::Alias(alias),
     });
     let format = match args.format {
-        FormatArg::Safetensors => ExportFormat::Safetensors,
-        FormatArg::Onnx => ExportFormat::Onnx,
+        WeightsFormatArg::Safetensors => ExportFormat::Safetensors,
+        WeightsFormatArg::Onnx => ExportFormat::Onnx,
     };
     let request = ExportVersionRequest { name, which, format: format.into() };
-    let (version, file) = args.session.with(async |client| Ok(client.export_version(request).await?)).await?;
-    if args.format == FormatArg::Safetensors {
+    let (version, file) =
+        args.connection.with(async |client| Ok(client.export_version(request).await?)).await?;
+    if args.format == WeightsFormatArg::Safetensors {
         check(&version, &file)?;
     }
     let path = args.output.display().to_string();
     if path == "-" {
-        crate::cli::print_bytes(&file);
+        terminal::print_bytes(&file);
         return Ok(());
     }
     std::fs::write(&args.output, &file).map_err(Error::io("write", path.as_str()))?;
-    args.session.show("ModelVersion", &version, |_| {
+    args.connection.show("ModelVersion", &version, |_| {
         format!("{} version {}: {} bytes in {path}\n", version.name, version.version, file.len())
     });
     Ok(())
 }
 
-/// Whether the weights came as they are kept.
+/// Errors where the weights are not those of the registry.
 fn check(version: &ModelVersion, weights: &[u8]) -> Result<(), Error> {
     let sha256 = checkpoint::sha256(weights);
     if sha256 == version.weights_sha256 {
         return Ok(());
     }
-    Err(Error::Usage(format!("the weights came with SHA-256 {sha256}, not {}", version.weights_sha256)))
+    Err(Error::Usage(format!("the weights have SHA-256 {sha256}, not {}", version.weights_sha256)))
 }
 
 impl ImportArgs {
@@ -199,22 +199,5 @@ fn network(text: &str) -> Result<Network, Error> {
     if !text.ends_with(".json") {
         return Ok(Network { preset: text.to_owned(), layers: Vec::new() });
     }
-    let layers = String::from_utf8(args::read(text, MAX_NETWORK_BYTES)?)
-        .map_err(|_| Error::Usage(format!("{text} is not text")))?;
-    json::parse("Network", &layers)
-        .map_err(|cause| Error::Usage(format!("{text} is not the JSON form of Network: {cause}")))
-}
-
-/// The version, and which array became which parameter where the names differ.
-fn imported(answer: &ImportVersionResponse) -> String {
-    let version = answer.version.clone().unwrap_or_default();
-    let foreign = answer.arrays.iter().filter(|array| array.array != array.parameter);
-    let mapping: String = foreign
-        .map(|array| format!("  {} {:?} from {}\n", array.parameter, array.shape, array.array))
-        .collect();
-    let aliases = match version.aliases.is_empty() {
-        true => String::new(),
-        false => format!(" ({})", version.aliases.join(", ")),
-    };
-    format!("{} version {}{aliases}\n{mapping}", version.name, version.version)
+    read_message("Network", text)
 }

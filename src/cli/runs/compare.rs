@@ -1,41 +1,37 @@
-//! `digitd runs compare`: in what the requests of runs differ, and what came of them.
+//! `digitd runs compare`: the differences between the requests of runs, and their results.
 
 use serde_json::json;
 
-use super::{
-    super::{
-        Error, Outcome,
-        output::{self, Ink},
-        session::SessionArgs,
+use super::fetch::fetch_histories;
+use crate::{
+    cli::{connection::ConnectionArgs, error::Error, exit::ExitStatus, terminal},
+    report::{
+        run::{RunResults, request_differences, short_ids},
+        text,
     },
-    history::{History, short_ids},
-    results::Results,
-    settings::{differences, settings},
 };
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct CompareArgs {
     /// Ids of runs, two or more
     #[arg(value_name = "RUN", required = true, num_args = 2..)]
     run_ids: Vec<String>,
 
     #[command(flatten)]
-    session: SessionArgs,
+    connection: ConnectionArgs,
 }
 
-pub async fn run(args: Args) -> Result<Outcome, Error> {
-    let histories = args.session.with(async |client| History::of_all(client, &args.run_ids).await).await?;
-    let requests: Vec<_> =
-        histories.iter().map(|history| settings(&history.run.request.clone().unwrap_or_default())).collect();
-    let differences = differences(&requests);
-    let results: Vec<Results> = histories.iter().map(Results::of).collect();
-    crate::cli::print(&match args.session.json {
+pub async fn run(args: CompareArgs) -> Result<ExitStatus, Error> {
+    let histories = args.connection.with(async |client| fetch_histories(client, &args.run_ids).await).await?;
+    let differences = request_differences(&histories);
+    let results: Vec<RunResults> = histories.iter().map(RunResults::new).collect();
+    terminal::print(&match args.connection.json {
         true => {
             let differences: serde_json::Map<_, _> =
-                differences.into_iter().map(|(name, values)| (name, json!(values))).collect();
+                differences.into_iter().map(|it| (it.name, json!(it.values))).collect();
             json!({ "runs": results, "differences": differences }).to_string() + "\n"
         }
-        false => output::comparison(&short_ids(&histories), &differences, &results, Ink::of_stdout()),
+        false => text::run_comparison(&short_ids(&histories), &differences, &results, terminal::layout()),
     });
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Success)
 }

@@ -1,163 +1,62 @@
-//! `digitd runs export`: what a run has reported, for other programs.
+//! `digitd runs export`: the events of a run, for other programs.
 
-use std::path::Path;
-
-use chrono::{DateTime, SecondsFormat};
 use clap::ValueEnum;
-use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
 
-use super::{
-    super::{Error, Outcome, json, session::SessionArgs},
-    history::History,
-};
+use super::{fetch::fetch_history, tensorboard::write_event_file};
 use crate::{
-    pb::{self, digitd::v1::TrainEvent},
-    telemetry::RunFolder,
+    cli::{connection::ConnectionArgs, error::Error, exit::ExitStatus, terminal},
+    report::{json, run::csv},
 };
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct RunExportArgs {
     /// The run's id
     run_id: String,
 
-    /// The form
-    #[arg(long, value_enum, value_name = "FORM")]
-    format: Format,
+    /// The format of the output
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: RunExportFormat,
 
-    /// The file to write, `-` is standard output; for tensorboard the folder of all runs
+    /// The file to write, `-` is standard output; for tensorboard a folder of runs
     #[arg(long, short, value_name = "PATH|-")]
     output: String,
 
     #[command(flatten)]
-    session: SessionArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum RunExportFormat {
     /// A row for every reported batch and every epoch
     Csv,
-    /// Every event as a line of JSON, in the form that grpcurl has
+    /// A line of JSON for every event, in the form of grpcurl
     Jsonl,
-    /// An event file with the numbers of batches and epochs; `digitd serve --tensorboard-dir` writes
-    /// weights and kernels too
+    /// An event file with the metrics of batches and epochs; `digitd serve --tensorboard-dir` writes weights
+    /// and kernels too
     Tensorboard,
 }
 
-pub async fn run(args: Args) -> Result<Outcome, Error> {
-    if args.session.json {
-        let message = "--json has no meaning here: --format says in what form to write, jsonl is JSON";
+pub async fn run(args: RunExportArgs) -> Result<ExitStatus, Error> {
+    if args.connection.json {
+        let message = "--json has no meaning here: --format says what to write, and jsonl is JSON";
         return Err(Error::Usage(message.to_owned()));
     }
-    let history = args.session.with(async |client| History::of(client, &args.run_id).await).await?;
+    let history = args.connection.with(async |client| fetch_history(client, &args.run_id).await).await?;
     match args.format {
-        Format::Csv => write(&args.output, &csv(&history.events))?,
-        Format::Jsonl => {
+        RunExportFormat::Csv => write(&args.output, &csv(&history.events))?,
+        RunExportFormat::Jsonl => {
             let lines = history.events.iter().map(|event| json::line("TrainEvent", event) + "\n");
             write(&args.output, &lines.collect::<String>())?;
         }
-        Format::Tensorboard => event_file(&args.output, &history)?,
+        RunExportFormat::Tensorboard => write_event_file(&args.output, &history)?,
     }
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Success)
 }
 
 fn write(path: &str, text: &str) -> Result<(), Error> {
     if path == "-" {
-        crate::cli::print(text);
+        terminal::print(text);
         return Ok(());
     }
     std::fs::write(path, text).map_err(Error::io("write", path))
-}
-
-fn event_file(root: &str, history: &History) -> Result<(), Error> {
-    if root == "-" {
-        return Err(Error::Usage("event files go to a folder: name one with --output".to_owned()));
-    }
-    let open = RunFolder::open(Path::new(root), &history.run.run_id, history.batches_per_epoch());
-    let mut folder = open.map_err(Error::io("write event files in", root))?;
-    for event in &history.events {
-        folder.add(event).map_err(Error::io("write event files in", root))?;
-    }
-    Ok(())
-}
-
-/// The events that are rows of the table, and the messages that they hold.
-const ROWS: [(&str, &str); 2] = [("batch", "BatchReport"), ("epoch", "EpochReport")];
-
-/// A header, then a row for every batch and epoch, with the fields of both as columns; a cell is
-/// empty where the row's event has no such field. No value needs quoting: all are numbers and times.
-fn csv(events: &[TrainEvent]) -> String {
-    let columns = columns();
-    let mut lines = vec![["event", "sequence", "time"].join(",") + "," + &columns.join(",")];
-    for event in events {
-        let message = pb::dynamic("TrainEvent", event);
-        let row = ROWS.into_iter().find(|(field, _)| message.has_field_by_name(field));
-        let Some((field, _)) = row else { continue };
-        let value = message.get_field_by_name(field);
-        let Some(report) = value.as_deref().and_then(Value::as_message) else { continue };
-        let cells = columns.iter().map(|column| cell(report, column));
-        let head = [field.to_owned(), event.sequence.to_string(), time(event)];
-        lines.push(head.into_iter().chain(cells).collect::<Vec<_>>().join(","));
-    }
-    lines.join("\n") + "\n"
-}
-
-/// The fields of all rows in the order of the contract, each once.
-fn columns() -> Vec<String> {
-    let mut columns: Vec<String> = Vec::new();
-    for (_, message) in ROWS {
-        for field in pb::descriptor(message).fields() {
-            if !columns.iter().any(|column| column == field.name()) {
-                columns.push(field.name().to_owned());
-            }
-        }
-    }
-    columns
-}
-
-fn cell(report: &DynamicMessage, column: &str) -> String {
-    let Some(field) = report.descriptor().get_field_by_name(column) else { return String::new() };
-    if field.supports_presence() && !report.has_field(&field) {
-        return String::new();
-    }
-    match &*report.get_field(&field) {
-        Value::F64(number) => number.to_string(),
-        Value::I32(number) => number.to_string(),
-        other => other.to_string(),
-    }
-}
-
-fn time(event: &TrainEvent) -> String {
-    let time = event.time.as_ref();
-    let utc = time.and_then(|time| DateTime::from_timestamp(time.seconds, time.nanos.unsigned_abs()));
-    utc.map(|utc| utc.to_rfc3339_opts(SecondsFormat::Millis, true)).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pb::digitd::v1::{BatchReport, EpochReport, RunStarted, train_event::Event};
-
-    fn event(sequence: i32, event: Event) -> TrainEvent {
-        let time = Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 250_000_000 });
-        TrainEvent { run_id: "r".to_owned(), sequence, time, event: Some(event) }
-    }
-
-    #[test]
-    fn batches_and_epochs_are_rows_and_other_events_are_not() {
-        let batch = BatchReport { epoch: 1, batch: 1, step: 1, loss: Some(f64::NAN), ..Default::default() };
-        let epoch = EpochReport { epoch: 1, train_loss: Some(0.5), seconds: Some(2.0), ..Default::default() };
-        let text = csv(&[
-            event(1, Event::Started(RunStarted::default())),
-            event(2, Event::Batch(batch)),
-            event(3, Event::Epoch(epoch)),
-        ]);
-        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
-        assert_eq!(rows.len(), 3, "{text}");
-        assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{text}");
-        let cell =
-            |row: usize, column: &str| rows[row][rows[0].iter().position(|name| *name == column).unwrap()];
-        assert_eq!((cell(1, "event"), cell(1, "loss"), cell(1, "accuracy")), ("batch", "NaN", ""));
-        assert_eq!(cell(1, "time"), "2023-11-14T22:13:20.250Z");
-        assert_eq!((cell(2, "sequence"), cell(2, "train_loss"), cell(2, "step")), ("3", "0.5", ""));
-    }
 }

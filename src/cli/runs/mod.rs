@@ -2,21 +2,19 @@
 
 mod compare;
 mod export;
-mod history;
+mod fetch;
 mod plot;
-mod results;
-mod settings;
+mod tensorboard;
 
 use super::{
-    Error, Outcome,
     args::PageArgs,
-    output::{self, Style},
-    session::SessionArgs,
-    watch::{Interrupt, follow},
+    connection::ConnectionArgs,
+    error::Error,
+    exit::ExitStatus,
+    progress::ProgressFormat,
+    watch::{OnInterrupt, follow},
 };
-use crate::pb::digitd::v1::ListRunsRequest;
-
-pub(super) use results::Results;
+use crate::{pb::digitd::v1::ListRunsRequest, report::text};
 
 /// List, show, watch, plot, compare, export and cancel runs
 #[derive(Debug, clap::Args)]
@@ -26,38 +24,37 @@ Examples:
   digitd runs watch 0192f0c1-7d1e-7cc3-98c4-dc0c0c07398f --json
   digitd runs plot --output loss.png
   digitd runs cancel 0192f0c1-7d1e-7cc3-98c4-dc0c0c07398f")]
-pub struct Args {
+pub struct RunsArgs {
     #[command(subcommand)]
-    command: Command,
+    command: RunsCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+enum RunsCommand {
     /// List runs, newest first
-    List(ListArgs),
-    /// Show a run: its state, how far it came, and its request
-    Show(OneArgs),
-    /// Follow a run to its end; Ctrl-C ends the watching, not the run
+    List(RunListArgs),
+    /// Show a run: its state, its progress, and its request
+    Show(RunIdArgs),
+    /// Watch a run to its end; Ctrl-C stops watching, not the run
     ///
-    /// Exit codes: 0 the run completed, 1 it failed or was interrupted, 130 it was cancelled or
-    /// watching was ended.
-    Watch(WatchArgs),
-    /// Draw loss and accuracy of runs, training and validation
+    /// Exit codes: 0 the run completed, 1 it failed or was interrupted, 130 it was cancelled or Ctrl-C
+    /// stopped watching.
+    Watch(RunWatchArgs),
+    /// Plot training and validation loss and accuracy of runs
     ///
-    /// Training is a solid line, validation a dashed one with a dot for every value, each run in a
-    /// colour of its own. The first batches of a long run may leave the picture at its top; --log
-    /// shows them too.
-    Plot(plot::Args),
-    /// Compare runs: what differs in their requests, and what came of them
-    Compare(compare::Args),
-    /// Write what a run has reported for other programs
-    Export(export::Args),
-    /// Stop a run after its current batch and keep its checkpoint
-    Cancel(OneArgs),
+    /// Training is a solid line, validation a dashed one with a dot for every value, each run in a colour
+    /// of its own. The first batches of a long run may lie above the plot; --log shows them too.
+    Plot(plot::PlotArgs),
+    /// Compare runs: the differences between their requests, and their results
+    Compare(compare::CompareArgs),
+    /// Export the events of a run for other programs
+    Export(export::RunExportArgs),
+    /// Cancel a run after its current batch, with a checkpoint
+    Cancel(RunIdArgs),
 }
 
 #[derive(Debug, clap::Args)]
-struct ListArgs {
+struct RunListArgs {
     /// Only runs of this model
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
@@ -67,70 +64,70 @@ struct ListArgs {
 }
 
 #[derive(Debug, clap::Args)]
-struct OneArgs {
+struct RunIdArgs {
     /// The run's id
     run_id: String,
 
     #[command(flatten)]
-    session: SessionArgs,
+    connection: ConnectionArgs,
 }
 
 #[derive(Debug, clap::Args)]
-struct WatchArgs {
+struct RunWatchArgs {
     /// The run's id
     run_id: String,
 
-    /// Leave out the events up to this number
+    /// Skip the events up to this sequence number
     #[arg(long, value_name = "N", default_value_t = 0)]
     after: i32,
 
     #[command(flatten)]
-    session: SessionArgs,
+    connection: ConnectionArgs,
 }
 
-pub async fn run(args: Args) -> Result<Outcome, Error> {
+pub async fn run(args: RunsArgs) -> Result<ExitStatus, Error> {
     match args.command {
-        Command::List(args) => list(args).await,
-        Command::Show(args) => {
-            let run = args.session.with(async |client| Ok(client.run(&args.run_id).await?)).await?;
-            args.session.show("Run", &run, |_| output::run(&run));
-            Ok(Outcome::Done)
+        RunsCommand::List(args) => list(args).await,
+        RunsCommand::Show(args) => {
+            let run = args.connection.with(async |client| Ok(client.run(&args.run_id).await?)).await?;
+            args.connection.show("Run", &run, |_| text::run(&run));
+            Ok(ExitStatus::Success)
         }
-        Command::Watch(args) => watch(args).await,
-        Command::Plot(args) => plot::run(args).await,
-        Command::Compare(args) => compare::run(args).await,
-        Command::Export(args) => export::run(args).await,
-        Command::Cancel(args) => {
-            let run = args.session.with(async |client| Ok(client.cancel_run(&args.run_id).await?)).await?;
-            args.session.show("Run", &run, |_| output::run(&run));
-            Ok(Outcome::Done)
+        RunsCommand::Watch(args) => watch(args).await,
+        RunsCommand::Plot(args) => plot::run(args).await,
+        RunsCommand::Compare(args) => compare::run(args).await,
+        RunsCommand::Export(args) => export::run(args).await,
+        RunsCommand::Cancel(args) => {
+            let run = args.connection.with(async |client| Ok(client.cancel_run(&args.run_id).await?)).await?;
+            args.connection.show("Run", &run, |_| text::run(&run));
+            Ok(ExitStatus::Success)
         }
     }
 }
 
-async fn list(args: ListArgs) -> Result<Outcome, Error> {
+async fn list(args: RunListArgs) -> Result<ExitStatus, Error> {
     let request = ListRunsRequest {
         page_size: Some(args.page.limit),
         page_token: String::new(),
         model: args.model.clone().unwrap_or_default(),
     };
-    let session = &args.page.session;
-    let answer = session.with(async |client| Ok(client.runs(request).await?)).await?;
-    session.show("ListRunsResponse", &answer, |ink| match answer.runs.is_empty() {
+    let connection = &args.page.connection;
+    let answer = connection.with(async |client| Ok(client.runs(request).await?)).await?;
+    connection.show("ListRunsResponse", &answer, |layout| match answer.runs.is_empty() {
         true => "There is no run yet: `digitd train` starts one.\n".to_owned(),
-        false => output::run_list(&answer.runs, output::width(), ink),
+        false => text::run_list(&answer.runs, layout),
     });
-    Ok(Outcome::Done)
+    Ok(ExitStatus::Success)
 }
 
-async fn watch(args: WatchArgs) -> Result<Outcome, Error> {
-    let style = if args.session.json { Style::Json } else { Style::fitting() };
-    let session = args.session.open().await?;
-    let followed = match session.client.watch(&args.run_id, args.after).await {
-        Ok(mut events) => follow(&session, &mut events, style, Interrupt::EndsWatching).await,
+async fn watch(args: RunWatchArgs) -> Result<ExitStatus, Error> {
+    let format = ProgressFormat::json_or_terminal(args.connection.json);
+    let connection = args.connection.open().await?;
+    let watched = match connection.client.watch(&args.run_id, args.after).await {
+        Ok(mut events) => follow(&connection, &mut events, format, OnInterrupt::StopWatching).await,
         Err(error) => Err(error.into()),
     };
-    let closed = session.close().await;
-    let followed = followed?;
-    closed.map(|()| followed.outcome)
+    let closed = connection.close().await;
+    let watched = watched?;
+    closed.map(|()| watched.status)
 }

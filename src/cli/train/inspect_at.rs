@@ -1,10 +1,10 @@
-//! `--inspect-at`: the batches of a run that are shown layer by layer.
+//! `--inspect-at`: the batches of a run that are inspected layer by layer.
 
 use crate::pb::digitd::v1::{InspectAt, TrainRequest};
 
 #[derive(Debug, clap::Args)]
 pub struct InspectAtArgs {
-    /// Show this batch layer by layer, shapes and contents, as epoch and batch counted from 1 (1:401);
+    /// Inspect this batch layer by layer, shapes and contents, as epoch and batch counted from 1 (1:401);
     /// may be given several times
     #[arg(long = "inspect-at", value_name = "EPOCH:BATCH", value_parser = parse, help_heading = "Run")]
     batches: Vec<InspectAt>,

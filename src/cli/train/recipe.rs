@@ -4,23 +4,23 @@ use clap::ValueEnum;
 
 use crate::pb::digitd::v1::{Recipe, TrainRequest};
 
-/// Numbers that go by a name.
+/// A set of hyperparameters by name.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Training")]
 pub struct RecipeArgs {
-    /// Numbers that were tried out together; other flags stand over them [default: five epochs of
-    /// adam under a one-cycle schedule]
+    /// A tested set of hyperparameters; other flags override it [default: five epochs of adam under a
+    /// one-cycle schedule]
     #[arg(long, value_enum, value_name = "RECIPE")]
     recipe: Option<RecipeArg>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum RecipeArg {
-    /// The tutorial's own run: five epochs of adam at 0.01
+    /// The run of the tutorial: five epochs of adam at 0.01
     Tutorial,
     /// One epoch
     Fast,
-    /// 20 epochs with augmentation and averaged weights; for --preset deep too
+    /// 20 epochs with augmentation and weight averaging; for --preset deep too
     Accurate,
 }
 

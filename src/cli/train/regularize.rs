@@ -1,16 +1,16 @@
-//! Flags of `digitd train` that keep a network from learning its images by heart.
+//! Flags of `digitd train` against overfitting: regularization and augmentation.
 
-use super::set;
+use super::set::set;
 use crate::pb::digitd::v1::{Augmentation, TrainRequest, WeightAveraging};
 
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Regularization")]
 pub struct RegularizeArgs {
-    /// Scales the gradients of a step down to this norm where theirs is larger [default: no limit]
+    /// Clips the gradient to this L2 norm [default: no limit]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     clip_gradient_norm: Option<f64>,
 
-    /// Share of a label's weight that is spread over all classes while training [default: 0]
+    /// Label smoothing: the fraction of a label that is spread over all classes [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     label_smoothing: Option<f64>,
 
@@ -19,33 +19,33 @@ pub struct RegularizeArgs {
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
     weight_averaging: Option<f64>,
 
-    /// Turns each training image within plus or minus so many degrees [default: 0]
+    /// Rotates each training image by up to this many degrees in either direction [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     rotation_degrees: Option<f64>,
 
-    /// Shifts each training image within plus or minus so many pixels [default: 0]
+    /// Shifts each training image by up to this many pixels in either direction [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     shift_pixels: Option<f64>,
 
-    /// Scales each training image within 1 plus or minus this [default: 0]
+    /// Scales each training image by a factor that differs from 1 by up to this [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     scale: Option<f64>,
 
-    /// Shears each training image within plus or minus so many degrees [default: 0]
+    /// Shears each training image by up to this many degrees in either direction [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     shear_degrees: Option<f64>,
 
-    /// Bends each training image by an elastic field of this strength, for instance 34 [default: 0]
+    /// Elastic distortion of each training image, of this strength, for instance 34 [default: 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     elastic_alpha: Option<f64>,
 
-    /// Smoothness of that field, in pixels [default: 4]
+    /// Smoothness of the elastic distortion, in pixels [default: 4]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     elastic_sigma: Option<f64>,
 }
 
 impl RegularizeArgs {
-    /// Puts the flags that are given in place of what the request says.
+    /// Sets the fields whose flags are given.
     pub fn apply(&self, request: &mut TrainRequest) {
         set(&mut request.clip_gradient_norm, self.clip_gradient_norm);
         set(&mut request.label_smoothing, self.label_smoothing);
@@ -70,16 +70,17 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::json;
+    use crate::report::json;
 
     #[derive(Parser)]
-    struct Line {
+    struct RegularizeLine {
         #[command(flatten)]
         args: RegularizeArgs,
     }
 
     fn request(line: &str) -> String {
-        let line = Line::try_parse_from(["train"].into_iter().chain(line.split_whitespace())).unwrap();
+        let line =
+            RegularizeLine::try_parse_from(["train"].into_iter().chain(line.split_whitespace())).unwrap();
         let mut request = TrainRequest::default();
         line.args.apply(&mut request);
         json::line("TrainRequest", &request)
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_that_is_not_given_leaves_what_the_request_says() {
+    fn a_flag_that_is_not_given_leaves_its_field() {
         let augmentation = Augmentation { scale: Some(0.5), ..Augmentation::default() };
         let mut request = TrainRequest { augmentation: Some(augmentation), ..TrainRequest::default() };
         RegularizeArgs { shift_pixels: Some(2.0), ..RegularizeArgs::default() }.apply(&mut request);

@@ -23,7 +23,7 @@ fn random(step: u64) -> Random {
 fn images(n: i64) -> Tensor {
     let (h, w) = SIZE;
     let rows = Tensor::arange(n * h * w, (Kind::Float, Device::Cpu));
-    // No two pixels are alike, and none is 0.
+    // All pixels differ, and none is 0.
     let rows = (rows * 0.37).sin().square() * 0.9 + 0.1;
     rows.as_strided([n, 1, h, w], [h * w, 1, w, 1], None)
 }
@@ -33,7 +33,7 @@ fn apply(config: Augmentation, step: u64) -> Tensor {
     augmenter.apply(&images(3), 1, 1, step)
 }
 
-/// The value of an image between its pixels; 0 outside.
+/// The interpolated value of an image between its pixels; 0 outside.
 fn bilinear(image: &Tensor, x: f64, y: f64) -> f64 {
     let pixel = |x: f64, y: f64| {
         let inside = x >= 0.0 && y >= 0.0 && x < SIZE.1 as f64 && y < SIZE.0 as f64;
@@ -80,11 +80,11 @@ fn elastic_noise_is_smoothed_as_by_scipy() {
     let noise: Vec<f32> =
         (0..12).map(|place| (place / 4 * 7 + place % 4 * 3) % 11).map(|n| n as f32).collect();
     let noise = (Tensor::from_slice(&noise) / 11.0).view([1, 3, 4, 1]);
-    // The other direction has the same noise upside down.
+    // The other direction has the same noise, flipped.
     let noise = Tensor::cat(&[&noise, &noise.flip([1])], 3);
     let field = Elastic::new(&config, 3, 4, Device::Cpu).displacements(&noise).view([3, 4, 2]);
     for (row, column) in (0..3).flat_map(|row| (0..4).map(move |column| (row, column))) {
-        // α pixels in the grid's unit of half a side.
+        // α is in pixels, in the grid's unit of half a side.
         let x = field.double_value(&[row, column, 0]) * 4.0 / 2.0 / 2.0;
         let y = field.double_value(&[2 - row, column, 1]) * 3.0 / 2.0 / 2.0;
         let expected = expected[row as usize][column as usize];
@@ -97,7 +97,7 @@ fn an_elastic_field_moves_pixels_as_far_as_promised() {
     let config = Augmentation { elastic_alpha: 34.0, ..Augmentation::default() };
     let elastic = Elastic::new(&config, 28, 28, Device::Cpu);
     let field = elastic.field(50, 28, 28, CounterStream::new(1, Stream::Elastic, 1, 1)).view([50, 28, 28, 2]);
-    // Away from the border, in pixels along one axis.
+    // Compared away from the border, in pixels along one axis.
     let middle = field.slice(1, 10, 18, 1).slice(2, 10, 18, 1) * 14.0;
     let mean_square = middle.square().mean(Kind::Double).double_value(&[]);
     assert!((mean_square.sqrt() - 1.4).abs() < 0.2, "{}", mean_square.sqrt());

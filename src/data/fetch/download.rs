@@ -1,5 +1,5 @@
-//! One file over HTTP into `NAME.part`, continued where it broke off. Judges the size of what
-//! comes, never its content.
+//! The download of one file over HTTP into `NAME.part`, continued where it broke off. It checks the
+//! size of what it receives, never the content.
 
 use std::{
     fs::{File, OpenOptions},
@@ -12,12 +12,13 @@ use ureq::{
     http::{Response, StatusCode, header},
 };
 
-use super::{Error, FetchConfig, FetchProgress, RemoteFile};
+use super::config::{FetchConfig, FetchProgress, RemoteFile};
+use crate::data::Error;
 
-/// How often a download is continued after it broke off, from one mirror.
+/// Largest number of tries per mirror: a download that broke off is continued.
 const MOST_TRIES: usize = 5;
 
-/// Why a file did not come.
+/// Why a file was not received.
 pub enum Failure {
     /// The mirror's fault, as words that follow its address; another may do better.
     Mirror(String),
@@ -76,12 +77,12 @@ impl<'a> Download<'a> {
         &self.part_path
     }
 
-    /// Bytes that are there.
+    /// Returns the number of bytes received.
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// Receives until the mirror says that this is all; goes on where it breaks off, as long as
+    /// Receives until the mirror says that this is all; continues where it breaks off, as long as
     /// each try brings something.
     pub fn run(&mut self, progress: &mut dyn FnMut(FetchProgress<'_>)) -> Result<(), Failure> {
         for _ in 1..MOST_TRIES {

@@ -1,105 +1,22 @@
-//! Fetching MNIST from public mirrors into a folder. What the files must contain is `mnist`'s to
-//! say; how one file comes over the wire is `download`'s, the one file here that opens a socket.
+//! Fetching MNIST from public mirrors into a folder. The required content is defined by `mnist`; one
+//! file is transferred by `download`, the one file here that opens a socket.
 
+mod config;
 mod download;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::PathBuf};
 
 use self::download::{Download, Failure};
 use super::{
     Error,
-    catalog::{SYNTHETIC, mnist_name},
-    idx,
     mnist::File,
+    names::{SYNTHETIC, mnist_name},
 };
 
-/// Public places that have the four files.
-pub const MIRRORS: [&str; 3] = [
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    "https://raw.githubusercontent.com/fgnt/mnist/master/",
-];
+pub use self::config::{FetchConfig, FetchProgress, MIRRORS, RemoteFile};
 
 /// Taken by whoever fetches into a folder, so that two servers do not write the same file.
 const LOCK_NAME: &str = ".fetch.lock";
-
-/// Where files are fetched from and how long it may take.
-#[derive(Debug, Clone)]
-pub struct FetchConfig {
-    /// Folder that the files are put into; made where it is missing.
-    pub directory: PathBuf,
-    /// Base addresses to which a file's name is appended, tried in order. Default `MIRRORS`.
-    pub mirrors: Vec<String>,
-    /// Longest wait for a connection. Default 10 s.
-    pub connect_timeout: Duration,
-    /// Longest wait for the next bytes. Default 30 s.
-    pub read_timeout: Duration,
-    /// Longest time for one file from one mirror. Default 10 min.
-    pub file_timeout: Duration,
-    /// Most bytes of one file as it comes over the wire. Default 64 MiB.
-    pub max_bytes: u64,
-}
-
-impl FetchConfig {
-    /// The public mirrors and the default limits.
-    pub fn public(directory: impl Into<PathBuf>) -> Self {
-        Self {
-            directory: directory.into(),
-            mirrors: MIRRORS.map(str::to_owned).to_vec(),
-            connect_timeout: Duration::from_secs(10),
-            read_timeout: Duration::from_secs(30),
-            file_timeout: Duration::from_secs(600),
-            max_bytes: 64 << 20,
-        }
-    }
-}
-
-/// A file that a mirror has, plain or gzip, and what it must hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RemoteFile {
-    /// Its name on the mirror and in the folder.
-    pub name: String,
-    /// SHA-256 of the unpacked content in hexadecimal.
-    pub sha256: String,
-    /// Bytes of the unpacked content.
-    pub unpacked_bytes: u64,
-}
-
-impl RemoteFile {
-    /// Errors when the file at `path` holds something else.
-    fn verify(&self, path: &Path) -> Result<(), Error> {
-        let found = idx::content_digest(path, self.unpacked_bytes)?;
-        if found == self.sha256 {
-            return Ok(());
-        }
-        Err(Error::WrongDigest { path: path.to_owned(), expected: self.sha256.clone(), found })
-    }
-}
-
-impl From<File> for RemoteFile {
-    fn from(file: File) -> Self {
-        Self {
-            name: file.packed_name(),
-            sha256: file.sha256().to_owned(),
-            unpacked_bytes: file.unpacked_bytes(),
-        }
-    }
-}
-
-/// How far a download has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FetchProgress<'a> {
-    pub file: &'a str,
-    pub mirror: &'a str,
-    /// Bytes that are there, those of an earlier try among them.
-    pub received: u64,
-    /// Bytes of the whole file, where the mirror says so.
-    pub total: Option<u64>,
-}
 
 /// Fetches those of MNIST's `files` that are not in the folder yet, under any of their names.
 ///

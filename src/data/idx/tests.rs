@@ -1,11 +1,15 @@
-//! Files of every kind of damage, and what is said about each.
+//! IDX files with every kind of damage, and the error for each.
 
-use std::io::Write;
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use flate2::{Compression, write::GzEncoder};
 use tempfile::TempDir;
 
-use super::*;
+use super::{read::MAX_GZIP_RATIO, write::header, *};
+use crate::data::{Error, ImageSet, dataset::Dims};
 
 /// Three images of 2 × 2 pixels, labelled 7, 8, 9.
 fn three() -> ImageSet {
@@ -26,19 +30,19 @@ fn file(content: &[u8]) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-fn problem<T: std::fmt::Debug>(read: Result<T, Error>) -> Problem {
+fn problem<T: std::fmt::Debug>(read: Result<T, Error>) -> FormatError {
     match read.unwrap_err() {
         Error::BrokenFile { problem, .. } => problem,
         other => panic!("{other}"),
     }
 }
 
-fn images_problem(content: &[u8]) -> Problem {
+fn images_problem(content: &[u8]) -> FormatError {
     let (_folder, path) = file(content);
     problem(read_images(&path))
 }
 
-fn labels_problem(content: &[u8]) -> Problem {
+fn labels_problem(content: &[u8]) -> FormatError {
     let (_folder, path) = file(content);
     problem(read_labels(&path, 10))
 }
@@ -58,58 +62,58 @@ fn what_is_written_is_read_again_plain_and_gzip() {
 }
 
 #[test]
-fn a_file_cut_anywhere_is_refused() {
+fn a_file_cut_anywhere_is_rejected() {
     let whole = encode_images(&three());
     for length in 0..whole.len() {
         let found = images_problem(&whole[..length]);
         let length = length as u64;
         let expected = match length {
-            0..16 => Problem::ShortHeader { length, need: 16 },
-            _ => Problem::Truncated { length, end: 28 },
+            0..16 => FormatError::ShortHeader { length, need: 16 },
+            _ => FormatError::Truncated { length, end: 28 },
         };
         assert_eq!(found, expected);
-        // Packed whole after the cut, so that gzip itself finds nothing wrong.
+        // The cut file is compressed as a whole, so that gzip itself finds no error.
         assert_eq!(images_problem(&gzip(&whole[..length as usize])), expected);
     }
 }
 
 #[test]
-fn a_gzip_file_cut_or_changed_anywhere_is_refused() {
+fn a_gzip_file_cut_or_changed_anywhere_is_rejected() {
     let packed = gzip(&encode_labels(&three()));
     for length in 2..packed.len() {
-        assert!(matches!(labels_problem(&packed[..length]), Problem::Gzip { .. }), "{length}");
+        assert!(matches!(labels_problem(&packed[..length]), FormatError::Gzip { .. }), "{length}");
     }
     let mut wrong_checksum = packed.clone();
     wrong_checksum[packed.len() - 8] ^= 1;
-    assert!(matches!(labels_problem(&wrong_checksum), Problem::Gzip { offset: 11, .. }));
+    assert!(matches!(labels_problem(&wrong_checksum), FormatError::Gzip { offset: 11, .. }));
 }
 
 #[test]
-fn bytes_behind_the_end_are_refused() {
+fn bytes_behind_the_end_are_rejected() {
     let mut longer = encode_images(&three());
     longer.push(0);
-    assert_eq!(images_problem(&longer), Problem::Trailing { end: 28 });
-    assert_eq!(images_problem(&gzip(&longer)), Problem::Trailing { end: 28 });
+    assert_eq!(images_problem(&longer), FormatError::Trailing { end: 28 });
+    assert_eq!(images_problem(&gzip(&longer)), FormatError::Trailing { end: 28 });
 }
 
 #[test]
-fn labels_given_for_images_are_told_apart() {
+fn labels_given_for_images_are_distinguished() {
     let found = images_problem(&encode_labels(&three()));
-    assert_eq!(found, Problem::Magic { found: 2049, expected: 2051 });
-    let said = found.describe(Path::new("x"));
+    assert_eq!(found, FormatError::Magic { found: 2049, expected: 2051 });
+    let message = found.describe(Path::new("x"));
     assert_eq!(
-        said,
+        message,
         "x begins with 2049 at byte 0 and is an IDX file of labels: an IDX file of images begins with 2051"
     );
-    assert_eq!(labels_problem(b"<html></html>"), Problem::Magic { found: 0x3c68_746d, expected: 2049 });
+    assert_eq!(labels_problem(b"<html></html>"), FormatError::Magic { found: 0x3c68_746d, expected: 2049 });
 }
 
 #[test]
 fn a_label_that_is_no_digit_is_named_with_its_place() {
     let mut content = encode_labels(&three());
     content[9] = 12;
-    let said = labels_problem(&content).describe(Path::new("labels"));
-    assert_eq!(said, "label 12 at byte 9 of labels is not a digit (0 to 9)");
+    let message = labels_problem(&content).describe(Path::new("labels"));
+    assert_eq!(message, "label 12 at byte 9 of labels is not a digit (0 to 9)");
 }
 
 #[test]
@@ -117,31 +121,34 @@ fn a_header_that_promises_too_much_costs_no_memory() {
     let claim = |words: [u32; 4]| images_problem(&header(&words));
     assert_eq!(
         claim([2051, u32::MAX, 64, 64]),
-        Problem::Count { count: u64::from(u32::MAX), size: 4096, limit: MAX_CONTENT }
+        FormatError::Count { count: u64::from(u32::MAX), size: 4096, limit: MAX_CONTENT }
     );
-    assert_eq!(claim([2051, 0, 28, 28]), Problem::Count { count: 0, size: 784, limit: MAX_CONTENT });
-    assert_eq!(claim([2051, 1, u32::MAX, 28]), Problem::ImageSize { height: u64::from(u32::MAX), width: 28 });
-    assert_eq!(claim([2051, 1, 28, 0]), Problem::ImageSize { height: 28, width: 0 });
-    assert_eq!(claim([2051, 300_000, 28, 28]), Problem::Truncated { length: 16, end: 235_200_016 });
-    // The same lie in gzip: 40 bytes cannot unpack to 235 million.
+    assert_eq!(claim([2051, 0, 28, 28]), FormatError::Count { count: 0, size: 784, limit: MAX_CONTENT });
+    assert_eq!(
+        claim([2051, 1, u32::MAX, 28]),
+        FormatError::ImageSize { height: u64::from(u32::MAX), width: 28 }
+    );
+    assert_eq!(claim([2051, 1, 28, 0]), FormatError::ImageSize { height: 28, width: 0 });
+    assert_eq!(claim([2051, 300_000, 28, 28]), FormatError::Truncated { length: 16, end: 235_200_016 });
+    // The same false header inside gzip: 40 bytes cannot decompress to 235 million.
     let packed = gzip(&header(&[2051, 300_000, 28, 28]));
     let most = packed.len() as u64 * MAX_GZIP_RATIO;
-    assert_eq!(images_problem(&packed), Problem::Truncated { length: most, end: 235_200_016 });
+    assert_eq!(images_problem(&packed), FormatError::Truncated { length: most, end: 235_200_016 });
 }
 
 #[test]
 fn a_gzip_bomb_is_left_at_the_limit() {
     let (_folder, path) = file(&gzip(&vec![0; 10_000_000]));
-    assert_eq!(problem(content_digest(&path, 1_000_000)), Problem::TooLong { limit: 1_000_000 });
+    assert_eq!(problem(content_digest(&path, 1_000_000)), FormatError::TooLong { limit: 1_000_000 });
 }
 
 #[test]
-fn counts_that_differ_are_refused() {
+fn counts_that_differ_are_rejected() {
     let (_a, images_path) = file(&encode_images(&three()));
     let (_b, labels_path) = file(&encode_labels(&three().slice(0..2)));
     let images = read_images(&images_path).unwrap();
     let labels = read_labels(&labels_path, 10).unwrap();
-    assert_eq!(problem(pair(images, &images_path, labels, 10)), Problem::Counts { images: 3, labels: 2 });
+    assert_eq!(problem(pair(images, &images_path, labels, 10)), FormatError::Counts { images: 3, labels: 2 });
 }
 
 #[test]

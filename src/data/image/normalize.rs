@@ -1,18 +1,18 @@
-//! The ways from a grey picture to an image of the size that a network takes. What counts as ink is `ink`'s to say.
+//! The ways from a grey picture to an image of the size that a network takes. What counts as ink is decided by `foreground`.
 
 use std::borrow::Cow;
 
 use super::{
-    DigitImage, GreyPicture, Normalization, Problem, Quality,
-    ink::{self, Ink},
+    DigitImage, Error, GrayPicture, Normalization, Quality,
+    foreground::{self, Foreground},
 };
-use crate::data::fit::{self, Frame};
+use crate::data::centering::{self, ImageSize};
 
 /// Larger pictures are reduced to this side before ink is looked for: a digit of 20 pixels needs no
 /// more, and what a caller can make the server compute stays bounded.
 const WORKING_SIDE: usize = 320;
 
-/// Ink that is smaller than this after the picture was reduced is looked at again, closely.
+/// Ink that is smaller than this after the picture was reduced is examined again, closely.
 const CLOSE_LOOK: usize = 80;
 
 /// Ink of fewer pixels than this on its longer side shows no digit.
@@ -23,28 +23,28 @@ const FAINT: u8 = 30;
 
 /// Makes an image of the frame's size of a picture. Errors without normalisation on one of another
 /// size. A blank picture becomes a blank image.
-pub fn normalize(picture: &GreyPicture, how: Normalization, frame: Frame) -> Result<DigitImage, Problem> {
+pub fn normalize(picture: &GrayPicture, how: Normalization, frame: ImageSize) -> Result<DigitImage, Error> {
     match how {
         Normalization::None => as_given(picture, frame),
         Normalization::Scale => {
             let scaled = scaled(picture, frame.width, frame.height);
             Ok(DigitImage { pixels: scaled.pixels, quality: None })
         }
-        Normalization::Center => Ok(centred(bright(picture), frame)),
-        Normalization::Auto => Ok(centred(found(picture), frame)),
+        Normalization::Center => Ok(centered(bright(picture), frame)),
+        Normalization::Auto => Ok(centered(find(picture), frame)),
     }
 }
 
-fn as_given(picture: &GreyPicture, frame: Frame) -> Result<DigitImage, Problem> {
+fn as_given(picture: &GrayPicture, frame: ImageSize) -> Result<DigitImage, Error> {
     let (width, height) = (picture.width, picture.height);
     if (width, height) != (frame.width, frame.height) {
-        return Err(Problem::NotADigit { width, height, expected: frame });
+        return Err(Error::NotADigit { width, height, expected: frame });
     }
     Ok(DigitImage { pixels: picture.pixels.clone(), quality: Some(Quality::of_given(&picture.pixels)) })
 }
 
 impl Quality {
-    /// Of an image that is taken as it is, only whether there is anything in it.
+    /// Judges an image that is taken unchanged: only whether there is anything in it.
     pub fn of_given<T: PartialEq>(pixels: &[T]) -> Self {
         // All are alike where each is like the next: two slices compare faster than their elements.
         let is_plain = pixels.len() < 2 || pixels[1..] == pixels[..pixels.len() - 1];
@@ -52,17 +52,17 @@ impl Quality {
     }
 }
 
-/// Ink, and how much larger it was in the picture.
-type Found = Option<(Ink, usize)>;
+/// The foreground, and by which factor the picture was reduced.
+type ScaledForeground = Option<(Foreground, usize)>;
 
-fn bright(picture: &GreyPicture) -> Found {
+fn bright(picture: &GrayPicture) -> ScaledForeground {
     let (reduced, factor) = reduced(picture);
-    ink::bright(&reduced).map(|ink| (ink, factor))
+    foreground::bright(&reduced).map(|ink| (ink, factor))
 }
 
-fn found(picture: &GreyPicture) -> Found {
+fn find(picture: &GrayPicture) -> ScaledForeground {
     let (small, factor) = reduced(picture);
-    let ink = ink::found(&small)?;
+    let ink = foreground::find(&small)?;
     if factor == 1 || ink.width.max(ink.height) > CLOSE_LOOK {
         return Some((ink, factor));
     }
@@ -76,21 +76,22 @@ fn found(picture: &GreyPicture) -> Found {
         (side(ink.top, ink.height, picture.height), side(ink.left, ink.width, picture.width));
     let closer = cropped(picture, rows, columns);
     let (closer, factor_there) = reduced(&closer);
-    match ink::found(&closer) {
-        Some(closer) => Some((Ink { several: closer.several || ink.several, ..closer }, factor_there)),
+    match foreground::find(&closer) {
+        Some(closer) => Some((Foreground { several: closer.several || ink.several, ..closer }, factor_there)),
         None => Some((ink, factor)),
     }
 }
 
-fn centred(found: Found, frame: Frame) -> DigitImage {
-    let Some((ink, factor)) = found else {
+fn centered(foreground: ScaledForeground, frame: ImageSize) -> DigitImage {
+    let Some((ink, factor)) = foreground else {
         return DigitImage { pixels: vec![0; frame.area()], quality: Some(Quality::Blank) };
     };
-    let pixels = fit::centred(&fit::boxed(&ink.pixels, ink.width, ink.height, frame), frame);
+    let pixels =
+        centering::center_by_mass(&centering::fit_into_box(&ink.pixels, ink.width, ink.height, frame), frame);
     DigitImage { pixels, quality: Some(judge(&ink, factor)) }
 }
 
-fn judge(ink: &Ink, factor: usize) -> Quality {
+fn judge(ink: &Foreground, factor: usize) -> Quality {
     let filled = ink.pixels.iter().filter(|&&pixel| pixel > 127).count();
     // A plain stroke fills the box around it, so that only a box of some width can be crowded.
     let slim = ink.width.min(ink.height) * 3 < ink.width.max(ink.height) * 2;
@@ -108,7 +109,7 @@ fn judge(ink: &Ink, factor: usize) -> Quality {
 }
 
 /// The picture with at most `WORKING_SIDE` pixels on a side, and how many of its own went into one.
-fn reduced(picture: &GreyPicture) -> (Cow<'_, GreyPicture>, usize) {
+fn reduced(picture: &GrayPicture) -> (Cow<'_, GrayPicture>, usize) {
     let factor = picture.width.max(picture.height).div_ceil(WORKING_SIDE);
     if factor == 1 {
         return (Cow::Borrowed(picture), 1);
@@ -128,21 +129,21 @@ fn reduced(picture: &GreyPicture) -> (Cow<'_, GreyPicture>, usize) {
         let area = (down * across) as u32;
         pixels.extend(sums.iter().map(|sum| ((sum + area / 2) / area) as u8));
     }
-    (Cow::Owned(GreyPicture { width, height, pixels }), factor)
+    (Cow::Owned(GrayPicture { width, height, pixels }), factor)
 }
 
 fn cropped(
-    picture: &GreyPicture,
+    picture: &GrayPicture,
     rows: std::ops::Range<usize>,
     columns: std::ops::Range<usize>,
-) -> GreyPicture {
+) -> GrayPicture {
     let (width, height) = (columns.len(), rows.len());
     let line = |row: usize| &picture.pixels[row * picture.width..][columns.clone()];
-    GreyPicture { width, height, pixels: rows.flat_map(line).copied().collect() }
+    GrayPicture { width, height, pixels: rows.flat_map(line).copied().collect() }
 }
 
 /// The whole picture in another size.
-fn scaled(picture: &GreyPicture, width: usize, height: usize) -> GreyPicture {
-    let pixels = fit::resized(&picture.pixels, (picture.width, picture.height), (width, height));
-    GreyPicture { width, height, pixels: pixels.iter().map(|&value| value.round() as u8).collect() }
+fn scaled(picture: &GrayPicture, width: usize, height: usize) -> GrayPicture {
+    let pixels = centering::resize(&picture.pixels, (picture.width, picture.height), (width, height));
+    GrayPicture { width, height, pixels: pixels.iter().map(|&value| value.round() as u8).collect() }
 }

@@ -1,5 +1,5 @@
 //! How people write digits: reads the styles of `strokes.txt`, which is built into the program.
-//! Chance, thickness and size come in elsewhere.
+//! Variation, thickness and size come in elsewhere.
 
 use std::sync::LazyLock;
 

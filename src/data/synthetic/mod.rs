@@ -2,13 +2,13 @@
 //! MNIST's are. They need no file, and a network trained on them reads real digits.
 
 mod glyphs;
-mod ink;
-mod pen;
+mod handwriting;
+mod rasterize;
 
 use std::{num::NonZero, ops::Range, thread};
 
-use self::{glyphs::Style, ink::Pen, pen::Chance};
-use super::{ImageSet, Random, Stream, dataset::Dims, fit};
+use self::{glyphs::Style, handwriting::Variation, rasterize::Pen};
+use super::{ImageSet, Random, Stream, centering, dataset::Dims};
 
 /// Images for training and validation.
 pub const TRAIN_IMAGES: usize = 60_000;
@@ -16,17 +16,17 @@ pub const TRAIN_IMAGES: usize = 60_000;
 /// Images for testing.
 pub const TEST_IMAGES: usize = 10_000;
 
-const AREA: usize = fit::SIDE * fit::SIDE;
+const AREA: usize = centering::SIDE * centering::SIDE;
 
 /// The two streams of digits, which share no image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum DigitStream {
     /// Training and validation.
     Train,
     Test,
 }
 
-impl Source {
+impl DigitStream {
     fn stream(self) -> Stream {
         match self {
             Self::Train => Stream::SyntheticTrain,
@@ -37,7 +37,7 @@ impl Source {
 
 /// Draws the images at `indices` of a stream, on all cores: each image is a function of (seed,
 /// source, index) alone, and every ten in a row from a multiple of ten hold each digit once.
-pub fn draw(seed: u64, source: Source, indices: Range<usize>) -> ImageSet {
+pub fn draw(seed: u64, source: DigitStream, indices: Range<usize>) -> ImageSet {
     let labels: Vec<u8> = indices.clone().map(|index| label(seed, source, index)).collect();
     let mut pixels = vec![0; labels.len() * AREA];
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -61,7 +61,7 @@ const LABEL: u64 = 0;
 const IMAGE: u64 = 1;
 
 /// The digit at `index`: one of a shuffle of all ten, for balance.
-fn label(seed: u64, source: Source, index: usize) -> u8 {
+fn label(seed: u64, source: DigitStream, index: usize) -> u8 {
     let mut digits: [u8; 10] = std::array::from_fn(|digit| digit as u8);
     Random::new(seed, source.stream(), (index / 10) as u64, LABEL).shuffle(&mut digits);
     digits[index % 10]
@@ -71,7 +71,7 @@ fn label(seed: u64, source: Source, index: usize) -> u8 {
 fn digit(label: u8, random: &mut Random) -> Vec<u8> {
     let style = choose(glyphs::styles(label), random);
     let looseness = random.between(0.5, 1.5);
-    let chance = Chance {
+    let chance = Variation {
         point: 2.5 * looseness,
         stroke: 3.0 * looseness,
         slant: (if label == 1 { 0.30 } else { 0.24 }, 0.18),
@@ -89,8 +89,8 @@ fn digit(label: u8, random: &mut Random) -> Vec<u8> {
         strength: random.between(1.0, 1.3),
         size: random.between(19.4, 20.0),
     };
-    let lines = pen::write(style, &chance, random);
-    fit::centred(&ink::draw(&lines, &pen, random), fit::Frame::MNIST)
+    let lines = handwriting::write(style, &chance, random);
+    centering::center_by_mass(&rasterize::draw(&lines, &pen, random), centering::ImageSize::MNIST)
 }
 
 fn choose<'a>(styles: &'a [Style], random: &mut Random) -> &'a Style {
@@ -108,16 +108,16 @@ mod tests {
 
     #[test]
     fn an_image_depends_on_its_address_alone() {
-        let whole = draw(5, Source::Train, 0..40);
-        let part = draw(5, Source::Train, 13..29);
+        let whole = draw(5, DigitStream::Train, 0..40);
+        let part = draw(5, DigitStream::Train, 13..29);
         assert_eq!(part.digest(), whole.slice(13..29).digest());
-        assert_ne!(draw(6, Source::Train, 0..40).digest(), whole.digest());
-        assert!(draw(5, Source::Train, 7..7).is_empty());
+        assert_ne!(draw(6, DigitStream::Train, 0..40).digest(), whole.digest());
+        assert!(draw(5, DigitStream::Train, 7..7).is_empty());
     }
 
     #[test]
     fn train_and_test_share_no_image() {
-        let (train, test) = (draw(0, Source::Train, 0..500), draw(0, Source::Test, 0..500));
+        let (train, test) = (draw(0, DigitStream::Train, 0..500), draw(0, DigitStream::Test, 0..500));
         let seen: std::collections::HashSet<&[u8]> = (0..500).map(|at| train.image(at)).collect();
         assert_eq!(seen.len(), 500);
         assert!((0..500).all(|at| !seen.contains(test.image(at))));
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn every_ten_hold_each_digit_once() {
-        let set = draw(1, Source::Train, 50_000..50_200);
+        let set = draw(1, DigitStream::Train, 50_000..50_200);
         for ten in set.labels().chunks(10) {
             let mut sorted = ten.to_vec();
             sorted.sort_unstable();
@@ -135,8 +135,8 @@ mod tests {
     }
 
     #[test]
-    fn digits_fill_the_box_and_are_centred_by_mass() {
-        let set = draw(2, Source::Test, 0..300);
+    fn digits_fill_the_box_and_are_centered_by_mass() {
+        let set = draw(2, DigitStream::Test, 0..300);
         for at in 0..set.len() {
             let image = set.image(at);
             let inked = || (0..AREA).filter(|&pixel| image[pixel] > 64);

@@ -1,10 +1,10 @@
-//! Runs that wait for the slot, and requests that are only looked at.
+//! Runs that wait for the slot, and requests that are only validated.
 
 use super::*;
 use crate::{ids::VersionRef, nn::NetworkConfig};
 
 async fn queue(engine: &Engine, config: TrainConfig) -> RunId {
-    engine.begin(config, WhenBusy::Wait).await.unwrap()
+    begin(engine, config, WhenBusy::Wait).await.unwrap()
 }
 
 fn is_queued(record: &Record, after: RunId, place: u32) -> bool {
@@ -19,7 +19,7 @@ async fn runs_that_wait_get_the_slot_in_their_order_and_their_logs_have_no_gap()
     for waiting in [second, third] {
         assert_eq!(engine.run(waiting).await.unwrap().state, RunState::Queued);
     }
-    let busy = engine.train(short()).await;
+    let busy = train(&engine, short()).await;
     assert!(matches!(busy, Err(Error::TrainingBusy { run }) if run == first), "{busy:?}");
     engine.cancel(first).await.unwrap();
     let (second, third) = (events(&engine, second).await, events(&engine, third).await);
@@ -38,38 +38,38 @@ async fn runs_that_wait_get_the_slot_in_their_order_and_their_logs_have_no_gap()
 #[tokio::test]
 async fn a_run_that_waits_can_be_cancelled_and_the_next_one_gets_its_turn() {
     let engine = engine(&memory().await).await;
-    let first = engine.train(endless()).await.unwrap();
+    let first = train(&engine, endless()).await.unwrap();
     let (second, third) = (queue(&engine, short()).await, queue(&engine, short()).await);
     engine.cancel(second).await.unwrap();
     let records = events(&engine, second).await;
     assert_eq!((records.len(), ending(&records).state), (2, RunState::Cancelled));
     assert_eq!(engine.run(second).await.unwrap().state, RunState::Cancelled);
-    // It has no step behind it: resumed it begins, at the end of the queue.
-    engine.resume(second, short(), WhenBusy::Wait).await.unwrap();
+    // It has no checkpoint, so it starts again when it is resumed, at the end of the queue.
+    resume(&engine, second, short(), WhenBusy::Wait).await.unwrap();
     engine.cancel(first).await.unwrap();
     assert_eq!(ending(&events(&engine, third).await).state, RunState::Completed);
     assert_eq!(ending(&events(&engine, second).await).state, RunState::Completed);
 }
 
 #[tokio::test]
-async fn a_shutdown_ends_the_runs_that_wait_and_a_restart_tells_so() {
+async fn a_shutdown_ends_the_runs_that_wait_and_a_restart_reports_so() {
     for (registry, _folder) in testing::stores().await {
         let first = engine(&registry).await;
-        let run = first.train(endless()).await.unwrap();
+        let run = train(&first, endless()).await.unwrap();
         let waiting = [queue(&first, short()).await, queue(&first, short()).await];
         first_batch(&first, run).await;
         first.shutdown().await;
-        assert!(matches!(first.begin(short(), WhenBusy::Wait).await, Err(Error::Draining)));
-        let mut told = Vec::new();
+        assert!(matches!(begin(&first, short(), WhenBusy::Wait).await, Err(Error::Draining)));
+        let mut logs = Vec::new();
         for run in waiting {
             let records = events(&first, run).await;
             assert_eq!((records.len(), ending(&records).state), (2, RunState::Interrupted));
             assert_eq!(ending(&records).message, "the server went down before the run began");
-            told.push(records);
+            logs.push(records);
         }
         drop(first);
         let second = engine(&registry).await;
-        for (run, records) in waiting.into_iter().zip(told) {
+        for (run, records) in waiting.into_iter().zip(logs) {
             assert_eq!(events(&second, run).await, records);
             assert_eq!(second.run(run).await.unwrap().state, RunState::Interrupted);
         }
@@ -77,7 +77,7 @@ async fn a_shutdown_ends_the_runs_that_wait_and_a_restart_tells_so() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_let_go_ends_the_runs_that_wait() {
+async fn an_engine_that_is_dropped_ends_the_runs_that_wait() {
     let registry = memory().await;
     let first = engine(&registry).await;
     let mut watches = Vec::new();
@@ -98,18 +98,18 @@ async fn an_engine_that_is_let_go_ends_the_runs_that_wait() {
 #[tokio::test]
 async fn a_run_that_is_resumed_waits_for_its_turn_and_waits_once() {
     let engine = engine(&memory().await).await;
-    let run = engine.train(endless()).await.unwrap();
+    let run = train(&engine, endless()).await.unwrap();
     first_batch(&engine, run).await;
     engine.cancel(run).await.unwrap();
     let before = events(&engine, run).await;
-    let other = engine.train(endless()).await.unwrap();
-    let last = engine.resume(run, endless(), WhenBusy::Wait).await.unwrap();
+    let other = train(&engine, endless()).await.unwrap();
+    let last = resume(&engine, run, endless(), WhenBusy::Wait).await.unwrap();
     assert_eq!(last, before.last().unwrap().sequence);
     assert_eq!(engine.run(run).await.unwrap().state, RunState::Queued);
-    let again = engine.resume(run, endless(), WhenBusy::Wait).await;
+    let again = resume(&engine, run, endless(), WhenBusy::Wait).await;
     assert!(matches!(again, Err(Error::NotResumable { reason: "RUN_NOT_ENDED", .. })), "{again:?}");
     engine.cancel(other).await.unwrap();
-    // What comes behind `queued` is its beginning.
+    // The events after `queued` are those of its start.
     let mut watch = engine.watch(run, last + 1).await.unwrap();
     watch.next().await.unwrap().unwrap();
     engine.cancel(run).await.unwrap();
@@ -124,27 +124,27 @@ async fn a_run_that_is_resumed_waits_for_its_turn_and_waits_once() {
 #[tokio::test]
 async fn a_run_that_is_cancelled_at_its_turn_does_not_begin() {
     let engine = engine(&memory().await).await;
-    let first = engine.train(endless()).await.unwrap();
+    let first = train(&engine, endless()).await.unwrap();
     let second = queue(&engine, short()).await;
     engine.cancel(first).await.unwrap();
-    // Whoever sees the end of the first knows that the second has the slot.
+    // When the end of the first run is reported, the second has the slot.
     events(&engine, first).await;
     engine.cancel(second).await.unwrap();
     let records = events(&engine, second).await;
     assert_eq!((records.len(), ending(&records).state), (2, RunState::Cancelled));
-    let third = engine.train(short()).await.unwrap();
+    let third = train(&engine, short()).await.unwrap();
     assert_eq!(ending(&events(&engine, third).await).state, RunState::Completed);
 }
 
 #[tokio::test]
 async fn a_full_queue_is_an_answer() {
     let engine = engine(&memory().await).await;
-    let first = engine.train(endless()).await.unwrap();
+    let first = train(&engine, endless()).await.unwrap();
     let mut waiting = Vec::new();
     for _ in 0..16 {
         waiting.push(queue(&engine, short()).await);
     }
-    let full = engine.begin(short(), WhenBusy::Wait).await;
+    let full = begin(&engine, short(), WhenBusy::Wait).await;
     assert!(matches!(full, Err(Error::QueueFull { queue: "runs", .. })), "{full:?}");
     for run in waiting.into_iter().chain([first]) {
         engine.cancel(run).await.unwrap();
@@ -156,7 +156,7 @@ async fn a_full_queue_is_an_answer() {
 #[tokio::test]
 async fn a_run_whose_turn_finds_no_data_fails_and_gives_the_slot_on() {
     let engine = engine(&memory().await).await;
-    let first = engine.train(endless()).await.unwrap();
+    let first = train(&engine, endless()).await.unwrap();
     // MNIST is not on this machine.
     let (second, third) = (queue(&engine, TrainConfig::default()).await, queue(&engine, short()).await);
     engine.cancel(first).await.unwrap();
@@ -167,20 +167,11 @@ async fn a_run_whose_turn_finds_no_data_fails_and_gives_the_slot_on() {
 }
 
 #[tokio::test]
-async fn a_run_that_its_server_left_waiting_is_told_as_interrupted() {
+async fn a_run_that_its_server_left_waiting_is_reported_as_interrupted() {
     let registry = memory().await;
-    let run = RunId::new();
     let config = Box::new(short());
-    let opening = log::Opening {
-        run,
-        presence: Arc::new(owner::Presence::killed()),
-        metrics: Arc::new(Metrics::new()),
-        fold: summary::Fold::new(run, short(), Utc::now()),
-        stop: Arc::default(),
-        at_end: Box::new(|| {}),
-    };
-    let queued = Event::Queued(crate::train::Queued { behind: RunId::new(), position: 1, config });
-    let _kept = log::RunLog::start(registry.runs(), opening, queued).await.unwrap();
+    let queued = Event::Queued(crate::train::RunQueued { behind: RunId::new(), position: 1, config });
+    let run = store_killed_run(&registry, &short(), queued).await;
     let engine = engine(&registry).await;
     let records = events(&engine, run).await;
     assert_eq!(ending(&records).message, "the server ended before the run began");
@@ -188,44 +179,45 @@ async fn a_run_that_its_server_left_waiting_is_told_as_interrupted() {
 }
 
 #[tokio::test]
-async fn a_plan_looks_at_the_version_to_start_from_and_at_the_run_to_go_on_with() {
+async fn a_plan_checks_the_version_to_start_from_and_the_run_to_resume() {
     let registry = memory().await;
     let engine = engine(&registry).await;
     let digits = testing::digits();
     testing::publish(&registry, &weights()).await;
     let initial = Some(VersionRef { model: digits.clone(), version: Version::FIRST });
     let fitting = TrainConfig { initial: initial.clone(), ..short() };
-    engine.plan(fitting, None).await.unwrap();
+    planned(&engine, fitting, None).await.unwrap();
     let other = TrainConfig { initial, network: NetworkConfig::deep(), ..short() };
-    let (planned, trained) = (engine.plan(other.clone(), None).await, engine.train(other).await);
-    let (Err(planned), Err(trained)) = (planned, trained) else { panic!("the weights do not fit") };
-    assert!(matches!(&planned, Error::InvalidField { field, .. } if field == "initial"), "{planned:?}");
-    assert_eq!(planned.to_string(), trained.to_string());
+    let (refused, trained) =
+        (super::planned(&engine, other.clone(), None).await, train(&engine, other).await);
+    let (Err(refused), Err(trained)) = (refused, trained) else { panic!("the weights do not fit") };
+    assert!(matches!(&refused, Error::InvalidField(invalid) if invalid.field == "initial"), "{refused:?}");
+    assert_eq!(refused.to_string(), trained.to_string());
     let second = Some(VersionRef { model: digits, version: Version::try_from(2).unwrap() });
-    let missing = engine.plan(TrainConfig { initial: second, ..short() }, None).await;
+    let missing = planned(&engine, TrainConfig { initial: second, ..short() }, None).await;
     assert!(matches!(missing, Err(Error::VersionNotFound { .. })), "{missing:?}");
 
-    let run = engine.train(short()).await.unwrap();
+    let run = train(&engine, short()).await.unwrap();
     let records = events(&engine, run).await;
-    let over = engine.plan(short(), Some(run)).await;
+    let over = planned(&engine, short(), Some(run)).await;
     assert!(matches!(over, Err(Error::NotResumable { reason: "RUN_COMPLETED", .. })), "{over:?}");
-    let (plan, _) = engine.plan(TrainConfig { epochs: 5, ..short() }, Some(run)).await.unwrap();
+    let (plan, _) = planned(&engine, TrainConfig { epochs: 5, ..short() }, Some(run)).await.unwrap();
     assert_eq!(plan.total_steps, 20);
     assert_eq!(events(&engine, run).await, records, "nothing was begun");
 }
 
 #[tokio::test]
-async fn a_plan_tells_what_would_be_run_and_starts_nothing() {
+async fn a_plan_says_what_would_be_run_and_starts_nothing() {
     let engine = engine(&memory().await).await;
-    let first = engine.train(endless()).await.unwrap();
-    let (plan, device) = engine.plan(short(), None).await.unwrap();
+    let first = train(&engine, endless()).await.unwrap();
+    let (plan, device) = planned(&engine, short(), None).await.unwrap();
     assert_eq!((plan.train_images, plan.validation_images, plan.total_steps), (200, 50, 8));
     assert_eq!((plan.config, device.as_str()), (short(), "cpu"));
-    let refused = engine.plan(TrainConfig { epochs: 0, ..short() }, None).await;
-    assert!(matches!(refused, Err(Error::InvalidField { field, .. }) if field == "epochs"));
-    let missing = engine.plan(TrainConfig::default(), None).await;
+    let rejected = planned(&engine, TrainConfig { epochs: 0, ..short() }, None).await;
+    assert!(matches!(rejected, Err(Error::InvalidField(invalid)) if invalid.field == "epochs"));
+    let missing = planned(&engine, TrainConfig::default(), None).await;
     assert!(matches!(missing, Err(Error::DatasetUnavailable { .. })), "{missing:?}");
-    assert!(matches!(engine.plan(endless(), Some(first)).await, Err(Error::NotResumable { .. })));
+    assert!(matches!(planned(&engine, endless(), Some(first)).await, Err(Error::NotResumable { .. })));
     assert_eq!(engine.runs(RunPage { size: 9, ..RunPage::default() }).await.unwrap().items.len(), 1);
     engine.cancel(first).await.unwrap();
     events(&engine, first).await;

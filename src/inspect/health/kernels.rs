@@ -2,25 +2,25 @@
 
 use tch::Kind;
 
-use super::{Finding, FindingKind, measured};
+use super::finding::{Finding, FindingKind, measurement, places};
 use crate::{
-    inspect::contents::values,
+    inspect::tensors::values,
     nn::{LayerKind, Network},
 };
 
-/// Cosine above which two kernels are taken for one.
+/// Cosine above which two kernels are counted as one.
 const COSINE: f64 = 0.98;
 
 /// Kernels of fewer weights point the same way by chance.
 const LEAST_WEIGHTS: i64 = 4;
 
-/// Layers of more outputs are not looked at: the pairs grow with the square.
+/// Layers of more outputs are not examined: the pairs grow with the square.
 const MOST_KERNELS: i64 = 4096;
 
 /// Kernels that are compared with all others at a time.
 const BLOCK: i64 = 256;
 
-/// Most pairs of a layer that are told one by one.
+/// Largest number of pairs of a layer that are listed one by one.
 const MOST_PAIRS: usize = 20;
 
 pub(super) fn duplicates(network: &Network) -> Vec<Finding> {
@@ -44,7 +44,7 @@ pub(super) fn duplicates(network: &Network) -> Vec<Finding> {
             findings
                 .extend(pairs.iter().take(MOST_PAIRS).map(|pair| finding(&layer.name, &weight.name, *pair)));
             if let (true, Some(finding)) = (more > 0, findings.last_mut()) {
-                finding.measurements.push(measured("pairs_not_listed", more as f64, None));
+                finding.measurements.push(measurement("pairs_not_listed", more as f64, None));
                 finding.message += &format!(" {more} more pairs of this layer are not listed.");
             }
         }
@@ -58,13 +58,13 @@ fn finding(layer: &str, weight: &str, (one, other, cosine): (i64, i64, f64)) -> 
         layer: layer.to_owned(),
         parameter: Some(weight.to_owned()),
         channels: vec![one, other],
-        places: super::places(weight, &[one, other]),
-        measurements: vec![measured("cosine", cosine, Some(COSINE))],
+        places: places(weight, &[one, other]),
+        measurements: vec![measurement("cosine", cosine, Some(COSINE))],
         message: format!(
-            "Kernels {one} and {other} of {layer} point the same way (cosine {cosine:.4}): they see the same \
-             twice."
+            "Kernels {one} and {other} of {layer} point in the same direction (cosine {cosine:.4}): they detect \
+             the same feature twice."
         ),
-        advice: "Train with fewer channels, or with another seed, L2 or dropout, which keep kernels apart.",
+        advice: "Train with fewer channels, or with another seed, L2 or dropout, which keep kernels different.",
     }
 }
 

@@ -1,33 +1,46 @@
-//! One pass of a network over a set: sums of every channel of every layer, and how sure the answers are.
+//! One pass of a network over a set: sums of every channel of every layer, and the confidence of the predictions.
 
 use tch::{Kind, Tensor};
 
-use super::LayerHealth;
+use super::finding::numbered;
 use crate::{
     data::{DeviceSet, ImageSet},
-    inspect::contents::{values, zero_shares},
+    inspect::tensors::{values, zero_shares},
     nn::{LayerKind, Network},
 };
 
 /// Images of a pass.
 const BATCH: usize = 250;
 
-/// What is left for all other classes where the largest probability is 1 in float32: 2⁻²⁵.
+/// The probability left for all other classes if the largest one is 1 in float32: 2⁻²⁵.
 const LEFT_BESIDE_ONE: f64 = 1.0 / (1u64 << 25) as f64;
 
-/// What a pass found.
-pub(super) struct Scan {
+/// The result of a pass.
+pub(super) struct DatasetScan {
     pub images: usize,
     pub layers: Vec<LayerHealth>,
     /// Images whose largest probability is 1 in float32.
     pub saturated: i64,
-    /// Those among them that are answered wrong.
+    /// The number of those that are misclassified.
     pub saturated_wrong: i64,
     pub correct: i64,
 }
 
+/// The outputs of a layer over all images and positions, channel by channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerHealth {
+    pub name: String,
+    pub kind: LayerKind,
+    pub zero_fractions: Vec<f64>,
+    pub means: Vec<f64>,
+    /// The standard deviations of the population.
+    pub stds: Vec<f64>,
+    /// The channels of a ReLU that are zero for every image.
+    pub dead_channels: Vec<i64>,
+}
+
 /// float64 [channels] each: of the whole set.
-struct Sums {
+struct ChannelSums {
     /// Sums over images of each image's share of zeros.
     zeros: Tensor,
     /// Sums over images of each image's mean, and of its mean square.
@@ -35,12 +48,12 @@ struct Sums {
     squares: Tensor,
 }
 
-impl Scan {
-    /// None where it is not `wanted` any more.
+impl DatasetScan {
+    /// Passes the set through the network; none if it is not `wanted` any more.
     pub fn of(network: &Network, set: &ImageSet, wanted: &dyn Fn() -> bool) -> Option<Self> {
         let images = set.len();
         let set = DeviceSet::new(set, network.device());
-        let mut sums: Vec<Option<Sums>> = network.config().layers.iter().map(|_| None).collect();
+        let mut sums: Vec<Option<ChannelSums>> = network.config().layers.iter().map(|_| None).collect();
         let (mut saturated, mut saturated_wrong, mut correct) = (0, 0, 0);
         let size = network.forward_batch(BATCH);
         for start in (0..images).step_by(size) {
@@ -48,7 +61,7 @@ impl Scan {
             let count = batch.labels.size()[0] as f64;
             let logits = network.forward_with(&batch.images, &mut |layer, output| {
                 if tells(&network.config().layers[layer].kind) {
-                    Sums::add(&mut sums[layer], output, count);
+                    ChannelSums::add(&mut sums[layer], output, count);
                 }
             });
             let (largest, answers) =
@@ -69,7 +82,7 @@ impl Scan {
     }
 }
 
-/// Whether a layer changes values: the others would tell what the one before them told.
+/// Whether a layer changes values: the others would repeat what the layer before them shows.
 fn tells(kind: &LayerKind) -> bool {
     match kind {
         LayerKind::Flatten | LayerKind::Dropout(_) => false,
@@ -81,7 +94,7 @@ fn tells(kind: &LayerKind) -> bool {
     }
 }
 
-impl Sums {
+impl ChannelSums {
     fn add(sums: &mut Option<Self>, output: &Tensor, images: f64) {
         let others: Vec<i64> = (0..output.dim() as i64).filter(|axis| *axis != 1).collect();
         let exact = output.to_kind(Kind::Double);
@@ -109,7 +122,7 @@ impl Sums {
         };
         let dead_channels = match kind {
             // Sums of shares of 1 are whole, so that nothing else is 1 here.
-            LayerKind::Relu => super::numbered(&zero_fractions, |share| share == 1.0),
+            LayerKind::Relu => numbered(&zero_fractions, |share| share == 1.0),
             LayerKind::Conv(_)
             | LayerKind::MaxPool(_)
             | LayerKind::Flatten

@@ -1,11 +1,11 @@
-//! Every finding by a network that really has it, and none by one that has not.
+//! Every finding on a network that has the problem, and none on a network that has not.
 
 use tch::{Device, Kind, Tensor};
 
 use super::*;
 use crate::{
     data::{dataset::Dims, synthetic},
-    nn::{LinearConfig, NetworkConfig, Shape},
+    nn::{LayerKind, LinearConfig, NetworkConfig, Shape},
 };
 
 fn network(config: &NetworkConfig) -> Network {
@@ -19,10 +19,10 @@ fn tutorial() -> Network {
 }
 
 fn digits() -> ImageSet {
-    synthetic::draw(0, synthetic::Source::Test, 0..300)
+    synthetic::draw(0, synthetic::DigitStream::Test, 0..300)
 }
 
-/// Changes the values of a parameter, row by row.
+/// Changes the values of a parameter in row-major order.
 fn change(network: &mut Network, name: &str, change: impl FnOnce(&Tensor)) {
     let index = network.parameters().iter().position(|(known, _)| known == name).unwrap();
     let values = network.parameters().view(index).detach().contiguous();
@@ -34,14 +34,14 @@ fn kinds(health: &Health) -> Vec<FindingKind> {
     health.findings.iter().map(|finding| finding.kind).collect()
 }
 
-fn examined(network: &Network, set: &ImageSet, start: Start<'_>) -> Health {
+fn examined(network: &Network, set: &ImageSet, start: InitialWeights<'_>) -> Health {
     examine(network, set, start, &|| true).unwrap()
 }
 
 #[test]
 fn a_sound_network_has_no_findings_and_its_numbers_are_those_of_its_outputs() {
     let network = tutorial();
-    let health = examined(&network, &digits(), Start::Unknown);
+    let health = examined(&network, &digits(), InitialWeights::Unknown);
     assert_eq!(health.findings, []);
     assert_eq!((health.images, health.saturated_fraction), (300, 0.0));
     let names: Vec<&str> = health.layers.iter().map(|layer| layer.name.as_str()).collect();
@@ -71,26 +71,26 @@ fn a_bias_of_minus_100_is_a_dead_channel_and_named() {
     change(&mut network, "conv1.bias", |bias| {
         let _ = bias.get(3).fill_(-100.0);
     });
-    let health = examined(&network, &digits(), Start::Unknown);
+    let health = examined(&network, &digits(), InitialWeights::Unknown);
     assert_eq!(kinds(&health), [FindingKind::DeadChannels]);
     let finding = &health.findings[0];
     assert_eq!((finding.layer.as_str(), &finding.channels[..]), ("relu1", &[3][..]));
     assert_eq!(finding.places, ["relu1[3]"]);
     assert!(finding.message.starts_with("relu1[3] is 0 for every one of 300 images"), "{}", finding.message);
     assert_eq!(health.layers[1].dead_channels, [3]);
-    // Behind the dead ReLU the pool is zero as well, and told in its numbers alone.
+    // The pool behind the dead ReLU is zero as well; only its statistics show it.
     assert_eq!((health.layers[2].zero_fractions[3], health.layers[2].dead_channels.len()), (1.0, 0));
 }
 
 #[test]
-fn two_kernels_that_point_the_same_way_are_told_with_their_cosine() {
+fn two_kernels_that_point_the_same_way_are_reported_with_their_cosine() {
     let mut network = tutorial();
     change(&mut network, "conv2.weight", |weight| {
         weight.get(11).copy_(&(weight.get(4) * 3.0));
-        // The opposite way is no copy.
+        // The opposite direction is not a duplicate.
         weight.get(12).copy_(&(weight.get(5) * -1.0));
     });
-    let health = examined(&network, &digits(), Start::Unknown);
+    let health = examined(&network, &digits(), InitialWeights::Unknown);
     assert_eq!(kinds(&health), [FindingKind::DuplicateKernels]);
     let finding = &health.findings[0];
     assert_eq!((&finding.channels[..], finding.parameter.as_deref()), (&[4, 11][..], Some("conv2.weight")));
@@ -99,10 +99,10 @@ fn two_kernels_that_point_the_same_way_are_told_with_their_cosine() {
 }
 
 #[test]
-fn kernels_just_below_the_threshold_are_not_told_and_many_pairs_are_counted() {
+fn kernels_just_below_the_threshold_are_not_reported_and_many_pairs_are_counted() {
     let mut network = tutorial();
     change(&mut network, "conv1.weight", |weight| {
-        // Cosine 0.97 with the first: a·u + b·v with u and v at right angles.
+        // The cosine with the first is 0.97: a·u + b·v with u and v orthogonal.
         let u = weight.get(0).view(-1) / weight.get(0).norm();
         let v = weight.get(1).view(-1);
         let v = &v - &u * v.dot(&u);
@@ -110,12 +110,12 @@ fn kernels_just_below_the_threshold_are_not_told_and_many_pairs_are_counted() {
         let mixed = u * 0.97 + v * (1.0f64 - 0.97 * 0.97).sqrt();
         weight.get(1).copy_(&mixed.view([1, 5, 5]));
     });
-    assert_eq!(examined(&network, &digits(), Start::Unknown).findings, []);
+    assert_eq!(examined(&network, &digits(), InitialWeights::Unknown).findings, []);
     change(&mut network, "conv1.weight", |weight| {
         let first = weight.get(0).unsqueeze(0).copy();
         weight.shallow_clone().copy_(&first.expand([20, 1, 5, 5], false));
     });
-    let health = examined(&network, &digits(), Start::Unknown);
+    let health = examined(&network, &digits(), InitialWeights::Unknown);
     assert_eq!(health.findings.len(), 20);
     let last = &health.findings[19];
     assert_eq!(last.measurements[1].value, f64::from(20 * 19 / 2 - 20));
@@ -123,29 +123,29 @@ fn kernels_just_below_the_threshold_are_not_told_and_many_pairs_are_counted() {
 }
 
 #[test]
-fn a_weight_of_nan_is_told_with_the_first_layer_that_gives_it() {
+fn a_weight_of_nan_is_reported_with_the_first_layer_that_outputs_it() {
     let mut network = tutorial();
     change(&mut network, "conv2.weight", |weight| {
         let _ = weight.get(2).get(0).get(1).get(1).fill_(f64::NAN);
     });
-    let health = examined(&network, &digits(), Start::Unknown);
+    let health = examined(&network, &digits(), InitialWeights::Unknown);
     assert_eq!(kinds(&health), [FindingKind::NotFinite; 2]);
     let [weight, output] = &health.findings[..] else { panic!("two findings") };
     assert_eq!((weight.places[0].as_str(), weight.measurements[0].value), ("conv2.weight", 1.0));
     assert_eq!((output.layer.as_str(), &output.channels[..]), ("conv2", &[2][..]));
     assert!(health.layers[5].means[2].is_nan(), "the layers behind are not finite either");
-    // NaN is not 0: the channel is ill, not dead.
+    // NaN is not 0: the channel is not dead.
     assert!(health.layers[4].dead_channels.is_empty());
 }
 
 #[test]
-fn a_saturated_softmax_is_told_with_how_many_are_wrong() {
+fn a_saturated_softmax_is_reported_with_the_misclassified_share() {
     let mut network = tutorial();
     change(&mut network, "fc.weight", |weight| {
         let mut weight = weight.shallow_clone();
         weight *= 1e4;
     });
-    let health = examined(&network, &digits(), Start::Unknown);
+    let health = examined(&network, &digits(), InitialWeights::Unknown);
     assert_eq!(kinds(&health), [FindingKind::SaturatedSoftmax]);
     assert!(health.saturated_fraction > 0.9, "{}", health.saturated_fraction);
     let wrong = health.saturated_wrong_fraction.unwrap();
@@ -153,7 +153,7 @@ fn a_saturated_softmax_is_told_with_how_many_are_wrong() {
     assert_eq!(health.findings[0].layer, "fc");
 }
 
-/// A linear layer whose logits differ by `margin` in favour of class 0, whatever the picture.
+/// A linear layer whose logits differ by `margin` in favour of class 0 for every image.
 fn with_margin(margin: f64) -> Network {
     let layers =
         vec![(None, LayerKind::Flatten), (None, LayerKind::Linear(LinearConfig { out_features: 10 }))];
@@ -169,19 +169,20 @@ fn with_margin(margin: f64) -> Network {
 fn one_is_what_float32_rounds_to_one() {
     let set = ImageSet::new(Dims::MNIST, vec![0; 784], vec![0]).unwrap();
     for margin in [19.0f64, 19.4, 19.6, 20.0] {
-        // Nine other classes share what is left.
+        // Nine other classes share the rest of the probability.
         let probability = 1.0 / (1.0 + 9.0 * (-margin).exp());
         let expected = f64::from(u8::from(probability as f32 == 1.0));
-        let found = examined(&with_margin(margin), &set, Start::Unknown).saturated_fraction;
+        let found = examined(&with_margin(margin), &set, InitialWeights::Unknown).saturated_fraction;
         assert_eq!(found, expected, "margin {margin}");
     }
 }
 
 #[test]
-fn weights_that_never_moved_are_told_by_parameter_and_by_kernel() {
+fn weights_that_never_moved_are_reported_by_parameter_and_by_kernel() {
     let start = tutorial();
     let mut network = tutorial();
-    // conv1 stands still; of conv2 all kernels but 6 move; fc moves. Biases of both stay at 0.
+    // conv1 does not move; in conv2 all kernels but 6 move; fc moves. The biases of both convolutions stay at
+    // 0.
     change(&mut network, "conv2.weight", |weight| {
         let kept = weight.get(6).copy();
         let mut weight = weight.shallow_clone();
@@ -197,13 +198,15 @@ fn weights_that_never_moved_are_told_by_parameter_and_by_kernel() {
             values += 0.01;
         });
     }
-    let health = examined(&network, &digits(), Start::Known(&start));
+    let health = examined(&network, &digits(), InitialWeights::Known(&start));
     assert_eq!(kinds(&health), [FindingKind::NeverMoved; 3]);
     let places: Vec<&str> = health.findings.iter().map(|finding| finding.places[0].as_str()).collect();
     assert_eq!(places, ["conv1.weight", "conv1.bias", "conv2.weight[6]"]);
     assert_eq!((health.findings[0].channels.len(), &health.findings[2].channels[..]), (0, &[6][..]));
-    assert!(health.findings[2].message.starts_with("conv2.weight[6] is to the bit what training began with"));
-    assert!(kinds(&examined(&network, &digits(), Start::Unknown)).is_empty());
+    assert!(
+        health.findings[2].message.starts_with("conv2.weight[6] is bit for bit equal to the initial weights")
+    );
+    assert!(kinds(&examined(&network, &digits(), InitialWeights::Unknown)).is_empty());
 }
 
 #[test]
@@ -218,7 +221,7 @@ fn the_gravest_comes_first() {
     change(&mut network, "fc.bias", |bias| {
         let _ = bias.get(9).fill_(f64::INFINITY);
     });
-    let health = examined(&network, &digits(), Start::Unknown);
+    let health = examined(&network, &digits(), InitialWeights::Unknown);
     let mut sorted = kinds(&health);
     sorted.sort();
     assert_eq!(kinds(&health), sorted);
@@ -226,7 +229,7 @@ fn the_gravest_comes_first() {
 }
 
 #[test]
-fn what_nobody_waits_for_is_not_looked_at_to_its_end() {
+fn what_nobody_waits_for_is_not_computed_to_its_end() {
     let network = network(&NetworkConfig::tutorial());
     let asked = std::cell::Cell::new(0);
     let wanted = || {
@@ -234,8 +237,13 @@ fn what_nobody_waits_for_is_not_looked_at_to_its_end() {
         asked.get() < 2
     };
     assert!(
-        examine(&network, &synthetic::draw(0, synthetic::Source::Test, 0..1000), Start::Unknown, &wanted)
-            .is_none()
+        examine(
+            &network,
+            &synthetic::draw(0, synthetic::DigitStream::Test, 0..1000),
+            InitialWeights::Unknown,
+            &wanted
+        )
+        .is_none()
     );
     assert_eq!(asked.get(), 2);
 }

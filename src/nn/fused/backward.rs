@@ -2,12 +2,10 @@
 //! has a gradient, and none where the ReLU is 0. The kernels visit those pixels alone, which is an eighth
 //! of a dense convolution.
 
-use std::arch::x86_64::{__m512, _mm512_add_ps, _mm512_fmadd_ps, _mm512_set1_ps, _mm512_setzero_ps};
-
 use super::{
     block::{Block, LANES},
     forward::PoolArgmax,
-    simd::{load, store},
+    simd::{Kernel, Simd},
 };
 
 /// A pixel of an output channel that has a gradient.
@@ -35,6 +33,17 @@ pub(super) struct BackwardInput<'a> {
     pub output: &'a [f32],
     pub argmax: &'a [PoolArgmax],
     pub gradient: &'a [f32],
+}
+
+/// The backward pass of one image, which adds the image's share to `sums`.
+pub(super) struct Backward<'a> {
+    pub block: &'a Block,
+    pub input: BackwardInput<'a>,
+    /// The weights, and where the gradient of the image's input, [channels, height, width], goes; none where
+    /// the input needs no gradient.
+    pub padded: Option<(&'a PaddedWeights, &'a mut [f32])>,
+    pub sums: &'a mut Accumulators,
+    pub scratch: &'a mut Scratch,
 }
 
 /// The gradients of a block's parameters, summed over images.
@@ -69,26 +78,26 @@ pub(super) struct PaddedWeights {
 }
 
 impl Block {
-    /// Vectors of a row of a kernel.
+    /// The number of vectors that cover a row of a kernel.
     fn row_vectors(&self) -> usize {
-        self.row().div_ceil(LANES)
+        self.row_len().div_ceil(LANES)
     }
 
-    /// Vectors of a row of a window's two pixels.
+    /// The number of vectors that cover a row of the window of two neighbouring pixels.
     fn window_vectors(&self) -> usize {
-        (self.row() + self.channels).div_ceil(LANES)
+        (self.row_len() + self.channels).div_ceil(LANES)
     }
 
-    pub fn padded(&self, weights: &[f32]) -> PaddedWeights {
+    pub fn pad_weights(&self, weights: &[f32]) -> PaddedWeights {
         let row = self.channels + self.window_vectors() * LANES;
         let mut padded = vec![0.0; self.outputs * self.kernel * row];
-        for (to, weights) in padded.chunks_exact_mut(row).zip(weights.chunks_exact(self.row())) {
-            to[self.channels..self.channels + self.row()].copy_from_slice(weights);
+        for (to, weights) in padded.chunks_exact_mut(row).zip(weights.chunks_exact(self.row_len())) {
+            to[self.channels..self.channels + self.row_len()].copy_from_slice(weights);
         }
         PaddedWeights { weights: padded, row }
     }
 
-    pub fn sums(&self) -> Accumulators {
+    pub fn accumulators(&self) -> Accumulators {
         let weights = vec![0.0; self.outputs * self.kernel * self.row_vectors() * LANES];
         Accumulators { weights, biases: vec![0.0; self.outputs] }
     }
@@ -107,7 +116,7 @@ impl Accumulators {
     /// The gradients in the layout of the parameters: [outputs, kernel, kernel, channels] and [outputs].
     pub fn arranged(&self, block: &Block) -> (Vec<f32>, &[f32]) {
         let rows = self.weights.chunks_exact(block.row_vectors() * LANES);
-        (rows.flat_map(|row| &row[..block.row()]).copied().collect(), &self.biases)
+        (rows.flat_map(|row| &row[..block.row_len()]).copied().collect(), &self.biases)
     }
 }
 
@@ -117,47 +126,51 @@ impl Scratch {
         Self {
             input: vec![0.0; pixels],
             gradient: vec![0.0; pixels],
-            pixels: vec![Pixel::default(); block.pooled() + 1],
-            counts: vec![0; 2 * block.pooled()],
-            terms: vec![InputGradTerm::default(); 2 * block.pooled() * (block.outputs + 1)],
+            pixels: vec![Pixel::default(); block.pooled_len() + 1],
+            counts: vec![0; 2 * block.pooled_len()],
+            terms: vec![InputGradTerm::default(); 2 * block.pooled_len() * (block.outputs + 1)],
         }
     }
 }
 
-/// Adds an image's share to `sums`. Where `padded` is given, writes the gradient of the image's input,
-/// [channels, height, width], into its second part.
-#[target_feature(enable = "avx512f")]
-pub(super) fn backward(
-    block: &Block,
-    input: BackwardInput<'_>,
-    padded: Option<(&PaddedWeights, &mut [f32])>,
-    sums: &mut Accumulators,
-    scratch: &mut Scratch,
-) {
-    to_channels_last(block, input.input, &mut scratch.input);
-    scratch.counts.fill(0);
-    let row = padded.as_ref().map_or(0, |(padded, _)| padded.row);
-    let per_output = block.kernel * block.row_vectors() * LANES;
-    for (output, weights) in sums.weights.chunks_exact_mut(per_output).enumerate() {
-        let found = find(block, output, input, row, scratch);
-        let pixels = &scratch.pixels[..found];
-        sums.biases[output] += pixels.iter().map(|pixel| pixel.gradient).sum::<f32>();
-        add_weights(block, pixels, &scratch.input, weights);
-    }
-    if let Some((padded, to)) = padded {
-        scratch.gradient.fill(0.0);
-        gather_terms(block, padded, scratch);
-        to_planes(block, &scratch.gradient, to);
+impl Kernel for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { block, input, padded, sums, scratch } = self;
+        to_channels_last(block, input.input, &mut scratch.input);
+        scratch.counts.fill(0);
+        let row = padded.as_ref().map_or(0, |(padded, _)| padded.row);
+        let per_output = block.kernel * block.row_vectors() * LANES;
+        for (output, weights) in sums.weights.chunks_exact_mut(per_output).enumerate() {
+            let found = collect_pixels(block, output, input, row, scratch);
+            let pixels = &scratch.pixels[..found];
+            sums.biases[output] += pixels.iter().map(|pixel| pixel.gradient).sum::<f32>();
+            add_weights(simd, block, pixels, &scratch.input, weights);
+        }
+        if let Some((padded, to)) = padded {
+            scratch.gradient.fill(0.0);
+            gather_terms(simd, block, padded, scratch);
+            to_planes(block, &scratch.gradient, to);
+        }
     }
 }
 
 /// Lists the pixels of an output channel that have a gradient, by channel and by window, and returns how
 /// many there are. `row` is the length of a row of the padded weights.
-fn find(block: &Block, output: usize, input: BackwardInput<'_>, row: usize, scratch: &mut Scratch) -> usize {
+#[inline(always)]
+fn collect_pixels(
+    block: &Block,
+    output: usize,
+    input: BackwardInput<'_>,
+    row: usize,
+    scratch: &mut Scratch,
+) -> usize {
     let mut found = 0;
     let weights = (output * block.kernel * row) as u32;
     let masks = input.argmax.chunks_exact(block.vectors()).skip(output * block.pooled_height);
-    let windows = output * block.pooled()..(output + 1) * block.pooled();
+    let windows = output * block.pooled_len()..(output + 1) * block.pooled_len();
     let values = input.output[windows.clone()].chunks_exact(block.pooled_width);
     let gradients = input.gradient[windows].chunks_exact(block.pooled_width);
     for (line, ((values, gradients), masks)) in values.zip(gradients).zip(masks).enumerate() {
@@ -185,6 +198,7 @@ fn find(block: &Block, output: usize, input: BackwardInput<'_>, row: usize, scra
 }
 
 /// Copies an image [channels, height, width] into the middle of padded pixels, channels innermost.
+#[inline(always)]
 fn to_channels_last(block: &Block, image: &[f32], pixels: &mut [f32]) {
     let rows = pixels.chunks_exact_mut(block.pixel_row()).skip(block.padding).take(block.height);
     for (y, row) in rows.enumerate() {
@@ -199,6 +213,7 @@ fn to_channels_last(block: &Block, image: &[f32], pixels: &mut [f32]) {
 }
 
 /// Copies the middle of padded pixels, channels innermost, into an image [channels, height, width].
+#[inline(always)]
 fn to_planes(block: &Block, pixels: &[f32], image: &mut [f32]) {
     let rows = pixels.chunks_exact(block.pixel_row()).skip(block.padding).take(block.height);
     for (y, row) in rows.enumerate() {
@@ -213,104 +228,127 @@ fn to_planes(block: &Block, pixels: &[f32], image: &mut [f32]) {
 }
 
 /// Adds gradient times window of every pixel to an output channel's weights.
-#[target_feature(enable = "avx512f")]
-fn add_weights(block: &Block, pixels: &[Pixel], input: &[f32], weights: &mut [f32]) {
+#[inline(always)]
+fn add_weights<S: Simd>(simd: S, block: &Block, pixels: &[Pixel], input: &[f32], weights: &mut [f32]) {
     if block.row_vectors() == 1 && block.kernel == 5 {
         // All five rows at once: a single row would wait for its own sum at every pixel.
-        return add_rows::<1, 5>(pixels, input, block.pixel_row(), weights);
+        return simd.run(AddRows::<1, 5> { pixels, input, pixel_row: block.pixel_row(), weights });
     }
     let vectors = block.row_vectors();
     for (row, weights) in weights.chunks_exact_mut(vectors * LANES).enumerate() {
         let input = &input[row * block.pixel_row()..];
         match vectors {
-            1 => add_rows::<1, 1>(pixels, input, 0, weights),
-            2 => add_rows::<2, 1>(pixels, input, 0, weights),
-            3 => add_rows::<3, 1>(pixels, input, 0, weights),
-            4 => add_rows::<4, 1>(pixels, input, 0, weights),
-            5 => add_rows::<5, 1>(pixels, input, 0, weights),
-            6 => add_rows::<6, 1>(pixels, input, 0, weights),
-            _ => add_rows::<7, 1>(pixels, input, 0, weights),
+            1 => simd.run(AddRows::<1, 1> { pixels, input, pixel_row: 0, weights }),
+            2 => simd.run(AddRows::<2, 1> { pixels, input, pixel_row: 0, weights }),
+            3 => simd.run(AddRows::<3, 1> { pixels, input, pixel_row: 0, weights }),
+            4 => simd.run(AddRows::<4, 1> { pixels, input, pixel_row: 0, weights }),
+            5 => simd.run(AddRows::<5, 1> { pixels, input, pixel_row: 0, weights }),
+            6 => simd.run(AddRows::<6, 1> { pixels, input, pixel_row: 0, weights }),
+            _ => simd.run(AddRows::<7, 1> { pixels, input, pixel_row: 0, weights }),
         }
     }
 }
 
-#[target_feature(enable = "avx512f")]
-fn add_rows<const VECTORS: usize, const ROWS: usize>(
-    pixels: &[Pixel],
-    input: &[f32],
+/// Adds gradient times window to neighbouring rows of a kernel, each of so many vectors.
+struct AddRows<'a, const VECTORS: usize, const ROWS: usize> {
+    pixels: &'a [Pixel],
+    input: &'a [f32],
     pixel_row: usize,
-    weights: &mut [f32],
-) {
-    let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
-    let (kept, _) = weights.as_chunks_mut::<LANES>();
-    for (sums, kept) in sums.as_flattened_mut().iter_mut().zip(&*kept) {
-        *sums = load(kept);
-    }
-    for pixel in pixels {
-        let gradient = _mm512_set1_ps(pixel.gradient);
-        for (row, sums) in sums.iter_mut().enumerate() {
-            let values = &input[pixel.at as usize + row * pixel_row..][..VECTORS * LANES];
-            for (sum, values) in sums.iter_mut().zip(values.as_chunks::<LANES>().0) {
-                *sum = _mm512_fmadd_ps(gradient, load(values), *sum);
+    weights: &'a mut [f32],
+}
+
+impl<const VECTORS: usize, const ROWS: usize> Kernel for AddRows<'_, VECTORS, ROWS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { pixels, input, pixel_row, weights } = self;
+        let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
+        let (kept, _) = weights.as_chunks_mut::<LANES>();
+        for (sums, kept) in sums.as_flattened_mut().iter_mut().zip(&*kept) {
+            *sums = simd.load(kept);
+        }
+        for pixel in pixels {
+            let gradient = simd.splat(pixel.gradient);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let values = &input[pixel.at as usize + row * pixel_row..][..VECTORS * LANES];
+                for (sum, values) in sums.iter_mut().zip(values.as_chunks::<LANES>().0) {
+                    *sum = simd.mul_add(gradient, simd.load(values), *sum);
+                }
             }
         }
-    }
-    for (kept, sum) in kept.iter_mut().zip(sums.as_flattened()) {
-        store(kept, *sum);
+        for (kept, sum) in kept.iter_mut().zip(sums.as_flattened()) {
+            simd.store(kept, *sum);
+        }
     }
 }
 
 /// Adds to every window of the padded input the terms of its pixels.
-#[target_feature(enable = "avx512f")]
-fn gather_terms(block: &Block, padded: &PaddedWeights, scratch: &mut Scratch) {
+#[inline(always)]
+fn gather_terms<S: Simd>(simd: S, block: &Block, padded: &PaddedWeights, scratch: &mut Scratch) {
     match block.window_vectors() {
-        1 => gather_terms_in::<1>(block, padded, scratch),
-        2 => gather_terms_in::<2>(block, padded, scratch),
-        3 => gather_terms_in::<3>(block, padded, scratch),
-        4 => gather_terms_in::<4>(block, padded, scratch),
-        5 => gather_terms_in::<5>(block, padded, scratch),
-        6 => gather_terms_in::<6>(block, padded, scratch),
-        7 => gather_terms_in::<7>(block, padded, scratch),
-        _ => gather_terms_in::<8>(block, padded, scratch),
+        1 => simd.run(GatherTerms::<1> { block, padded, scratch }),
+        2 => simd.run(GatherTerms::<2> { block, padded, scratch }),
+        3 => simd.run(GatherTerms::<3> { block, padded, scratch }),
+        4 => simd.run(GatherTerms::<4> { block, padded, scratch }),
+        5 => simd.run(GatherTerms::<5> { block, padded, scratch }),
+        6 => simd.run(GatherTerms::<6> { block, padded, scratch }),
+        7 => simd.run(GatherTerms::<7> { block, padded, scratch }),
+        _ => simd.run(GatherTerms::<8> { block, padded, scratch }),
     }
 }
 
-#[target_feature(enable = "avx512f")]
-fn gather_terms_in<const VECTORS: usize>(block: &Block, padded: &PaddedWeights, scratch: &mut Scratch) {
-    let Scratch { gradient, counts, terms, .. } = scratch;
-    let (counts, _) = counts.as_chunks::<2>();
-    for (window, (counts, terms)) in
-        counts.iter().zip(terms.chunks_exact(2 * (block.outputs + 1))).enumerate()
-    {
-        let (upper, lower) = terms.split_at(block.outputs + 1);
-        let (upper, lower) = (&upper[..counts[0] as usize], &lower[..counts[1] as usize]);
-        let (y, x) = (2 * (window / block.pooled_width), 2 * (window % block.pooled_width));
-        let at = y * block.pixel_row() + x * block.channels;
-        // The window of two rows of pixels is one row higher than the kernel.
-        for row in 0..=block.kernel {
-            let mut sums = [_mm512_setzero_ps(); VECTORS];
-            if row < block.kernel {
-                add_terms(&mut sums, upper, &padded.weights[row * padded.row..]);
-            }
-            if row > 0 {
-                add_terms(&mut sums, lower, &padded.weights[(row - 1) * padded.row..]);
-            }
-            let pixels = &mut gradient[at + row * block.pixel_row()..][..VECTORS * LANES];
-            for (pixels, sum) in pixels.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
-                store(pixels, _mm512_add_ps(load(pixels), sum));
+/// Adds the terms of its pixels to every window, whose rows have so many vectors.
+struct GatherTerms<'a, const VECTORS: usize> {
+    block: &'a Block,
+    padded: &'a PaddedWeights,
+    scratch: &'a mut Scratch,
+}
+
+impl<const VECTORS: usize> Kernel for GatherTerms<'_, VECTORS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { block, padded, scratch } = self;
+        let Scratch { gradient, counts, terms, .. } = scratch;
+        let (counts, _) = counts.as_chunks::<2>();
+        let terms = terms.chunks_exact(2 * (block.outputs + 1));
+        for (window, (counts, terms)) in counts.iter().zip(terms).enumerate() {
+            let (upper, lower) = terms.split_at(block.outputs + 1);
+            let (upper, lower) = (&upper[..counts[0] as usize], &lower[..counts[1] as usize]);
+            let (y, x) = (2 * (window / block.pooled_width), 2 * (window % block.pooled_width));
+            let at = y * block.pixel_row() + x * block.channels;
+            // The window of two rows of pixels is one row higher than the kernel.
+            for row in 0..=block.kernel {
+                let mut sums = [simd.splat(0.0); VECTORS];
+                if row < block.kernel {
+                    add_terms(simd, &mut sums, upper, &padded.weights[row * padded.row..]);
+                }
+                if row > 0 {
+                    add_terms(simd, &mut sums, lower, &padded.weights[(row - 1) * padded.row..]);
+                }
+                let pixels = &mut gradient[at + row * block.pixel_row()..][..VECTORS * LANES];
+                for (pixels, sum) in pixels.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
+                    simd.store(pixels, simd.add(simd.load(pixels), sum));
+                }
             }
         }
     }
 }
 
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn add_terms<const VECTORS: usize>(sums: &mut [__m512; VECTORS], terms: &[InputGradTerm], weights: &[f32]) {
-    for gather_terms in terms {
-        let gradient = _mm512_set1_ps(gather_terms.gradient);
-        let weights = &weights[gather_terms.at as usize..][..VECTORS * LANES];
+#[inline(always)]
+fn add_terms<S: Simd, const VECTORS: usize>(
+    simd: S,
+    sums: &mut [S::Vector; VECTORS],
+    terms: &[InputGradTerm],
+    weights: &[f32],
+) {
+    for term in terms {
+        let gradient = simd.splat(term.gradient);
+        let weights = &weights[term.at as usize..][..VECTORS * LANES];
         for (sum, weights) in sums.iter_mut().zip(weights.as_chunks::<LANES>().0) {
-            *sum = _mm512_fmadd_ps(gradient, load(weights), *sum);
+            *sum = simd.mul_add(gradient, simd.load(weights), *sum);
         }
     }
 }

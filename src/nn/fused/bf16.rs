@@ -1,12 +1,12 @@
 //! The forward pass of a block in bfloat16: two products at a time, summed in float32. On a processor with
 //! units for that it takes half the time of `forward`, and is the same otherwise.
 
-use std::arch::x86_64::{_mm512_dpbf16_ps, _mm512_set1_ps, _mm512_setzero_ps};
+use std::mem::MaybeUninit;
 
 use super::{
-    block::{Block, GROUP, LANES, Packed},
-    forward::{self, PixelSums},
-    simd::{load_first, load_pairs, splat_pair, store_pairs},
+    block::{Block, GROUP, LANES, PackedWeights},
+    forward::{Convolution, PixelSums, pool_each_window},
+    simd::{PairKernel, PairSimd, Simd, VectorOf},
 };
 
 /// Two numbers of bfloat16, the first in the lower half.
@@ -19,6 +19,25 @@ enum Pairing {
     Channels,
     /// Two neighbouring pixels, where there is one input channel.
     Pixels,
+}
+
+/// The forward pass of one image, which returns its pooled output [outputs, pooled_height, pooled_width].
+pub(super) struct PairForward<'a> {
+    pub block: &'a Block,
+    pub packed: &'a PackedWeights<Pair>,
+    /// The padded planes of the image, and a buffer for their pairs.
+    pub planes: &'a [f32],
+    pub pairs: &'a mut [Pair],
+    /// Where the output goes.
+    pub output: &'a mut [MaybeUninit<f32>],
+}
+
+/// The convolution of planes of pairs.
+struct Bfloat16<'a, P> {
+    simd: P,
+    block: &'a Block,
+    packed: &'a PackedWeights<Pair>,
+    pairs: &'a [Pair],
 }
 
 impl Block {
@@ -34,7 +53,7 @@ impl Block {
         }
     }
 
-    /// The distance in pixels between two pairs of a kernel's row.
+    /// The distance in pixels between two neighbouring pairs of a kernel's row.
     fn step(&self) -> usize {
         match self.pairing() {
             Pairing::Channels => 1,
@@ -43,19 +62,19 @@ impl Block {
     }
 
     /// The number of pairs in all padded planes.
-    pub fn pair_planes(&self) -> usize {
+    pub fn pair_planes_len(&self) -> usize {
         self.pairs().0 * self.padded_height() * self.stride()
     }
 
-    /// Packs weights [outputs, kernel, kernel, channels], as parameters lie, and biases.
-    pub fn pack_pairs(&self, weights: &[f32], biases: &[f32]) -> Packed<Pair> {
+    /// Packs weights in the parameters' layout, [outputs, kernel, kernel, channels], and biases.
+    pub fn pack_pairs(&self, weights: &[f32], biases: &[f32]) -> PackedWeights<Pair> {
         let (planes, taps) = self.pairs();
         let weight = |output: usize, y: usize, x: usize, channel: usize| {
             let there = x < self.kernel && channel < self.channels;
             let at = ((output * self.kernel + y) * self.kernel + x) * self.channels + channel;
             if there { weights[at] } else { 0.0 }
         };
-        let mut packed = Packed::new(self, planes * self.kernel * taps, biases);
+        let mut packed = PackedWeights::new(self, planes * self.kernel * taps, biases);
         for output in 0..self.outputs {
             for plane in 0..planes {
                 for y in 0..self.kernel {
@@ -75,7 +94,7 @@ impl Block {
 }
 
 /// Rounds to the nearest bfloat16, ties to even. A NaN stays a NaN.
-fn rounded(value: f32) -> u32 {
+pub(super) fn rounded(value: f32) -> u32 {
     let bits = value.to_bits();
     if value.is_nan() {
         return bits >> 16 | 1 << 6;
@@ -83,9 +102,20 @@ fn rounded(value: f32) -> u32 {
     (bits + 0x7fff + (bits >> 16 & 1)) >> 16
 }
 
+impl<'a> PairKernel for PairForward<'a> {
+    type Output = &'a [f32];
+
+    #[inline(always)]
+    fn run<P: PairSimd>(self, simd: P) -> &'a [f32] {
+        let Self { block, packed, planes, pairs, output } = self;
+        convert(simd, block, planes, pairs);
+        pool_each_window(simd.simd(), block, Bfloat16 { simd, block, packed, pairs }, output, &mut [])
+    }
+}
+
 /// Converts padded planes into pairs.
-#[target_feature(enable = "avx512f,avx512vl,avx512bf16")]
-pub(super) fn pair(block: &Block, planes: &[f32], pairs: &mut [Pair]) {
+#[inline(always)]
+fn convert<P: PairSimd>(simd: P, block: &Block, planes: &[f32], pairs: &mut [Pair]) {
     let size = block.padded_height() * block.stride();
     for (index, pairs) in pairs.chunks_exact_mut(size).enumerate() {
         let (low, high) = match block.pairing() {
@@ -94,50 +124,42 @@ pub(super) fn pair(block: &Block, planes: &[f32], pairs: &mut [Pair]) {
         };
         for (place, pairs) in pairs.chunks_mut(LANES).enumerate() {
             let at = place * LANES;
-            let [low, high] = [low, high].map(|plane| load_first(plane.get(at..).unwrap_or_default()));
-            store_pairs(pairs, low, high);
+            let low = simd.simd().load_first(low.get(at..).unwrap_or_default());
+            let high = simd.simd().load_first(high.get(at..).unwrap_or_default());
+            simd.store_first(pairs, low, high);
         }
     }
 }
 
-/// Computes the pooled output [outputs, pooled_height, pooled_width] of planes of pairs.
-#[target_feature(enable = "avx512f,avx512bf16")]
-pub(super) fn forward(block: &Block, packed: &Packed<Pair>, planes: &[Pair], output: &mut [f32]) {
-    let convolved = |group: usize, at: usize| convolved(block, packed.group(group), &planes[at..]);
-    forward::each_window(block, convolved, output, &mut []);
-}
-
-/// As `convolved` of `forward`, from pairs.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bf16")]
-fn convolved(
-    block: &Block,
-    (weights, biases): (&[[Pair; GROUP]], &[f32; GROUP]),
-    planes: &[Pair],
-) -> PixelSums {
-    let mut sums = [[_mm512_setzero_ps(); 2]; GROUP];
-    for (sums, bias) in sums.iter_mut().zip(biases) {
-        *sums = [_mm512_set1_ps(*bias); 2];
-    }
-    let ((count, taps), step) = (block.pairs(), block.step());
-    let (stride, plane) = (block.stride(), block.padded_height() * block.stride());
-    let reach = LANES + (taps - 1) * step;
-    let mut weights = weights.chunks_exact(taps);
-    for index in 0..count {
-        for row in 0..block.kernel {
-            let upper = &planes[index * plane + row * stride..];
-            let (upper, lower) = (&upper[..reach], &upper[stride..stride + reach]);
-            let windows = |row| <[Pair]>::array_windows::<LANES>(row).step_by(step);
-            let Some(weights) = weights.next() else { return sums };
-            for ((upper, lower), weights) in windows(upper).zip(windows(lower)).zip(weights) {
-                let (upper, lower) = (load_pairs(upper), load_pairs(lower));
-                for (sums, weight) in sums.iter_mut().zip(weights) {
-                    let weight = splat_pair(*weight);
-                    sums[0] = _mm512_dpbf16_ps(sums[0], weight, upper);
-                    sums[1] = _mm512_dpbf16_ps(sums[1], weight, lower);
+impl<P: PairSimd> Convolution<P::Simd> for Bfloat16<'_, P> {
+    #[inline(always)]
+    fn sums(&self, simd: P::Simd, group: usize, at: usize) -> PixelSums<VectorOf<P>> {
+        let (block, planes) = (self.block, &self.pairs[at..]);
+        let (weights, biases) = self.packed.group(group);
+        let mut sums = [[simd.splat(0.0); 2]; GROUP];
+        for (sums, bias) in sums.iter_mut().zip(biases) {
+            *sums = [simd.splat(*bias); 2];
+        }
+        let ((count, taps), step) = (block.pairs(), block.step());
+        let (stride, plane) = (block.stride(), block.padded_height() * block.stride());
+        let reach = LANES + (taps - 1) * step;
+        let mut weights = weights.chunks_exact(taps);
+        for index in 0..count {
+            for row in 0..block.kernel {
+                let upper = &planes[index * plane + row * stride..];
+                let (upper, lower) = (&upper[..reach], &upper[stride..stride + reach]);
+                let windows = |row| <[Pair]>::array_windows::<LANES>(row).step_by(step);
+                let Some(weights) = weights.next() else { return sums };
+                for ((upper, lower), weights) in windows(upper).zip(windows(lower)).zip(weights) {
+                    let (upper, lower) = (self.simd.load(upper), self.simd.load(lower));
+                    for (sums, weight) in sums.iter_mut().zip(weights) {
+                        let weight = self.simd.splat(*weight);
+                        sums[0] = self.simd.add_products(sums[0], weight, upper);
+                        sums[1] = self.simd.add_products(sums[1], weight, lower);
+                    }
                 }
             }
         }
+        sums
     }
-    sums
 }

@@ -1,20 +1,22 @@
 //! A whole network for inference: its fused blocks and the linear layers behind them, image by image and
 //! without a tensor. The result for an image does not depend on the other images of its batch.
 
-use std::arch::x86_64::{_mm512_add_ps, _mm512_fmadd_ps, _mm512_reduce_add_ps, _mm512_setzero_ps};
+use std::mem::MaybeUninit;
 
 use super::{
     FusedBlocks,
-    bf16::{self, Pair},
-    block::{Block, LANES, Packed},
-    forward,
-    simd::load_first,
+    bf16::{Pair, PairForward},
+    block::{Block, LANES, PackedWeights},
+    forward::{Forward, pad},
+    instructions::{Instructions, PairInstructions},
+    simd::{Kernel, Simd},
 };
 use crate::nn::{DropoutMode, LayerConfig, LayerKind, ParameterSet, tensor_data::values};
 
-/// Weights in the orders that the kernels read, and buffers for one image.
+/// The layers of a network with their weights in the orders that the kernels read, and buffers for one image.
 #[derive(Debug)]
 pub(in crate::nn) struct FusedNetwork {
+    instructions: Instructions,
     blocks: Vec<BlockStage>,
     linear: Vec<LinearStage>,
 }
@@ -24,15 +26,15 @@ struct BlockStage {
     block: Block,
     weights: Weights,
     planes: Vec<f32>,
-    output: Vec<f32>,
+    output: Box<[MaybeUninit<f32>]>,
 }
 
 /// A block's weights in the precision of its products.
 #[derive(Debug)]
 enum Weights {
-    Float32(Packed<f32>),
-    /// With a buffer for the padded planes.
-    Bfloat16(Packed<Pair>, Vec<Pair>),
+    Float32(Instructions, PackedWeights<f32>),
+    /// The vector is a buffer for the pairs of the padded planes.
+    Bfloat16(PairInstructions, PackedWeights<Pair>, Vec<Pair>),
 }
 
 #[derive(Debug)]
@@ -45,20 +47,24 @@ struct LinearStage {
 }
 
 impl FusedNetwork {
-    /// The network of these layers and parameters, of which `front` has the first, where only linear
-    /// layers and ReLUs follow. Its convolutions multiply in bfloat16 where that is asked for and the
-    /// processor has units for it.
+    /// Makes the network of these layers and parameters, the first of which are `front`'s. Returns none if
+    /// other layers than linear ones and ReLUs follow. Its convolutions multiply in bfloat16 if `bfloat16`
+    /// asks for it and the processor has units for it.
+    #[expect(unsafe_code, reason = "the weights are read where libtorch keeps them")]
     pub fn of(
         front: &FusedBlocks,
         layers: &[LayerConfig],
         parameters: &ParameterSet,
         bfloat16: bool,
     ) -> Option<Self> {
-        let bfloat16 = bfloat16
-            && [is_x86_feature_detected!("avx512bf16"), is_x86_feature_detected!("avx512vl")] == [true; 2];
-        let parameter = |index: usize| values(parameters.view(index));
+        let instructions = front.instructions;
+        let pairs = instructions.pairs().filter(|_| bfloat16);
+        // SAFETY: the slices end with this function, which writes to no tensor. Nobody else does meanwhile: a
+        // network's tensors belong to one thread, and this is the one that borrows them.
+        let parameter = |index: usize| unsafe { values(parameters.view(index)) };
         let stage = |(index, block): (usize, &Block)| {
-            BlockStage::new(*block, [parameter(2 * index), parameter(2 * index + 1)], bfloat16)
+            let parameters = [parameter(2 * index), parameter(2 * index + 1)];
+            BlockStage::new(*block, parameters, instructions, pairs)
         };
         let blocks = front.blocks.iter().enumerate().map(stage).collect();
         let mut linear: Vec<LinearStage> = Vec::new();
@@ -78,19 +84,17 @@ impl FusedNetwork {
                 | LayerKind::BatchNorm(_) => return None,
             }
         }
-        Some(Self { blocks, linear })
+        Some(Self { instructions, blocks, linear })
     }
 
-    /// An image's logits.
-    #[expect(unsafe_code, reason = "the kernels are for processors that have their instructions")]
+    /// Computes an image's logits.
     pub fn logits<'a>(&'a mut self, image: &'a [f32]) -> &'a [f32] {
         let mut input = image;
         for stage in &mut self.blocks {
             input = stage.forward(input);
         }
         for stage in &mut self.linear {
-            // SAFETY: fused blocks exist only where the processor has AVX-512.
-            unsafe { stage.forward(input) };
+            self.instructions.run(LinearForward { stage, input });
             input = &stage.output;
         }
         input
@@ -98,28 +102,34 @@ impl FusedNetwork {
 }
 
 impl BlockStage {
-    fn new(block: Block, [weights, biases]: [&[f32]; 2], bfloat16: bool) -> Self {
-        let weights = match bfloat16 {
-            true => Weights::Bfloat16(block.pack_pairs(weights, biases), vec![0; block.pair_planes()]),
-            false => Weights::Float32(block.pack(weights, biases)),
+    fn new(
+        block: Block,
+        [weights, biases]: [&[f32]; 2],
+        instructions: Instructions,
+        pairs: Option<PairInstructions>,
+    ) -> Self {
+        let weights = match pairs {
+            Some(pairs) => {
+                let buffer = vec![0; block.pair_planes_len()];
+                Weights::Bfloat16(pairs, block.pack_pairs(weights, biases), buffer)
+            }
+            None => Weights::Float32(instructions, block.pack(weights, biases)),
         };
-        Self { block, weights, planes: vec![0.0; block.planes()], output: vec![0.0; block.output()] }
+        let output = Box::new_uninit_slice(block.output_len());
+        Self { block, weights, planes: vec![0.0; block.planes_len()], output }
     }
 
-    #[expect(unsafe_code, reason = "the kernels are for processors that have their instructions")]
     fn forward(&mut self, image: &[f32]) -> &[f32] {
         let Self { block, weights, planes, output } = self;
-        forward::pad(block, image, planes);
+        pad(block, image, planes);
         match weights {
-            // SAFETY: fused blocks exist only where the processor has AVX-512.
-            Weights::Float32(packed) => unsafe { forward::forward(block, packed, planes, output, &mut []) },
-            // SAFETY: `of` makes these only where the processor has AVX-512 with units for bfloat16.
-            Weights::Bfloat16(packed, pairs) => unsafe {
-                bf16::pair(block, planes, pairs);
-                bf16::forward(block, packed, pairs, output);
-            },
+            Weights::Float32(instructions, packed) => {
+                instructions.run(Forward { block, packed, planes, output, argmax: &mut [] })
+            }
+            Weights::Bfloat16(instructions, packed, pairs) => {
+                instructions.run(PairForward { block, packed, planes, pairs, output })
+            }
         }
-        output
     }
 }
 
@@ -128,28 +138,38 @@ impl LinearStage {
         let output = vec![0.0; biases.len()];
         Self { weights: weights.to_vec(), biases: biases.to_vec(), relu: false, output }
     }
+}
 
-    #[target_feature(enable = "avx512f")]
-    fn forward(&mut self, input: &[f32]) {
-        let rows = self.weights.chunks_exact(input.len()).zip(&self.biases);
-        for (output, (weights, bias)) in self.output.iter_mut().zip(rows) {
-            let sum = dot(weights, input) + bias;
+/// The forward pass of a linear layer, which writes the layer's output.
+struct LinearForward<'a> {
+    stage: &'a mut LinearStage,
+    input: &'a [f32],
+}
+
+impl Kernel for LinearForward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { stage, input } = self;
+        let rows = stage.weights.chunks_exact(input.len()).zip(&stage.biases);
+        for (output, (weights, bias)) in stage.output.iter_mut().zip(rows) {
+            let sum = dot(simd, weights, input) + bias;
             // Not `max`, which would turn NaN into 0.
-            *output = if self.relu && sum <= 0.0 { 0.0 } else { sum };
+            *output = if stage.relu && sum <= 0.0 { 0.0 } else { sum };
         }
     }
 }
 
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+#[inline(always)]
+fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
     // One sum alone would wait for itself.
-    let mut sums = [_mm512_setzero_ps(); 4];
+    let mut sums = [simd.splat(0.0); 4];
     for (a, b) in a.chunks(4 * LANES).zip(b.chunks(4 * LANES)) {
         for ((sum, a), b) in sums.iter_mut().zip(a.chunks(LANES)).zip(b.chunks(LANES)) {
-            *sum = _mm512_fmadd_ps(load_first(a), load_first(b), *sum);
+            *sum = simd.mul_add(simd.load_first(a), simd.load_first(b), *sum);
         }
     }
     let [first, second, third, fourth] = sums;
-    _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(first, second), _mm512_add_ps(third, fourth)))
+    simd.sum(simd.add(simd.add(first, second), simd.add(third, fourth)))
 }

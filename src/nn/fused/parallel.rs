@@ -1,4 +1,4 @@
-//! Distributes the parts of a batch over as many threads as libtorch would use.
+//! The distribution of the parts of a batch over as many threads as libtorch would use.
 
 use std::{
     cell::RefCell,
@@ -53,8 +53,8 @@ pub(super) fn each<P: Send, R>(
 }
 
 /// Lets a thread that waits for this processor run first, for instance one that predicts beside a training
-/// run. Called after every image, a fraction of a millisecond; Linux by itself would reschedule at its next
-/// tick, up to 4 ms later, whatever the priorities. Costs less than a microsecond where no thread waits.
+/// run. It is called after every image, a fraction of a millisecond; Linux by itself would reschedule at its
+/// next tick, up to 4 ms later, whatever the priorities. It costs less than a microsecond if no thread waits.
 pub(super) fn yield_cpu() {
     std::thread::yield_now();
 }

@@ -1,10 +1,10 @@
-//! The fused kernels' stand-in for other processors: there are none, and libtorch computes every layer.
+//! The stand-in for the fused kernels on processors other than x86-64: libtorch computes every layer there.
 
 use tch::{Device, Kind, Tensor};
 
 use super::{LayerConfig, LayerShape, NetworkConfig, ParameterSet};
 
-/// Has no values: this processor has no fused kernels.
+/// A type without values, since this processor has no fused kernels.
 #[derive(Debug, Clone)]
 pub(super) enum FusedBlocks {}
 
@@ -34,7 +34,7 @@ impl FusedBlocks {
     }
 }
 
-/// Has no values either.
+/// A type without values as well.
 #[derive(Debug)]
 pub(super) enum FusedNetwork {}
 

@@ -1,92 +1,101 @@
-//! Sixteen numbers at once: reading and writing them, all bounds known to the compiler.
+//! What the kernels need of a processor: vectors of sixteen float32 numbers, with all bounds known to the
+//! compiler. The kernels are generic over it, so that tests run the same code on processors without AVX-512.
 
-use std::{
-    arch::x86_64::{
-        __m256bh, __m256i, __m512, __m512bh, __m512i, _mm512_cvtepu16_epi32, _mm512_cvtneps_pbh,
-        _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps,
-        _mm512_maskz_loadu_ps, _mm512_or_epi32, _mm512_permutexvar_ps, _mm512_set1_epi32, _mm512_setr_epi32,
-        _mm512_slli_epi32, _mm512_storeu_ps,
-    },
-    mem::transmute,
-};
+use std::mem::MaybeUninit;
 
 use super::block::LANES;
 
-#[inline]
-#[target_feature(enable = "avx512f")]
-#[expect(unsafe_code, reason = "vector loads take pointers")]
-pub(super) fn load(from: &[f32; LANES]) -> __m512 {
-    // SAFETY: the array has the sixteen numbers that are read; they need no alignment.
-    unsafe { _mm512_loadu_ps(from.as_ptr()) }
+/// The instructions for vectors of float32. A value of such a type proves that the processor has them, so
+/// that no function can reach an instruction without that proof.
+///
+/// An implementation marks every method `#[inline(always)]`: only what is inlined into `run` is compiled for
+/// the processor.
+pub(super) trait Simd: Copy {
+    /// Sixteen float32 numbers.
+    type Vector: Copy;
+
+    /// Runs a kernel that is compiled for these instructions.
+    fn run<K: Kernel>(self, kernel: K) -> K::Output;
+
+    /// Puts the same number in all lanes.
+    fn splat(self, value: f32) -> Self::Vector;
+
+    fn load(self, from: &[f32; LANES]) -> Self::Vector;
+
+    /// Loads the first numbers, as many as there are, sixteen at most; the other lanes are 0.
+    fn load_first(self, from: &[f32]) -> Self::Vector;
+
+    fn store(self, to: &mut [f32; LANES], values: Self::Vector);
+
+    /// Stores the first numbers, as many as `to` has room for, sixteen at most.
+    fn store_first(self, to: &mut [MaybeUninit<f32>], values: Self::Vector);
+
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// Computes `a * b + c` with one rounding.
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
+    /// Adds all lanes.
+    fn sum(self, values: Self::Vector) -> f32;
+
+    /// Returns the larger number of each lane: `b` where one of the two is NaN.
+    fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// The mask of the lanes in which the numbers are equal; NaN equals nothing.
+    fn equal(self, a: Self::Vector, b: Self::Vector) -> u16;
+
+    /// The mask of the lanes that are NaN.
+    fn is_nan(self, values: Self::Vector) -> u16;
+
+    /// Takes the lanes of the mask from `yes` and the others from `no`.
+    fn select(self, mask: u16, yes: Self::Vector, no: Self::Vector) -> Self::Vector;
+
+    /// Swaps the two lanes of each pair of neighbours.
+    fn swap_neighbours(self, values: Self::Vector) -> Self::Vector;
+
+    /// Moves the even lanes into the first eight.
+    fn evens(self, values: Self::Vector) -> Self::Vector;
 }
 
-#[inline]
-#[target_feature(enable = "avx512f")]
-#[expect(unsafe_code, reason = "vector stores take pointers")]
-pub(super) fn store(to: &mut [f32; LANES], values: __m512) {
-    // SAFETY: the array has room for the sixteen numbers that are written; they need no alignment.
-    unsafe { _mm512_storeu_ps(to.as_mut_ptr(), values) }
+/// The instructions for pairs of bfloat16, the first of a pair in the lower half of 32 bits. The same holds
+/// for them as for [`Simd`].
+pub(super) trait PairSimd: Copy {
+    /// The instructions for float32 that the same processor has.
+    type Simd: Simd;
+    /// Sixteen pairs.
+    type Pairs: Copy;
+
+    fn simd(self) -> Self::Simd;
+
+    /// Runs a kernel that is compiled for these instructions.
+    fn run<K: PairKernel>(self, kernel: K) -> K::Output;
+
+    /// Puts the same pair in all lanes.
+    fn splat(self, pair: u32) -> Self::Pairs;
+
+    fn load(self, from: &[u32; LANES]) -> Self::Pairs;
+
+    /// Adds to each lane the two products of its pairs.
+    fn add_products(self, sums: VectorOf<Self>, a: Self::Pairs, b: Self::Pairs) -> VectorOf<Self>;
+
+    /// Stores pairs of the nearest bfloat16 numbers, as many as `to` has room for, sixteen at most.
+    fn store_first(self, to: &mut [u32], low: VectorOf<Self>, high: VectorOf<Self>);
 }
 
-/// Stores the first numbers, as many as `to` has room for, sixteen at most.
-#[inline]
-#[target_feature(enable = "avx512f")]
-#[expect(unsafe_code, reason = "vector stores take pointers")]
-pub(super) fn store_first(to: &mut [f32], values: __m512) {
-    // SAFETY: only the lanes of the mask are written, and `to` has room for so many.
-    unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), first(to.len()), values) }
+/// Sixteen float32 numbers of the processor that has these instructions for pairs.
+pub(super) type VectorOf<P> = <<P as PairSimd>::Simd as Simd>::Vector;
+
+/// A computation on vectors of float32. An implementation marks `run`, and every generic function that it
+/// calls, `#[inline(always)]`.
+pub(super) trait Kernel {
+    type Output;
+
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
-/// Moves the even lanes into the first eight.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn evens(values: __m512) -> __m512 {
-    let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 0, 2, 4, 6, 8, 10, 12, 14);
-    _mm512_permutexvar_ps(even, values)
-}
+/// A computation on pairs of bfloat16. The same holds for it as for [`Kernel`].
+pub(super) trait PairKernel {
+    type Output;
 
-/// The first numbers, as many as there are, sixteen at most; then zeros.
-#[inline]
-#[target_feature(enable = "avx512f")]
-#[expect(unsafe_code, reason = "vector loads take pointers")]
-pub(super) fn load_first(from: &[f32]) -> __m512 {
-    // SAFETY: only the lanes of the mask are read, and `from` has so many numbers.
-    unsafe { _mm512_maskz_loadu_ps(first(from.len()), from.as_ptr()) }
-}
-
-/// Sixteen pairs of bfloat16.
-#[inline]
-#[target_feature(enable = "avx512f")]
-#[expect(unsafe_code, reason = "vector loads take pointers, and pairs have no instructions of their own")]
-pub(super) fn load_pairs(from: &[u32; LANES]) -> __m512bh {
-    // SAFETY: the array has the sixteen pairs that are read; a vector is its bits, whatever its type.
-    unsafe { transmute::<__m512i, __m512bh>(_mm512_loadu_si512(from.as_ptr().cast())) }
-}
-
-/// The same pair in all lanes.
-#[inline]
-#[target_feature(enable = "avx512f")]
-#[expect(unsafe_code, reason = "pairs have no instructions of their own")]
-pub(super) fn splat_pair(pair: u32) -> __m512bh {
-    // SAFETY: a vector is its bits, whatever its type.
-    unsafe { transmute::<__m512i, __m512bh>(_mm512_set1_epi32(pair.cast_signed())) }
-}
-
-/// Stores pairs of the nearest bfloat16s, as many as `to` has room for, sixteen at most.
-#[inline]
-#[target_feature(enable = "avx512f,avx512vl,avx512bf16")]
-#[expect(unsafe_code, reason = "vector stores take pointers, and bfloat16 has no shifts of its own")]
-pub(super) fn store_pairs(to: &mut [u32], low: __m512, high: __m512) {
-    // SAFETY: a vector is its bits, whatever its type.
-    let wide = |bf16: __m512| unsafe {
-        _mm512_cvtepu16_epi32(transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(bf16)))
-    };
-    let pairs = _mm512_or_epi32(wide(low), _mm512_slli_epi32::<16>(wide(high)));
-    // SAFETY: only the lanes of the mask are written, and `to` has room for so many.
-    unsafe { _mm512_mask_storeu_epi32(to.as_mut_ptr().cast(), first(to.len()), pairs) }
-}
-
-/// The mask of the first lanes, sixteen at most.
-fn first(lanes: usize) -> u16 {
-    ((1u32 << lanes.min(LANES)) - 1) as u16
+    fn run<P: PairSimd>(self, simd: P) -> Self::Output;
 }

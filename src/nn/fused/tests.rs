@@ -1,8 +1,11 @@
-//! The fused kernels against libtorch, in values and gradients, over shapes with odd edges.
+//! The fused kernels against libtorch, in values and gradients, over shapes with odd edges: in portable code,
+//! and with the processor's instructions if it has those that the kernels need.
+
+use std::io::Write as _;
 
 use tch::{Device, Kind, Tensor};
 
-use super::*;
+use super::{scalar::Scalar, *};
 use crate::nn::{ConvConfig, LayerKind, LinearConfig, Mode, Network, PoolConfig, Precision, Shape, StepSeed};
 
 const MODE: Mode = Mode::Train(StepSeed { seed: 0, epoch: 1, step: 1 });
@@ -10,7 +13,7 @@ const MODE: Mode = Mode::Train(StepSeed { seed: 0, epoch: 1, step: 1 });
 /// Blocks of (channels, kernel, padding).
 type Blocks = &'static [(i64, i64, i64)];
 
-/// The tutorial's own, then odd sides, channels beyond one group, other kernels and no padding.
+/// The tutorial's blocks, then odd sides, channels beyond one group, other kernels and no padding.
 const SHAPES: [(Blocks, (usize, usize)); 7] = [
     (&[(20, 5, 2), (20, 5, 2)], (28, 28)),
     (&[(3, 5, 2), (11, 5, 2)], (17, 13)),
@@ -53,11 +56,28 @@ fn far(a: &Tensor, b: &Tensor) -> f64 {
     (a - b).abs().max().double_value(&[]) / scale
 }
 
-fn check(blocks: &[(i64, i64, i64)], side: (usize, usize), n: i64) {
+/// The instruction sets that the kernels can be compiled for here.
+fn all_instructions() -> Vec<Instructions> {
+    let detected = Instructions::detect();
+    if detected.is_none() {
+        skipped("AVX-512");
+    }
+    [Some(Instructions::Scalar(Scalar)), detected].into_iter().flatten().collect()
+}
+
+pub(super) fn skipped(instructions: &str) {
+    writeln!(std::io::stderr(), "skipped: {instructions}, which this processor does not have").unwrap();
+}
+
+fn compiled_for(instructions: Instructions, network: &Network) -> FusedBlocks {
+    FusedBlocks::compiled_for(instructions, network.config(), network.shapes()).unwrap()
+}
+
+fn check(instructions: Instructions, blocks: &[(i64, i64, i64)], side: (usize, usize), n: i64) {
     let network = network(blocks, side);
-    let fused = FusedBlocks::of(network.config(), network.shapes(), Kind::Float, Device::Cpu);
-    let Some(fused) = fused else { return skipped() };
+    let fused = compiled_for(instructions, &network);
     assert_eq!(fused.blocks.len(), blocks.len());
+    let network = network.with_fused(Some(fused.clone()));
     let (x, labels) = (images(n, side), Tensor::arange(n, (Kind::Int64, Device::Cpu)).remainder(7));
     let mut outputs = Vec::new();
     let logits = network.forward_with(&x, &mut |layer, y| {
@@ -79,15 +99,40 @@ fn check(blocks: &[(i64, i64, i64)], side: (usize, usize), n: i64) {
     }
 }
 
-fn skipped() {
-    use std::io::Write as _;
-    writeln!(std::io::stderr(), "skipped: this processor has no AVX-512").unwrap();
+#[test]
+fn values_and_gradients_are_those_of_libtorch() {
+    for instructions in all_instructions() {
+        for ((blocks, side), images) in SHAPES.into_iter().zip([9, 5, 1, 6, 3, 2, 17]) {
+            check(instructions, blocks, side, images);
+        }
+    }
 }
 
 #[test]
-fn values_and_gradients_are_those_of_libtorch() {
-    for ((blocks, side), images) in SHAPES.into_iter().zip([9, 5, 1, 6, 3, 2, 17]) {
-        check(blocks, side, images);
+fn the_forward_pass_writes_every_value_of_its_output() {
+    for instructions in all_instructions() {
+        for (blocks, side) in SHAPES {
+            for block in compiled_for(instructions, &network(blocks, side)).blocks {
+                let weights = vec![0.0; block.outputs * block.kernel * block.row_len()];
+                let biases = vec![0.0; block.outputs];
+                let planes = vec![0.0; block.planes_len()];
+                let mut output = vec![MaybeUninit::new(f32::NAN); block.output_len()];
+                let packed = &block.pack(&weights, &biases);
+                let forward =
+                    Forward { block: &block, packed, planes: &planes, output: &mut output, argmax: &mut [] };
+                assert_eq!(instructions.run(forward), vec![0.0; block.output_len()], "{block:?}");
+                let Some(pairs) = instructions.pairs() else { continue };
+                output.fill(MaybeUninit::new(f32::NAN));
+                let forward = bf16::PairForward {
+                    block: &block,
+                    packed: &block.pack_pairs(&weights, &biases),
+                    planes: &planes,
+                    pairs: &mut vec![0; block.pair_planes_len()],
+                    output: &mut output,
+                };
+                assert_eq!(pairs.run(forward), vec![0.0; block.output_len()], "{block:?}");
+            }
+        }
     }
 }
 
@@ -97,24 +142,28 @@ fn pixels(images: &Tensor) -> Vec<f32> {
 
 #[test]
 fn a_predictor_answers_as_the_network_does_whatever_is_asked_with_it() {
-    for (blocks, side) in SHAPES {
-        let (network, x) = (network(blocks, side), images(5, side));
-        let expected = network.predict(&x);
-        let mut predictor = network.into_predictor(Precision::Float32);
-        let found = predictor.probabilities(&pixels(&x), 5);
-        let distance = far(&Tensor::from_slice(&found).view([5, 7]), &expected);
-        assert!(distance < 1e-5, "{blocks:?} over {side:?}: {distance}");
-        let alone = predictor.probabilities(&pixels(&x.get(3)), 1);
-        match is_x86_feature_detected!("avx512f") {
-            true => assert_eq!(alone, found[21..28]),
-            // libtorch's sums are in another order in a batch of another size.
-            false => assert!(alone.iter().zip(&found[21..28]).all(|(a, b)| (a - b).abs() < 1e-6)),
+    for instructions in all_instructions().into_iter().map(Some).chain([None]) {
+        for (blocks, side) in SHAPES {
+            let (network, x) = (network(blocks, side), images(5, side));
+            let fused = instructions.map(|instructions| compiled_for(instructions, &network));
+            let network = network.with_fused(fused);
+            let expected = network.predict(&x);
+            let mut predictor = network.into_predictor(Precision::Float32);
+            let found = predictor.probabilities(&pixels(&x), 5);
+            let distance = far(&Tensor::from_slice(&found).view([5, 7]), &expected);
+            assert!(distance < 1e-5, "{blocks:?} over {side:?}: {distance}");
+            let alone = predictor.probabilities(&pixels(&x.get(3)), 1);
+            match instructions {
+                Some(_) => assert_eq!(alone, found[21..28]),
+                // libtorch adds in another order in a batch of another size.
+                None => assert!(alone.iter().zip(&found[21..28]).all(|(a, b)| (a - b).abs() < 1e-6)),
+            }
         }
     }
 }
 
-/// What convolutions of bfloat16 with sums of float32 give.
-fn rounded_answer(network: &Network, blocks: usize, x: &Tensor) -> Tensor {
+/// The result of convolutions of bfloat16 with sums in float32.
+fn rounded_logits(network: &Network, blocks: usize, x: &Tensor) -> Tensor {
     let rounded = |x: &Tensor| x.to_kind(Kind::BFloat16).to_kind(Kind::Float);
     let mut x = x.shallow_clone();
     for (block, layer) in network.config().layers.chunks(3).take(blocks).enumerate() {
@@ -125,25 +174,32 @@ fn rounded_answer(network: &Network, blocks: usize, x: &Tensor) -> Tensor {
         x = y.relu().max_pool2d([2; 2], [2; 2], [0; 2], [1; 2], false);
     }
     let [weight, bias] = [0, 1].map(|part| network.parameters().view(2 * blocks + part));
-    x.flatten(1, -1).linear(weight, Some(bias)).softmax(-1, None::<Kind>)
+    x.flatten(1, -1).linear(weight, Some(bias))
 }
 
 #[test]
 fn products_of_bfloat16_are_summed_in_float32() {
-    if !is_x86_feature_detected!("avx512bf16") {
-        return skipped();
-    }
-    for (blocks, side) in SHAPES {
-        let (network, x) = (network(blocks, side), images(5, side));
-        let _guard = tch::no_grad_guard();
-        let (exact, expected) = (network.predict(&x), rounded_answer(&network, blocks.len(), &x));
-        let mut predictor = network.into_predictor(Precision::Bfloat16);
-        let found = Tensor::from_slice(&predictor.probabilities(&pixels(&x), 5)).view([5, 7]);
-        // A sum that rounds to the other neighbour moves what is behind it by some thousandths.
-        let distance = far(&found, &expected);
-        assert!(distance < 3e-3, "{blocks:?} over {side:?}: {distance}");
-        assert!(far(&found, &exact) < 5e-2, "{blocks:?} over {side:?}");
-        assert_ne!(found, exact, "{blocks:?} over {side:?}: it was float32");
+    for instructions in all_instructions() {
+        if instructions.pairs().is_none() {
+            skipped("AVX512-BF16");
+            continue;
+        }
+        for (blocks, side) in SHAPES {
+            let (network, x) = (network(blocks, side), images(5, side));
+            let _guard = tch::no_grad_guard();
+            let exact = network.forward_with(&x, &mut |_, _| ());
+            let expected = rounded_logits(&network, blocks.len(), &x);
+            let (front, layers) = (compiled_for(instructions, &network), &network.config().layers);
+            let mut fused = FusedNetwork::of(&front, layers, network.parameters(), true).unwrap();
+            let pixels = pixels(&x);
+            let logits = pixels.chunks_exact(side.0 * side.1).flat_map(|image| fused.logits(image).to_vec());
+            let found = Tensor::from_slice(&logits.collect::<Vec<f32>>()).view([5, 7]);
+            // A sum that rounds to the other neighbour changes later values by some thousandths.
+            let distance = far(&found, &expected);
+            assert!(distance < 3e-3, "{blocks:?} over {side:?}: {distance}");
+            assert!(far(&found, &exact) < 5e-2, "{blocks:?} over {side:?}");
+            assert_ne!(found, exact, "{blocks:?} over {side:?}: it was float32");
+        }
     }
 }
 
@@ -159,10 +215,14 @@ fn ties_and_zeros_have_the_gradients_of_libtorch() {
     let leaves: Vec<&Tensor> = network.parameters().iter().map(|(_, view)| view).collect();
     let plain = network.forward_with(&x, &mut |_, _| ());
     let expected = Tensor::run_backward(&[&loss(&plain)], &leaves, false, false);
-    let mut gradients = network.parameters().zeros_like();
-    let _ = network.forward_backward(&x, MODE, loss, &mut gradients);
-    for ((name, found), expected) in gradients.iter().zip(&expected) {
-        assert!(far(found, expected) < 1e-5, "{name}: {found:?} is not {expected:?}");
+    for instructions in all_instructions() {
+        let fused = compiled_for(instructions, &network);
+        network = network.with_fused(Some(fused));
+        let mut gradients = network.parameters().zeros_like();
+        let _ = network.forward_backward(&x, MODE, loss, &mut gradients);
+        for ((name, found), expected) in gradients.iter().zip(&expected) {
+            assert!(far(found, expected) < 1e-5, "{name}: {found:?} is not {expected:?}");
+        }
     }
 }
 
@@ -173,27 +233,45 @@ fn a_weight_that_is_no_number_reaches_the_answer() {
     let _ = weight.get(1).get(0).get(2).get(2).fill_(f64::NAN);
     weight = weight.contiguous();
     network.parameters_mut().assign(0, &weight);
-    let answer = network.predict(&images(1, (28, 28)));
-    assert!(answer.isnan().all().int64_value(&[]) == 1, "{answer:?}");
-    for precision in [Precision::Float32, Precision::Bfloat16] {
-        let mut predictor = network.deep_copy().into_predictor(precision);
-        let answer = predictor.probabilities(&pixels(&images(1, (28, 28))), 1);
-        assert!(answer.iter().all(|value| value.is_nan()), "{precision}: {answer:?}");
+    for instructions in all_instructions() {
+        let fused = compiled_for(instructions, &network);
+        network = network.with_fused(Some(fused));
+        let answer = network.predict(&images(1, (28, 28)));
+        assert!(answer.isnan().all().int64_value(&[]) == 1, "{answer:?}");
+        for bfloat16 in [false, true] {
+            let (front, layers) = (compiled_for(instructions, &network), &network.config().layers);
+            let mut fused = FusedNetwork::of(&front, layers, network.parameters(), bfloat16).unwrap();
+            let pixels = pixels(&images(1, (28, 28)));
+            let logits = fused.logits(&pixels);
+            assert!(logits.iter().all(|value| value.is_nan()), "bfloat16 {bfloat16}: {logits:?}");
+        }
     }
 }
 
 #[test]
 fn gradients_do_not_depend_on_the_number_of_threads() {
-    let network = network(&[(20, 5, 2), (20, 5, 2)], (28, 28));
-    let x = images(37, (28, 28));
-    let gradients = |threads| {
-        tch::get_num_threads();
-        tch::set_num_threads(threads);
-        let mut gradients = network.parameters().zeros_like();
-        let _ =
-            network.forward_backward(&x, MODE, |logits| logits.square().mean(Kind::Float), &mut gradients);
-        tch::set_num_threads(1);
-        gradients.iter().take(4).map(|(_, gradient)| gradient.copy()).collect::<Vec<_>>()
-    };
-    assert_eq!(gradients(1), gradients(3));
+    for instructions in all_instructions() {
+        let network = network(&[(20, 5, 2), (20, 5, 2)], (28, 28));
+        let fused = compiled_for(instructions, &network);
+        let network = network.with_fused(Some(fused));
+        let x = images(37, (28, 28));
+        let gradients = |threads| {
+            tch::get_num_threads();
+            tch::set_num_threads(threads);
+            let mut gradients = network.parameters().zeros_like();
+            let loss = |logits: &Tensor| logits.square().mean(Kind::Float);
+            let _ = network.forward_backward(&x, MODE, loss, &mut gradients);
+            tch::set_num_threads(1);
+            gradients.iter().take(4).map(|(_, gradient)| gradient.copy()).collect::<Vec<_>>()
+        };
+        assert_eq!(gradients(1), gradients(3));
+    }
+}
+
+#[test]
+#[should_panic = "images of the network's size"]
+fn images_of_another_size_are_rejected() {
+    let network = network(&[(3, 5, 2)], (28, 28));
+    let fused = compiled_for(Instructions::Scalar(Scalar), &network);
+    fused.outputs(network.parameters(), &images(2, (28, 27)));
 }

@@ -3,24 +3,27 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Mode, Network};
+use super::Network;
+use crate::nn::Mode;
 use crate::nn::ParameterSet;
+#[cfg(all(test, target_arch = "x86_64"))]
+use crate::nn::fused::FusedBlocks;
 
 impl Network {
-    /// Images `[N,1,H,W]` in `[0,1]` to probabilities `[N,classes]`, without gradients.
+    /// Computes the probabilities `[N,classes]` of images `[N,1,H,W]` in `[0,1]`, without gradients.
     pub fn predict(&self, images: &Tensor) -> Tensor {
         self.logits(images, &mut |_, _| ()).softmax(-1, None::<Kind>)
     }
 
-    /// Images `[N,1,H,W]` in `[0,1]` to logits `[N,classes]` in evaluation mode, without gradients, as fast as
-    /// this machine can. `observe` gets each ReLU's index and output, after the max-pool where one follows:
-    /// a channel is zero there where it is zero before pooling, except at pixels that no window covers.
+    /// Computes the logits `[N,classes]` of images `[N,1,H,W]` in `[0,1]` in evaluation mode, without gradients,
+    /// as fast as this machine can. `observe` gets each ReLU's index and output, after the max-pool if one
+    /// follows: a channel is zero there where it is zero before pooling, except at pixels that no window covers.
     pub fn logits(&self, images: &Tensor, observe: &mut dyn FnMut(usize, &Tensor)) -> Tensor {
         debug_assert_eq!(images.size()[1..], self.input().with_batch(1)[1..]);
         let _guard = tch::no_grad_guard();
         let (mut first, mut x) = (0, images.shallow_clone());
         if let Some(fused) = &self.fused
-            && self.inference_products.are_own()
+            && self.inference_multiplication.is_native()
             && images.size()[0] > 0
         {
             for (block, output) in fused.outputs(&self.parameters, images).into_iter().enumerate() {
@@ -32,7 +35,13 @@ impl Network {
         self.forward_from(first, x, Mode::Evaluate, observe)
     }
 
-    /// The forward and backward pass of a training step. `loss` makes a scalar of the logits `[N,classes]`,
+    /// Returns the same network with these kernels for its first layers, or with none.
+    #[cfg(all(test, target_arch = "x86_64"))]
+    pub(in crate::nn) fn with_fused(self, fused: Option<FusedBlocks>) -> Self {
+        Self { fused, ..self }
+    }
+
+    /// Runs the forward and backward pass of a training step. `loss` makes a scalar of the logits `[N,classes]`,
     /// whose gradients by all parameters are written into `gradients`. Returns loss and logits. In training
     /// mode batch normalisation updates its running statistics.
     pub fn forward_backward(
@@ -43,7 +52,7 @@ impl Network {
         gradients: &mut ParameterSet,
     ) -> (Tensor, Tensor) {
         debug_assert_eq!(images.size()[1..], self.input().with_batch(1)[1..]);
-        let fused = self.fused.as_ref().filter(|_| self.training_products.are_own());
+        let fused = self.fused.as_ref().filter(|_| self.training_multiplication.is_native());
         let (own, layers) = fused.map_or((0, 0), |fused| (fused.parameters(), fused.layers()));
         let (x, saved) = match fused {
             None => (images.shallow_clone(), None),

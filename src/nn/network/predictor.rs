@@ -1,26 +1,25 @@
-//! A network that answers and nothing else, in one thread's hands.
+//! A network for inference alone. It belongs to one thread.
 
 use tch::{Device, Kind, Tensor};
 
 use super::Network;
-use crate::nn::{Precision, fused::FusedNetwork, precision::Products, tensor_data::values_mut};
+use crate::nn::{Precision, fused::FusedNetwork, precision::Multiplication, tensor_data::values_mut};
 
-/// A network for answers, in the fastest way that this machine has.
+/// A network for inference, which it does in the fastest way that this machine has.
 #[derive(Debug)]
 pub struct Predictor {
     network: Network,
     fused_network: Option<FusedNetwork>,
-    /// Pixels [rows, height * width] on their way to another device.
+    /// The pixels `[rows, height * width]` that another device copies.
     staging: Tensor,
 }
 
 impl Network {
-    /// The same network for answers alone. Of `precision` are the products of its convolutions, and
-    /// those of its linear layers where libtorch computes them; bfloat16 is for devices that have units
-    /// for it, on others it is float32.
+    /// Turns the network into one for inference alone. Its convolutions multiply in `precision`, and so do its
+    /// linear layers if libtorch computes them. On devices without units for bfloat16, float32 takes its place.
     pub fn into_predictor(mut self, precision: Precision) -> Predictor {
-        self.inference_products = Products::for_inference(precision, self.device());
-        let bfloat16 = !self.inference_products.are_own();
+        self.inference_multiplication = Multiplication::for_inference(precision, self.device());
+        let bfloat16 = !self.inference_multiplication.is_native();
         let fused_network = |front| FusedNetwork::of(front, &self.config.layers, &self.parameters, bfloat16);
         let fused_network = self.fused.as_ref().and_then(fused_network);
         Predictor { fused_network, staging: staging(0, self.input().len(), self.device()), network: self }
@@ -28,7 +27,8 @@ impl Network {
 }
 
 impl Predictor {
-    /// Pixels `[images, height, width]` in `[0,1]` to probabilities `[images, classes]`, row by row.
+    /// Computes the probabilities `[images, classes]` of pixels `[images, height, width]` in `[0,1]`, row by
+    /// row.
     pub fn probabilities(&mut self, pixels: &[f32], images: usize) -> Vec<f32> {
         let Some(fused_network) = &mut self.fused_network else {
             return match self.network.device() {
@@ -37,7 +37,7 @@ impl Predictor {
             };
         };
         let area = self.network.input().len() as usize;
-        assert_eq!(pixels.len(), images * area, "pictures of the network's size");
+        assert_eq!(pixels.len(), images * area, "images of the network's size");
         let mut probabilities = Vec::with_capacity(images * self.network.classes());
         for image in pixels.chunks_exact(area) {
             probabilities.extend(softmax(fused_network.logits(image)));
@@ -45,7 +45,7 @@ impl Predictor {
         probabilities
     }
 
-    /// The numbers of images, up to `most`, whose first pass prepares what later passes use.
+    /// The batch sizes, up to `most`, whose first pass prepares what later passes use.
     pub fn sizes(&self, most: usize) -> Vec<usize> {
         match self.network.device() {
             Device::Cpu => vec![1, most],
@@ -53,22 +53,25 @@ impl Predictor {
         }
     }
 
-    /// On another device than the CPU. Batches are filled up to a power of two: for every size that it
-    /// has not seen cuDNN chooses its kernels anew, which takes longer than a pass.
+    /// Computes the probabilities on another device than the CPU. Batches are filled up to a power of two: for
+    /// every new size cuDNN chooses its kernels anew, which takes longer than a pass.
+    #[expect(unsafe_code, reason = "the pixels are written where libtorch keeps its values")]
     fn on_device(&mut self, pixels: &[f32], images: usize) -> Vec<f32> {
         let (rows, area) = (images.next_power_of_two(), self.network.input().len());
         if (self.staging.size()[0] as usize) < rows {
             self.staging = staging(rows as i64, area, self.network.device());
         }
-        // Nothing reads this memory now: the answer of the pass before was waited for.
-        let (own, padding) =
-            values_mut(&mut self.staging)[..rows * area as usize].split_at_mut(images * area as usize);
+        // SAFETY: `staging` makes the memory as zeros, and no handle to it leaves this type. The slice ends
+        // before `narrow` makes the next one; that of the pass before is gone, and so is the device's copy
+        // from it, since `by_libtorch` waits for the result.
+        let staged = unsafe { values_mut(&mut self.staging) };
+        let (own, padding) = staged[..rows * area as usize].split_at_mut(images * area as usize);
         own.copy_from_slice(pixels);
         padding.fill(0.0);
         self.by_libtorch(&self.staging.narrow(0, 0, rows as i64), images)
     }
 
-    /// The answers to the first `images` rows of `pixels`.
+    /// Computes the probabilities of the first `images` rows of `pixels`.
     fn by_libtorch(&self, pixels: &Tensor, images: usize) -> Vec<f32> {
         let [_, _, h, w] = self.network.input().with_batch(1)[..] else {
             unreachable!("a network takes maps")
@@ -84,8 +87,8 @@ impl Predictor {
     }
 }
 
-/// Memory [rows, area] from which `device` fetches pixels; page-locked where it is not the CPU, so that
-/// the device does that by itself.
+/// Allocates memory `[rows, area]` from which `device` copies pixels. It is page-locked if the device is not
+/// the CPU, so that the device copies by itself.
 fn staging(rows: i64, area: i64, device: Device) -> Tensor {
     let memory = Tensor::zeros([rows, area], (Kind::Float, Device::Cpu));
     match device {
@@ -95,7 +98,7 @@ fn staging(rows: i64, area: i64, device: Device) -> Tensor {
     }
 }
 
-/// exp(x - max) / Σ exp(x - max).
+/// Computes exp(x - max) / Σ exp(x - max).
 fn softmax(logits: &[f32]) -> impl Iterator<Item = f32> {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let exponential = move |logit: &f32| (logit - largest).exp();

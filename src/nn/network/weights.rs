@@ -1,4 +1,4 @@
-//! A network's saved arrays as a whole: parameters and running statistics, out, in and towards
+//! A network's parameters and running statistics as a whole: copied, exported, loaded, and moved towards
 //! those of another network.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use super::Network;
 use crate::nn::{Error, ParameterSet};
 
 impl Network {
-    /// The same network with parameters of its own, for another thread.
+    /// Copies the network with its parameters, for another thread.
     pub fn deep_copy(&self) -> Self {
         let mut parameters = self.parameters.deep_copy();
         parameters.track_gradients();
@@ -19,8 +19,8 @@ impl Network {
             parameters,
             running_statistics: self.running_statistics.deep_copy(),
             first_parameter: self.first_parameter.clone(),
-            training_products: self.training_products,
-            inference_products: self.inference_products,
+            training_multiplication: self.training_multiplication,
+            inference_multiplication: self.inference_multiplication,
             first_statistic: self.first_statistic.clone(),
             fused: self.fused.clone(),
         }
@@ -31,15 +31,14 @@ impl Network {
         self.parameters.get(name).or_else(|| self.running_statistics.get(name))
     }
 
-    /// Parameters and running statistics as row-by-row copies on the CPU, by name.
+    /// Copies parameters and running statistics to the CPU, row by row, with their names.
     pub fn export(&self) -> Vec<(String, Tensor)> {
         let mut arrays = self.parameters.export();
         arrays.extend(self.running_statistics.export());
         arrays
     }
 
-    /// Takes over arrays of exactly the names and shapes that `export` gives; on an error nothing
-    /// has changed.
+    /// Loads arrays of exactly the names and shapes that `export` gives. On an error nothing has changed.
     pub fn load(&mut self, arrays: &BTreeMap<String, Tensor>) -> Result<(), Error> {
         self.parameters.check(arrays)?;
         self.running_statistics.check(arrays)?;
@@ -67,7 +66,7 @@ impl Network {
         let _ = self.running_statistics.flat_mut().lerp_(other.running_statistics.flat(), share);
     }
 
-    /// Weight 1, bias 0, running mean 0, running variance 1.
+    /// Sets weight 1, bias 0, running mean 0 and running variance 1.
     pub(super) fn initialize_batch_norm(&mut self, layer: usize) {
         let (parameter, statistic) = (self.first_parameter[layer], self.first_statistic[layer]);
         fill(&mut self.parameters, parameter, 1.0);

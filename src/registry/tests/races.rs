@@ -1,12 +1,13 @@
-//! Servers on one store, in the orders in which their calls can follow each other: the clock is the
-//! test's own, each server's calls take a time of their own, and one begins later than the other.
+//! Several servers on one store, with all orders in which their calls can interleave: the test controls the
+//! clock, the calls of each server take a time of their own, and one server starts later than the other.
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Error, Expected, Note, Registry, point, production, version};
+use super::{AuditNote, Error, Precondition, Registry, point, production, version};
 use crate::registry::testing::{TestStore, digits, publish};
 
-/// How long a call of the first and of the second takes, and how much later each begins, in milliseconds.
+/// The duration of a call of the first and of the second server, and the delay with which each starts, in
+/// milliseconds.
 fn orders() -> impl Iterator<Item = ([u64; 2], [u64; 2])> {
     let paces = [[2, 2], [2, 3], [3, 2], [1, 5], [5, 1]];
     let later = (0..30).flat_map(|later| [[0, later], [later, 0]]);
@@ -14,33 +15,33 @@ fn orders() -> impl Iterator<Item = ([u64; 2], [u64; 2])> {
 }
 
 async fn later(milliseconds: u64) {
-    // It never comes, and the clock goes on by itself.
+    // The future never completes, and the paused clock advances by itself.
     let _ = tokio::time::timeout(Duration::from_millis(milliseconds), std::future::pending::<()>()).await;
 }
 
-/// Another server, whose calls take so long.
+/// Another server whose calls take this long.
 async fn server(store: &TestStore, pace: u64) -> Registry {
     store.of_another_server().await.slowed(Duration::from_millis(pace))
 }
 
-/// A store with two versions, `production` at the first.
+/// A store with two versions, and `production` pointing at the first.
 async fn two_versions() -> TestStore {
     let store = TestStore::memory().await;
     publish(&store.registry, b"one").await;
     publish(&store.registry, b"two").await;
-    point(&store.registry, 1, Expected::Unset).await.unwrap();
+    point(&store.registry, 1, Precondition::Unset).await.unwrap();
     store
 }
 
 async fn check_production_is_whole(store: &TestStore) {
-    let standing = store.registry.alias(&digits(), &production()).await.unwrap();
-    let manifest = store.registry.manifest(&digits(), standing.version).await.unwrap();
+    let current = store.registry.alias(&digits(), &production()).await.unwrap();
+    let manifest = store.registry.manifest(&digits(), current.version).await.unwrap();
     store.registry.weights(&manifest).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_alias_that_moves_to_a_version_as_it_is_deleted_never_dangles() {
-    let mut seen = BTreeSet::new();
+    let mut outcomes = BTreeSet::new();
     for (pace, begin) in orders() {
         let store = two_versions().await;
         let (mover, deleter) = (server(&store, pace[0]).await, server(&store, pace[1]).await);
@@ -48,7 +49,7 @@ async fn an_alias_that_moves_to_a_version_as_it_is_deleted_never_dangles() {
         let (moved, deleted) = tokio::join!(
             async {
                 later(begin[0]).await;
-                point(&mover, 2, Expected::Anything).await
+                point(&mover, 2, Precondition::Anything).await
             },
             async {
                 later(begin[1]).await;
@@ -57,23 +58,23 @@ async fn an_alias_that_moves_to_a_version_as_it_is_deleted_never_dangles() {
         );
         check_production_is_whole(&store).await;
         assert!(moved.is_err() || deleted.is_err(), "both at {pace:?} {begin:?}");
-        seen.insert((moved.is_ok(), deleted.is_ok()));
+        outcomes.insert((moved.is_ok(), deleted.is_ok()));
     }
-    assert!(seen.contains(&(true, false)) && seen.contains(&(false, true)), "{seen:?}");
+    assert!(outcomes.contains(&(true, false)) && outcomes.contains(&(false, true)), "{outcomes:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_alias_that_is_rolled_back_to_a_version_as_it_is_deleted_never_dangles() {
-    let mut seen = BTreeSet::new();
+    let mut outcomes = BTreeSet::new();
     for (pace, begin) in orders() {
         let store = two_versions().await;
-        point(&store.registry, 2, Expected::Anything).await.unwrap();
+        point(&store.registry, 2, Precondition::Anything).await.unwrap();
         let (mover, deleter) = (server(&store, pace[0]).await, server(&store, pace[1]).await);
         let (model, alias) = (digits(), production());
         let (moved, deleted) = tokio::join!(
             async {
                 later(begin[0]).await;
-                mover.rollback(&model, &alias, Note::default()).await
+                mover.rollback(&model, &alias, AuditNote::default()).await
             },
             async {
                 later(begin[1]).await;
@@ -82,13 +83,13 @@ async fn an_alias_that_is_rolled_back_to_a_version_as_it_is_deleted_never_dangle
         );
         check_production_is_whole(&store).await;
         assert!(moved.is_err() || deleted.is_err(), "both at {pace:?} {begin:?}");
-        seen.insert((moved.is_ok(), deleted.is_ok()));
+        outcomes.insert((moved.is_ok(), deleted.is_ok()));
     }
-    assert!(seen.contains(&(true, false)) && seen.contains(&(false, true)), "{seen:?}");
+    assert!(outcomes.contains(&(true, false)) && outcomes.contains(&(false, true)), "{outcomes:?}");
 }
 
-/// The slow one looks at the version while it is there and finds the alias when the fast one has taken
-/// the weights: it must not bring the version back then.
+/// The slow server finds the version before the fast one has deleted the weights, and the alias after that:
+/// it must not restore the version.
 #[tokio::test(start_paused = true)]
 async fn two_that_delete_and_one_that_moves_an_alias_leave_it_whole() {
     for (pace, begin) in (24..=28).flat_map(|pace| (66..96).map(move |begin| (pace, begin))) {
@@ -109,7 +110,7 @@ async fn two_that_delete_and_one_that_moves_an_alias_leave_it_whole() {
         };
         let moving = async {
             later(4).await;
-            point(&mover, 2, Expected::Anything).await
+            point(&mover, 2, Precondition::Anything).await
         };
         let ((first, second), _) = tokio::join!(deletions, moving);
         assert!(first.is_err() || second.is_err(), "both at {pace} and {begin}");

@@ -1,4 +1,4 @@
-//! How many versions stay.
+//! The number of versions that retention keeps.
 
 use std::num::NonZeroUsize;
 
@@ -6,7 +6,7 @@ use super::{numbers, overwrite, point, version};
 use crate::{
     ids::{ModelName, Version},
     registry::{
-        Expected, Manifest, Registry,
+        Manifest, Precondition, Registry,
         testing::{TestStore, digits, publish},
         versions::manifest_path,
     },
@@ -24,14 +24,14 @@ pub async fn the_newest_versions_stay_with_those_that_an_alias_or_a_run_needs(st
     for index in 1..=7u8 {
         publish(registry, &[index]).await;
     }
-    point(registry, 2, Expected::Unset).await.unwrap();
-    // One that cannot be read is neither counted nor deleted.
+    point(registry, 2, Precondition::Unset).await.unwrap();
+    // A version that cannot be read is neither counted nor deleted.
     overwrite(registry, &manifest_path(&digits(), version(6)), b"{").await;
     assert_eq!(prune(registry, 2, |manifest| manifest.version == version(3)).await, [4, 1]);
     assert_eq!(numbers(registry, 9, None).await.0, [7, 5, 3, 2]);
     assert_eq!(prune(registry, 2, |_| false).await, [3]);
     assert_eq!(prune(registry, 2, |_| false).await, [0; 0]);
-    point(registry, 7, Expected::Anything).await.unwrap();
+    point(registry, 7, Precondition::Anything).await.unwrap();
     assert_eq!(prune(registry, 1, |_| false).await, [5, 2]);
     assert_eq!(publish(registry, b"next").await.version, version(8));
 }
@@ -48,7 +48,7 @@ pub async fn servers_that_prune_and_move_aliases_at_once_lose_no_version_that_is
         let (mine, theirs, moved) = tokio::join!(
             prune(registry, 1, |_| false),
             prune(&other, 1, |_| false),
-            point(&other, first, Expected::Anything)
+            point(&other, first, Precondition::Anything)
         );
         if moved.is_ok() {
             let manifest = registry.manifest(&digits(), version(first)).await.unwrap();

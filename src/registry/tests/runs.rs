@@ -1,4 +1,4 @@
-//! What is kept of runs.
+//! Stored runs.
 
 use object_store::path::Path;
 

@@ -1,4 +1,4 @@
-//! Versions: published once, listed, deleted, and never believed where they are damaged.
+//! Versions: published once, listed, deleted, and never trusted if they are damaged.
 
 use object_store::path::Path;
 
@@ -6,11 +6,11 @@ use super::{default_version, numbers, overwrite, point, version};
 use crate::{
     ids::{RunId, Version},
     registry::{
-        Draft, Error, Expected, ModelRef, Registry,
-        manifest::Entry,
-        store::Created,
+        Draft, Error, ModelRef, Precondition, Registry,
+        manifest::ManifestEntry,
+        store::{PutOutcome, json},
         testing::{TestStore, digits, draft, publish},
-        versions::{deletion_path, json, manifest_path, weights_path},
+        versions::{deletion_path, manifest_path, weights_path},
     },
 };
 
@@ -53,9 +53,10 @@ pub async fn a_half_written_version_is_invisible_and_swept_and_its_number_stays_
     assert_eq!(registry.sweep(now - chrono::TimeDelta::hours(1)).await.unwrap(), 0);
     assert_eq!(registry.sweep(now).await.unwrap(), 1);
     assert_eq!(numbers(registry, 10, None).await, (vec![3, 1], false));
-    // The publisher was only slow: the tombstone refuses its manifest.
-    let late = registry.store.create(&manifest_path(&digits(), version(2)), b"{}".to_vec()).await;
-    assert_eq!(late.unwrap(), Created::Exists);
+    // The publisher was only slow: the tombstone makes its manifest invalid.
+    let late =
+        registry.store.put_if_absent_or_same(&manifest_path(&digits(), version(2)), b"{}".to_vec()).await;
+    assert_eq!(late.unwrap(), PutOutcome::AlreadyExists);
 }
 
 pub async fn versions_are_listed_by_number_newest_first(store: TestStore) {
@@ -69,7 +70,7 @@ pub async fn versions_are_listed_by_number_newest_first(store: TestStore) {
     assert_eq!((model.newest.get(), model.versions), (11, 11));
 }
 
-pub async fn damaged_weights_are_told_and_not_returned(store: TestStore) {
+pub async fn damaged_weights_are_reported_and_not_returned(store: TestStore) {
     let registry = &store.registry;
     let manifest = publish(registry, b"weights").await;
     let path = weights_path(&digits(), Version::FIRST);
@@ -123,9 +124,12 @@ pub async fn a_damaged_newest_version_is_not_passed_over_in_silence(store: TestS
     publish(registry, b"one").await;
     publish(registry, b"two").await;
     overwrite(registry, &manifest_path(&digits(), version(2)), b"{").await;
-    let said = registry.resolve(&ModelRef::default()).await.unwrap_err().to_string();
-    assert!(said.contains("newest version, 2, of model") && said.contains("alias production"), "{said}");
-    point(registry, 1, Expected::Unset).await.unwrap();
+    let message = registry.resolve(&ModelRef::default()).await.unwrap_err().to_string();
+    assert!(
+        message.contains("newest version, 2, of model") && message.contains("alias production"),
+        "{message}"
+    );
+    point(registry, 1, Precondition::Unset).await.unwrap();
     assert_eq!(default_version(registry).await, 1);
 }
 
@@ -133,7 +137,7 @@ pub async fn a_deleted_version_is_gone_and_its_number_stays_used(store: TestStor
     let registry = &store.registry;
     let first = publish(registry, b"one").await;
     publish(registry, b"two").await;
-    point(registry, 1, Expected::Unset).await.unwrap();
+    point(registry, 1, Precondition::Unset).await.unwrap();
     let aliased = registry.delete_version(&digits(), version(1)).await;
     assert!(matches!(aliased, Err(Error::VersionAliased { .. })), "{aliased:?}");
     registry.delete_version(&digits(), version(2)).await.unwrap();
@@ -154,14 +158,14 @@ pub async fn the_version_of_a_run_is_found(store: TestStore) {
     assert_eq!(registry.published_by(&digits(), RunId::new(), since).await.unwrap(), None);
 }
 
-pub async fn a_change_is_told_by_the_generation(store: TestStore) {
+pub async fn a_change_shows_in_the_generation(store: TestStore) {
     let registry = &store.registry;
     let clone = registry.clone();
-    let mut seen = clone.generation();
-    let mut grew = || clone.generation() > std::mem::replace(&mut seen, clone.generation());
+    let mut last = clone.generation();
+    let mut grew = || clone.generation() > std::mem::replace(&mut last, clone.generation());
     publish(registry, b"one").await;
     assert!(grew());
-    point(registry, 1, Expected::Anything).await.unwrap();
+    point(registry, 1, Precondition::Anything).await.unwrap();
     assert!(grew());
     registry.models().await.unwrap();
     assert!(!grew());
@@ -185,12 +189,12 @@ pub async fn equal_weights_of_two_servers_are_two_versions(store: TestStore) {
 
 pub async fn what_is_there_in_the_same_words_is_ours(store: TestStore) {
     let (store, path) = (&store.registry.store, Path::from("models/an-object"));
-    let create = async |bytes: &[u8]| store.create(&path, bytes.to_vec()).await.unwrap();
-    assert_eq!(create(b"once").await, Created::New);
-    assert_eq!(create(b"once").await, Created::New, "its first answer may have been lost");
-    assert_eq!(create(b"else").await, Created::Exists);
-    assert_eq!(create(b"on").await, Created::Exists);
-    assert_eq!(store.claim(&path, b"once".to_vec()).await.unwrap(), Created::Exists);
+    let create = async |bytes: &[u8]| store.put_if_absent_or_same(&path, bytes.to_vec()).await.unwrap();
+    assert_eq!(create(b"once").await, PutOutcome::Created);
+    assert_eq!(create(b"once").await, PutOutcome::Created, "its first answer may have been lost");
+    assert_eq!(create(b"else").await, PutOutcome::AlreadyExists);
+    assert_eq!(create(b"on").await, PutOutcome::AlreadyExists);
+    assert_eq!(store.put_if_absent(&path, b"once".to_vec()).await.unwrap(), PutOutcome::AlreadyExists);
     assert_eq!(store.get(&path, 4).await.unwrap().unwrap(), &b"once"[..]);
 }
 
@@ -201,8 +205,8 @@ pub async fn what_a_dead_server_left_of_a_deletion_is_swept(store: TestStore) {
         let claim = deletion_path(&digits(), registry.newest(&digits()).await.unwrap().unwrap());
         overwrite(registry, &claim, b"").await;
     }
-    // Of the first the tombstone was written, of the second not.
-    overwrite(registry, &manifest_path(&digits(), version(1)), &json(&Entry::deleted())).await;
+    // The tombstone of the first was written, and that of the second was not.
+    overwrite(registry, &manifest_path(&digits(), version(1)), &json(&ManifestEntry::deleted())).await;
     let now = chrono::Utc::now();
     assert_eq!(registry.sweep(now - chrono::TimeDelta::hours(1)).await.unwrap(), 0, "it may still live");
     assert_eq!(registry.sweep(now + chrono::TimeDelta::hours(1)).await.unwrap(), 2);

@@ -1,32 +1,9 @@
-//! Messages of the contract ⇄ types of the rooms: the only files that see both. Every field is
-//! checked here, so that nothing behind this border meets a request that cannot be.
+//! Messages of the contract ⇄ types of the rooms, grouped by service: the only files that see both. Every
+//! field is checked here, so that the rooms never see a value that they cannot use.
 
-pub mod attribution;
-pub mod augmentation;
-pub mod comparison;
-pub mod dataset;
-pub mod evaluation;
-pub mod event;
-pub mod field;
-pub mod findings;
-pub mod import;
+pub mod analysis;
 pub mod inference;
-pub mod inspect;
-pub mod inspection;
-pub mod model;
-pub mod network;
-pub mod optimizer;
-pub mod overlay;
-pub mod parameters;
-pub mod picture;
-pub mod precision;
 pub mod prediction;
-pub mod recipe;
-pub mod resume;
-pub mod run;
-pub mod schedule;
-pub mod stopping;
-pub mod train;
-pub mod warning;
-
-pub use field::Invalid;
+pub mod registry;
+pub mod shared;
+pub mod training;

@@ -19,13 +19,13 @@ pub struct Event {
     pub wall_time: f64,
     #[prost(int64, tag = "2")]
     pub step: i64,
-    #[prost(oneof = "What", tags = "3, 5, 7")]
-    pub what: Option<What>,
+    #[prost(oneof = "EventContent", tags = "3, 5, 7")]
+    pub content: Option<EventContent>,
 }
 
-/// What a record holds.
+/// The content of a record.
 #[derive(Clone, PartialEq, prost::Oneof)]
-pub enum What {
+pub enum EventContent {
     /// The first record of a file.
     #[prost(string, tag = "3")]
     FileVersion(String),
@@ -47,13 +47,13 @@ pub struct Summary {
 pub struct Value {
     #[prost(string, tag = "1")]
     pub tag: String,
-    #[prost(oneof = "Kind", tags = "2, 4, 5")]
-    pub kind: Option<Kind>,
+    #[prost(oneof = "ValueKind", tags = "2, 4, 5")]
+    pub kind: Option<ValueKind>,
 }
 
-/// The kinds of values that are written here.
+/// The kinds of values that are written.
 #[derive(Clone, PartialEq, prost::Oneof)]
-pub enum Kind {
+pub enum ValueKind {
     #[prost(float, tag = "2")]
     SimpleValue(f32),
     #[prost(message, tag = "4")]
@@ -62,7 +62,7 @@ pub enum Kind {
     Histo(Histogram),
 }
 
-/// A picture as a PNG file.
+/// An image as a PNG file.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Image {
     #[prost(int32, tag = "1")]
@@ -76,8 +76,7 @@ pub struct Image {
     pub encoded_image_string: Vec<u8>,
 }
 
-/// How often values fall into buckets; bucket i ends at `bucket_limit[i]` and begins where the one
-/// before ends.
+/// Counts of values in buckets; bucket i ends at `bucket_limit[i]` and begins where the previous one ends.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Histogram {
     #[prost(double, tag = "1")]
@@ -96,7 +95,7 @@ pub struct Histogram {
     pub bucket: Vec<f64>,
 }
 
-/// A beginning: readers forget what they read of this step and later ones before.
+/// The start of a session: readers discard earlier records of its step and of later ones.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SessionLog {
     #[prost(int32, tag = "1")]
@@ -114,8 +113,8 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Begins a file of its own in a folder, which is made where it is missing. Readers take the files
-    /// of a folder in the order of their names, so that they begin with the time.
+    /// Begins a new file in a folder, which is created where it is missing. The name begins with the time,
+    /// because readers take the files of a folder in the order of their names.
     pub fn begin(folder: &Path, now: DateTime<Utc>) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let name = format!(
@@ -125,14 +124,14 @@ impl EventFile {
         );
         let file = OpenOptions::new().write(true).create_new(true).open(folder.join(name))?;
         let mut file = Self { file };
-        file.write(now, 0, What::FileVersion("brain.Event:2".to_owned()))?;
+        file.write(now, 0, EventContent::FileVersion("brain.Event:2".to_owned()))?;
         Ok(file)
     }
 
-    /// Writes a record, whole.
-    pub fn write(&mut self, time: DateTime<Utc>, step: i64, what: What) -> io::Result<()> {
+    /// Writes a whole record.
+    pub fn write(&mut self, time: DateTime<Utc>, step: i64, content: EventContent) -> io::Result<()> {
         let wall_time = time.timestamp_micros() as f64 / 1e6;
-        let event = Event { wall_time, step, what: Some(what) };
+        let event = Event { wall_time, step, content: Some(content) };
         self.file.write_all(&record(&event.encode_to_vec()))
     }
 }
@@ -143,7 +142,7 @@ pub fn has_events(folder: &Path) -> bool {
     names.into_iter().any(|name| name.to_string_lossy().contains("tfevents"))
 }
 
-/// Length, its checksum, the data, its checksum; all little-endian (TensorFlow, "TFRecord format
+/// A record: length, its checksum, the data, its checksum; all little-endian (TensorFlow, "TFRecord format
 /// details").
 fn record(data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u64).to_le_bytes();
@@ -154,7 +153,7 @@ fn record(data: &[u8]) -> Vec<u8> {
     record
 }
 
-/// CRC-32C, turned and shifted so that a checksum of data that holds checksums is none of them.
+/// CRC-32C, rotated and shifted, so that data that contains checksums does not have trivial ones.
 fn masked_crc(data: &[u8]) -> u32 {
     crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_found_again_and_two_have_two_names() {
+    fn a_file_is_found_and_two_files_have_different_names() {
         let folder = tempfile::tempdir().unwrap();
         let below = folder.path().join("run");
         assert!(!has_events(&below));

@@ -1,4 +1,4 @@
-//! Weights as TensorBoard shows them: how their values are spread, and kernels as pictures.
+//! Weights as TensorBoard shows them: histograms of their values, and kernels as images.
 
 use image::{ExtendedColorType, ImageEncoder as _, Rgb, RgbImage, codecs::png::PngEncoder};
 
@@ -8,19 +8,21 @@ use crate::engine::Array;
 /// Buckets of a histogram, all of one width.
 const BUCKETS: usize = 50;
 
-/// Most kernels of a picture, in each direction.
-const MOST_KERNELS: usize = 32;
+/// Most kernels of an image, in each direction.
+const MAX_KERNELS: usize = 32;
 
-/// Longest side of a picture in pixels, about; and the longest of one weight.
+/// Approximate longest side of an image in pixels.
 const LONGEST: usize = 640;
-const LARGEST_WEIGHT: usize = 8;
+
+/// Longest side of one weight in pixels.
+const MAX_WEIGHT: usize = 8;
 
 /// Blue below zero, orange above it, as in the plots of runs; white at zero.
 const BELOW: Rgb<u8> = Rgb([0, 114, 178]);
 const ABOVE: Rgb<u8> = Rgb([213, 94, 0]);
 const GAP: Rgb<u8> = Rgb([150, 150, 150]);
 
-/// How the finite values of a parameter are spread; None where there is none.
+/// The histogram of the finite values of a parameter; none where it has no finite value.
 pub fn histogram(values: &[f32]) -> Option<Histogram> {
     let finite = || values.iter().filter(|value| value.is_finite()).map(|&value| f64::from(value));
     let (min, max) = (finite().reduce(f64::min)?, finite().reduce(f64::max)?);
@@ -45,8 +47,8 @@ pub fn histogram(values: &[f32]) -> Option<Histogram> {
 }
 
 /// The kernels of a convolution [out, in, height, width]: a row for every output channel, a column
-/// for every input channel; where there is one input channel, as square as can be. None for other
-/// parameters.
+/// for every input channel; where there is one input channel, as square as can be. Other
+/// parameters have none.
 pub fn kernels(array: &Array) -> Option<Image> {
     let &[outputs, inputs, height, width] = array.shape.as_slice() else { return None };
     if array.values.len() != outputs * inputs * height * width || array.values.is_empty() {
@@ -54,18 +56,18 @@ pub fn kernels(array: &Array) -> Option<Image> {
     }
     let (columns, rows) = match inputs {
         1 => {
-            let shown = outputs.min(MOST_KERNELS * MOST_KERNELS);
+            let shown = outputs.min(MAX_KERNELS * MAX_KERNELS);
             let columns = (shown as f64).sqrt().ceil() as usize;
             (columns, shown.div_ceil(columns))
         }
-        _ => (inputs.min(MOST_KERNELS), outputs.min(MOST_KERNELS)),
+        _ => (inputs.min(MAX_KERNELS), outputs.min(MAX_KERNELS)),
     };
     let finite = array.values.iter().filter(|value| value.is_finite());
     let largest = finite.fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let longest = (columns * (width + 1)).max(rows * (height + 1));
-    let scale = (LONGEST / longest).clamp(1, LARGEST_WEIGHT);
+    let scale = (LONGEST / longest).clamp(1, MAX_WEIGHT);
     let cell = (width * scale + 1, height * scale + 1);
-    let picture = RgbImage::from_fn((columns * cell.0 + 1) as u32, (rows * cell.1 + 1) as u32, |x, y| {
+    let image = RgbImage::from_fn((columns * cell.0 + 1) as u32, (rows * cell.1 + 1) as u32, |x, y| {
         let (x, y) = (x as usize, y as usize);
         let (column, row) = (x / cell.0, y / cell.1);
         let kernel = if inputs == 1 { row * columns + column } else { row * inputs + column };
@@ -75,7 +77,7 @@ pub fn kernels(array: &Array) -> Option<Image> {
         let (across, down) = ((x % cell.0 - 1) / scale, (y % cell.1 - 1) / scale);
         shade(array.values[(kernel * height + down) * width + across], largest)
     });
-    png(&picture)
+    png(&image)
 }
 
 fn shade(value: f32, largest: f32) -> Rgb<u8> {
@@ -87,10 +89,10 @@ fn shade(value: f32, largest: f32) -> Rgb<u8> {
     Rgb(colour.0.map(|part| (255.0 - (255.0 - f32::from(part)) * strength).round() as u8))
 }
 
-fn png(picture: &RgbImage) -> Option<Image> {
+fn png(image: &RgbImage) -> Option<Image> {
     let mut bytes = Vec::new();
-    let (width, height) = picture.dimensions();
-    let encoded = PngEncoder::new(&mut bytes).write_image(picture, width, height, ExtendedColorType::Rgb8);
+    let (width, height) = image.dimensions();
+    let encoded = PngEncoder::new(&mut bytes).write_image(image, width, height, ExtendedColorType::Rgb8);
     encoded.ok()?;
     Some(Image { height: height as i32, width: width as i32, colorspace: 3, encoded_image_string: bytes })
 }
@@ -127,7 +129,7 @@ mod tests {
 
     #[test]
     fn kernels_stand_in_a_grid_in_the_colour_of_their_sign() {
-        // Three kernels of 1 × 2: two beside each other, the third below the first.
+        // Three kernels of 1 × 2: two next to each other, the third below the first.
         let image = kernels(&array(&[3, 1, 1, 2], vec![-2.0, 2.0, 0.0, 1.0, 2.0, 0.0])).unwrap();
         let shown = pixels(&image);
         let (width, height) = (2 * 17 + 1, 2 * 9 + 1);
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_kernel_is_no_picture() {
+    fn other_parameters_have_no_image_of_kernels() {
         assert_eq!(kernels(&array(&[10, 980], vec![0.0; 9800])), None);
         assert_eq!(kernels(&array(&[1, 1, 5, 5], vec![0.0; 3])), None);
     }

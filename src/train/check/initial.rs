@@ -2,37 +2,40 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Invalid, TrainConfig, invalid};
-use crate::nn::LayerShape;
+use super::TrainConfig;
+use crate::{ids::FieldError, nn::LayerShape};
 
 impl TrainConfig {
     /// Whether the weights of `initial`, whose layers have the shapes `given`, fit the request's `own`.
-    pub fn check_initial(&self, own: &[LayerShape], given: &[LayerShape]) -> Result<(), Invalid> {
+    pub fn check_initial(&self, own: &[LayerShape], given: &[LayerShape]) -> Result<(), FieldError> {
         let given: BTreeMap<&str, &[i64]> = arrays(given).collect();
         for (name, dims) in arrays(own) {
             match given.get(name) {
-                None => return Err(self.unfit(format!("parameter {name:?} is missing"))),
+                None => return Err(self.initial_mismatch(format!("parameter {name:?} is missing"))),
                 Some(found) if *found != dims => {
-                    return Err(self.unfit(format!("parameter {name:?} has shape {found:?}, not {dims:?}")));
+                    return Err(self
+                        .initial_mismatch(format!("parameter {name:?} has shape {found:?}, not {dims:?}")));
                 }
                 Some(_) => {}
             }
         }
         let own: BTreeSet<&str> = arrays(own).map(|(name, _)| name).collect();
         match given.keys().find(|name| !own.contains(*name)) {
-            Some(name) => Err(self.unfit(format!("parameter {name:?} is not one of the network's"))),
+            Some(name) => {
+                Err(self.initial_mismatch(format!("parameter {name:?} is not one of the network's")))
+            }
             None => Ok(()),
         }
     }
 
-    /// What is told of `initial` where its weights are not those of the request's network.
-    pub(in crate::train) fn unfit(&self, error: impl std::fmt::Display) -> Invalid {
+    /// Describes the first difference between `initial` and the request's network.
+    pub(in crate::train) fn initial_mismatch(&self, error: impl std::fmt::Display) -> FieldError {
         let version = self.initial.as_ref().map_or_else(String::new, ToString::to_string);
         let message = format!(
             "is {version}, whose weights do not fit the request's network: {error}; leave network out to take \
              the version's own"
         );
-        invalid("initial", message)
+        FieldError::new("initial", message)
     }
 }
 
@@ -49,7 +52,7 @@ mod tests {
     use crate::nn::{LayerKind, LinearConfig, NetworkConfig, Shape};
 
     #[test]
-    fn weights_of_another_network_are_told_by_their_first_difference() {
+    fn weights_of_another_network_are_reported_by_their_first_difference() {
         let shapes = |kinds: Vec<LayerKind>| {
             let layers = kinds.into_iter().map(|kind| (None, kind)).collect();
             NetworkConfig::from_layers(layers).shapes(Shape::grey(28, 28), 10).unwrap()
@@ -59,14 +62,14 @@ mod tests {
         let two = shapes(vec![LayerKind::Flatten, linear(), linear()]);
         let narrow = shapes(vec![LayerKind::Flatten, linear(), LayerKind::Relu, linear()]);
         let config = TrainConfig::default();
-        let told = |own, given| config.check_initial(own, given).map_err(|invalid| invalid.to_string());
-        assert_eq!(told(&wide, &wide), Ok(()));
-        assert_eq!(told(&two, &narrow), Ok(()), "layers without arrays do not matter");
+        let message = |own, given| config.check_initial(own, given).map_err(|invalid| invalid.to_string());
+        assert_eq!(message(&wide, &wide), Ok(()));
+        assert_eq!(message(&two, &narrow), Ok(()), "layers without arrays do not matter");
         for (own, given, expected) in [
             (&two, &wide, "parameter \"linear2.weight\" is missing"),
             (&wide, &two, "parameter \"linear2.bias\" is not one of the network's"),
         ] {
-            let error = told(own, given).unwrap_err();
+            let error = message(own, given).unwrap_err();
             assert!(error.starts_with("initial is ") && error.contains(expected), "{error}");
         }
     }

@@ -1,10 +1,10 @@
 //! Which numbers of clipping, smoothing, averaging and augmentation make sense.
 
-use super::{Invalid, below_one, invalid, positive};
-use crate::{data::Augmentation, nn::LayerShape, train::TrainConfig};
+use super::{below_one, positive};
+use crate::{data::Augmentation, ids::FieldError, nn::LayerShape, train::TrainConfig};
 
 impl TrainConfig {
-    pub(super) fn check_regularizers(&self) -> Result<(), Invalid> {
+    pub(super) fn check_regularizers(&self) -> Result<(), FieldError> {
         below_one("label_smoothing", self.label_smoothing)?;
         if let Some(norm) = self.clip_gradient_norm {
             positive("clip_gradient_norm", norm)?;
@@ -23,7 +23,7 @@ impl TrainConfig {
         &self,
         shapes: &[LayerShape],
         train_images: usize,
-    ) -> Result<(), Invalid> {
+    ) -> Result<(), FieldError> {
         let single = |shape: &LayerShape| {
             !shape.running_statistics.is_empty() && shape.input.len() == shape.input.channels()
         };
@@ -39,11 +39,11 @@ impl TrainConfig {
             "{is}: layer {:?} normalises {} over the batch, and one value has no variance: use 2 or more",
             layer.name, shape.input
         );
-        Err(invalid(field, message))
+        Err(FieldError::new(field, message))
     }
 }
 
-fn check_augmentation(augmentation: &Augmentation) -> Result<(), Invalid> {
+fn check_augmentation(augmentation: &Augmentation) -> Result<(), FieldError> {
     for (field, value, most) in [
         ("rotation_degrees", augmentation.rotation_degrees, 180.0),
         ("shift_pixels", augmentation.shift_pixels, 64.0),
@@ -52,8 +52,8 @@ fn check_augmentation(augmentation: &Augmentation) -> Result<(), Invalid> {
         ("elastic_alpha", augmentation.elastic_alpha, 1000.0),
     ] {
         if !(0.0..=most).contains(&value) {
-            return Err(invalid(
-                &format!("augmentation.{field}"),
+            return Err(FieldError::new(
+                format!("augmentation.{field}"),
                 format!("is {value}: use a number from 0 to {most}"),
             ));
         }
@@ -63,7 +63,7 @@ fn check_augmentation(augmentation: &Augmentation) -> Result<(), Invalid> {
     if (0.1..=64.0).contains(&sigma) {
         return Ok(());
     }
-    Err(invalid("augmentation.elastic_sigma", format!("is {sigma}: use a number from 0.1 to 64")))
+    Err(FieldError::new("augmentation.elastic_sigma", format!("is {sigma}: use a number from 0.1 to 64")))
 }
 
 #[cfg(test)]
@@ -78,37 +78,37 @@ mod tests {
     }
 
     #[test]
-    fn clipping_smoothing_and_averaging_out_of_range_are_told_by_their_field() {
+    fn clipping_smoothing_and_averaging_out_of_range_are_rejected_by_their_field() {
         for smoothing in [-0.1, 1.0, f64::NAN, f64::INFINITY] {
-            let told = refused(|config| config.label_smoothing = smoothing);
-            assert!(told.starts_with("label_smoothing is "), "{told}");
+            let message = refused(|config| config.label_smoothing = smoothing);
+            assert!(message.starts_with("label_smoothing is "), "{message}");
         }
         for decay in [-0.1, 1.0, f64::NAN] {
-            let told = refused(|config| config.weight_averaging = Some(WeightAveraging { decay }));
-            assert!(told.starts_with("weight_averaging.decay is "), "{told}");
+            let message = refused(|config| config.weight_averaging = Some(WeightAveraging { decay }));
+            assert!(message.starts_with("weight_averaging.decay is "), "{message}");
         }
         for norm in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            let told = refused(|config| config.clip_gradient_norm = Some(norm));
-            assert!(told.starts_with("clip_gradient_norm is "), "{told}");
+            let message = refused(|config| config.clip_gradient_norm = Some(norm));
+            assert!(message.starts_with("clip_gradient_norm is "), "{message}");
         }
     }
 
     #[test]
-    fn a_batch_of_one_image_is_refused_where_a_layer_has_one_value_a_channel_of_it() {
-        let told = refused(|config| {
+    fn a_batch_of_one_image_is_rejected_where_a_layer_has_one_value_a_channel_of_it() {
+        let message = refused(|config| {
             config.network = NetworkConfig::deep();
             config.batch_size = 1;
         });
-        assert!(told.starts_with("batch_size is 1: layer \"bn5\" normalises [N,256]"), "{told}");
-        let told = refused(|config| {
+        assert!(message.starts_with("batch_size is 1: layer \"bn5\" normalises [N,256]"), "{message}");
+        let message = refused(|config| {
             config.network = NetworkConfig::deep();
             config.dataset.max_train_images = Some(1);
         });
-        assert!(told.starts_with("dataset.max_train_images is 1: layer \"bn5\" normalises"), "{told}");
+        assert!(message.starts_with("dataset.max_train_images is 1: layer \"bn5\" normalises"), "{message}");
         let deep = TrainConfig { network: NetworkConfig::deep(), ..TrainConfig::default() };
         let shapes = deep.check_for(Dims::MNIST).unwrap();
-        let told = deep.check_batch_norm(&shapes, 1).unwrap_err().to_string();
-        assert!(told.starts_with("dataset has 1 training image: layer \"bn5\""), "{told}");
+        let message = deep.check_batch_norm(&shapes, 1).unwrap_err().to_string();
+        assert!(message.starts_with("dataset has 1 training image: layer \"bn5\""), "{message}");
         deep.check_batch_norm(&shapes, 101).unwrap();
         let mut maps = NetworkConfig::deep();
         maps.layers.retain(|layer| layer.name != "bn5");
@@ -116,19 +116,22 @@ mod tests {
     }
 
     #[test]
-    fn augmentation_out_of_range_is_told_by_its_field() {
-        let told = |change: fn(&mut Augmentation)| refused(|config| change(&mut config.augmentation));
-        for (told, expected) in [
-            (told(|it| it.rotation_degrees = 181.0), "rotation_degrees is 181: use a number from 0 to 180"),
-            (told(|it| it.rotation_degrees = f64::NAN), "rotation_degrees is NaN"),
-            (told(|it| it.shift_pixels = -1.0), "shift_pixels is -1"),
-            (told(|it| it.shear_degrees = 90.0), "shear_degrees is 90: use a number from 0 to 80"),
-            (told(|it| it.scale = 1.0), "scale is 1: use a number from 0 to below 1"),
-            (told(|it| it.elastic_alpha = f64::INFINITY), "elastic_alpha is inf"),
-            (told(|it| it.elastic_sigma = 0.0), "elastic_sigma is 0: use a number from 0.1 to 64"),
-            (told(|it| it.elastic_sigma = 1e9), "elastic_sigma is 1000000000"),
+    fn augmentation_out_of_range_is_rejected_by_its_field() {
+        let message = |change: fn(&mut Augmentation)| refused(|config| change(&mut config.augmentation));
+        for (message, expected) in [
+            (
+                message(|it| it.rotation_degrees = 181.0),
+                "rotation_degrees is 181: use a number from 0 to 180",
+            ),
+            (message(|it| it.rotation_degrees = f64::NAN), "rotation_degrees is NaN"),
+            (message(|it| it.shift_pixels = -1.0), "shift_pixels is -1"),
+            (message(|it| it.shear_degrees = 90.0), "shear_degrees is 90: use a number from 0 to 80"),
+            (message(|it| it.scale = 1.0), "scale is 1: use a number from 0 to below 1"),
+            (message(|it| it.elastic_alpha = f64::INFINITY), "elastic_alpha is inf"),
+            (message(|it| it.elastic_sigma = 0.0), "elastic_sigma is 0: use a number from 0.1 to 64"),
+            (message(|it| it.elastic_sigma = 1e9), "elastic_sigma is 1000000000"),
         ] {
-            assert!(told.starts_with(&format!("augmentation.{expected}")), "{told}");
+            assert!(message.starts_with(&format!("augmentation.{expected}")), "{message}");
         }
     }
 }

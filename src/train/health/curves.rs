@@ -1,18 +1,21 @@
 //! Rules over the curves of loss and accuracy, epoch by epoch: overfitting, underfitting, plateau.
-//! Pure functions over what `memory` keeps.
+//! They are pure functions over what `monitor` keeps.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, Measurement, Rule, Subject, gradients::JUDGED_RATE_SHARE};
-use crate::train::Measured;
+use super::{
+    gradients::JUDGED_RATE_SHARE,
+    warning::{Measurement, Rule, RuleViolation, Subject},
+};
+use crate::train::LossAndAccuracy;
 
-/// An epoch that ended.
+/// The measurements of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) struct EpochFigures {
+pub(super) struct EpochStats {
     pub epoch: u32,
-    pub train: Measured,
+    pub train: LossAndAccuracy,
     /// None in an epoch without validation.
-    pub validation: Option<Measured>,
+    pub validation: Option<LossAndAccuracy>,
     /// The learning rate as a share of the highest that the run has had.
     #[serde(with = "crate::train::finite")]
     pub rate_share: f64,
@@ -23,7 +26,7 @@ pub(super) struct EpochFigures {
 pub(super) struct BestValidation {
     #[serde(with = "crate::train::finite")]
     pub loss: f64,
-    /// Of the same epoch.
+    /// The training loss of the same epoch.
     #[serde(with = "crate::train::finite")]
     pub train_loss: f64,
     /// Validations in a row, up to now, that were far above it while the training loss was below.
@@ -34,13 +37,13 @@ pub(super) struct BestValidation {
 /// (1998, "Early stopping - but when?"), as a ratio.
 pub(super) const OVERFITTING_RATIO: f64 = 1.25;
 
-/// So many validations in a row: one alone may be chance.
+/// So many validations in a row: one alone may be a coincidence.
 pub(super) const OVERFITTING_VALIDATIONS: u32 = 2;
 
 /// Beyond this validation accuracy the loss is small, and its ratios are chance.
 pub(super) const SOLVED_ACCURACY: f64 = 0.995;
 
-/// A training accuracy below this, and a validation accuracy that is no better, tell of a network
+/// A training accuracy below this, and a validation accuracy that is no better, indicate a network
 /// that cannot (Goodfellow, Bengio, Courville 2016, "Deep Learning", 5.2); digits are read to 92 %
 /// by a linear network.
 pub(super) const UNDERFITTING_ACCURACY: f64 = 0.8;
@@ -60,7 +63,7 @@ pub(super) const PLATEAU_IMPROVEMENT: f64 = 0.01;
 pub(super) const PLATEAU_ACCURACY: f64 = 0.99;
 
 /// Whether validation and training have come apart.
-pub(super) fn is_apart(best: &BestValidation, now: &EpochFigures) -> bool {
+pub(super) fn is_apart(best: &BestValidation, now: &EpochStats) -> bool {
     now.validation.is_some_and(|validation| {
         validation.loss > best.loss * OVERFITTING_RATIO
             && validation.accuracy < SOLVED_ACCURACY
@@ -68,9 +71,9 @@ pub(super) fn is_apart(best: &BestValidation, now: &EpochFigures) -> bool {
     })
 }
 
-pub(super) fn overfitting(best: &BestValidation, now: &EpochFigures) -> Option<Finding> {
+pub(super) fn overfitting(best: &BestValidation, now: &EpochStats) -> Option<RuleViolation> {
     let validation = now.validation?;
-    (best.apart >= OVERFITTING_VALIDATIONS).then(|| Finding {
+    (best.apart >= OVERFITTING_VALIDATIONS).then(|| RuleViolation {
         rule: Rule::Overfitting,
         subject: Subject::default(),
         measurements: vec![
@@ -84,7 +87,7 @@ pub(super) fn overfitting(best: &BestValidation, now: &EpochFigures) -> Option<F
 }
 
 /// `last`: whether the run ends with this epoch.
-pub(super) fn underfitting(now: &EpochFigures, last: bool) -> Option<Finding> {
+pub(super) fn underfitting(now: &EpochStats, last: bool) -> Option<RuleViolation> {
     let least = match now.validation {
         // The training accuracy of a first epoch counts its beginnings.
         None if now.epoch == 1 => return None,
@@ -103,7 +106,7 @@ pub(super) fn underfitting(now: &EpochFigures, last: bool) -> Option<Finding> {
         measurements.extend(
             validation.map(|accuracy| Measurement::beyond("validation_accuracy", accuracy, UNDERFITTING_ACCURACY)),
         );
-        Finding {
+        RuleViolation {
             rule: Rule::Underfitting,
             subject: Subject::default(),
             measurements,
@@ -114,12 +117,12 @@ pub(super) fn underfitting(now: &EpochFigures, last: bool) -> Option<Finding> {
 }
 
 /// `before`: the smallest training loss before the `recent` epochs.
-pub(super) fn plateau(before: f64, recent: &[EpochFigures]) -> Option<Finding> {
+pub(super) fn plateau(before: f64, recent: &[EpochStats]) -> Option<RuleViolation> {
     let now = recent.last().filter(|_| recent.len() == PLATEAU_EPOCHS)?;
     let best = recent.iter().map(|epoch| epoch.train.loss).fold(f64::INFINITY, f64::min);
     let needed = before * (1.0 - PLATEAU_IMPROVEMENT);
     let judged = recent.iter().all(|epoch| epoch.rate_share >= JUDGED_RATE_SHARE);
-    (judged && best > needed && now.train.accuracy < PLATEAU_ACCURACY).then(|| Finding {
+    (judged && best > needed && now.train.accuracy < PLATEAU_ACCURACY).then(|| RuleViolation {
         rule: Rule::Plateau,
         subject: Subject::default(),
         measurements: vec![
@@ -136,9 +139,9 @@ pub(super) fn plateau(before: f64, recent: &[EpochFigures]) -> Option<Finding> {
 mod tests {
     use super::*;
 
-    fn epoch(epoch: u32, train: (f64, f64), validation: Option<(f64, f64)>) -> EpochFigures {
-        let measured = |(loss, accuracy)| Measured { loss, accuracy };
-        EpochFigures { epoch, train: measured(train), validation: validation.map(measured), rate_share: 1.0 }
+    fn epoch(epoch: u32, train: (f64, f64), validation: Option<(f64, f64)>) -> EpochStats {
+        let measured = |(loss, accuracy)| LossAndAccuracy { loss, accuracy };
+        EpochStats { epoch, train: measured(train), validation: validation.map(measured), rate_share: 1.0 }
     }
 
     #[test]
@@ -176,7 +179,7 @@ mod tests {
         assert_eq!(plateau(1.0, &recent([1.0; 3])[1..]), None);
         let learned = [epoch(4, (1.0, 0.99), None); 3];
         assert_eq!(plateau(1.0, &learned), None);
-        let annealed = recent([1.0; 3]).map(|it| EpochFigures { rate_share: 0.01, ..it });
+        let annealed = recent([1.0; 3]).map(|it| EpochStats { rate_share: 0.01, ..it });
         assert_eq!(plateau(1.0, &annealed), None);
     }
 }

@@ -1,11 +1,11 @@
-//! Rules over one step's norms: gradients that explode or vanish, steps out of proportion.
-//! Pure functions; what must hold for several reports in a row is counted by `memory`.
+//! Rules over one step's norms: exploding and vanishing gradients, steps out of proportion. They are
+//! pure functions; what must hold for several reports in a row is counted by `monitor`.
 
-use super::{Finding, Measurement, Rule, Subject};
+use super::warning::{Measurement, Rule, RuleViolation, Subject};
 
-/// What a reported step was like.
+/// The measurements of a reported step.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct StepFigures {
+pub(super) struct StepStats {
     /// L2 norm of the mean loss's gradient over all parameters.
     pub gradient_norm: f64,
     /// Share of the batch that was answered right.
@@ -21,7 +21,7 @@ pub(in crate::train) struct WeightNorms {
     pub name: String,
     pub gradient: f64,
     pub weight: f64,
-    /// Of what the step changed.
+    /// The norm of the change by the step.
     pub update: f64,
 }
 
@@ -34,7 +34,7 @@ pub(super) const EXPLODING_NORM: f64 = 1e3;
 /// gradient descent with a learning rate of 1 is lost in the rounding of float32 (2^-23).
 pub(super) const VANISHING_SHARE: f64 = 1.0 / (1 << 23) as f64;
 
-/// A batch with more right answers than this may have tiny gradients: it is learned.
+/// A batch with more correct predictions than this may have tiny gradients: it is learned.
 pub(super) const LEARNED_ACCURACY: f64 = 0.9;
 
 /// Norm of a step over the norm of the weights. About 1e-3 is right (Karpathy, CS231n, "Ratio of
@@ -45,12 +45,12 @@ pub(super) const SMALLEST_UPDATE: f64 = 1e-6;
 /// Steps small by schedule are not judged: below this share of the run's highest learning rate.
 pub(super) const JUDGED_RATE_SHARE: f64 = 0.1;
 
-pub(super) fn exploding(step: &StepFigures) -> Option<Finding> {
+pub(super) fn exploding(step: &StepStats) -> Option<RuleViolation> {
     if step.gradient_norm <= EXPLODING_NORM {
         return None;
     }
     let largest = step.weights.iter().max_by(|a, b| a.gradient.total_cmp(&b.gradient));
-    Some(Finding {
+    Some(RuleViolation {
         rule: Rule::ExplodingGradients,
         subject: Subject { parameter: largest.map(|weight| weight.name.clone()), ..Subject::default() },
         measurements: vec![Measurement::beyond("gradient_norm", step.gradient_norm, EXPLODING_NORM)],
@@ -58,14 +58,14 @@ pub(super) fn exploding(step: &StepFigures) -> Option<Finding> {
     })
 }
 
-/// Of a run whose loss became infinite or not a number, whatever the norm is by then.
-pub(super) fn exploded(gradient_norm: f64) -> Finding {
+/// Reports a run whose loss became infinite or NaN, whatever the norm is by then.
+pub(super) fn exploded(gradient_norm: f64) -> RuleViolation {
     // Where the loss alone tells it the norm may be an ordinary one.
     let norm = match gradient_norm <= EXPLODING_NORM {
         true => Measurement::new("gradient_norm", gradient_norm),
         false => Measurement::beyond("gradient_norm", gradient_norm, EXPLODING_NORM),
     };
-    Finding {
+    RuleViolation {
         rule: Rule::ExplodingGradients,
         subject: Subject::default(),
         measurements: vec![norm],
@@ -76,12 +76,12 @@ pub(super) fn exploded(gradient_norm: f64) -> Finding {
 const EXPLODING_ADVICE: &str = "The gradients explode, and steps of this length destroy what was learned: lower the \
                                 learning rate, or clip the gradient norm.";
 
-/// Of a weight in a batch that is not learned.
-pub(super) fn vanishing(weight: &WeightNorms, accuracy: f64) -> Option<Finding> {
+/// Judges a weight in a batch whose accuracy is still low.
+pub(super) fn vanishing(weight: &WeightNorms, accuracy: f64) -> Option<RuleViolation> {
     let share = weight.gradient / weight.weight;
     // The comparison is false of NaN: a weight of zeros has no share.
     let vanishes = share < VANISHING_SHARE && accuracy < LEARNED_ACCURACY;
-    vanishes.then(|| Finding {
+    vanishes.then(|| RuleViolation {
         rule: Rule::VanishingGradients,
         subject: Subject { parameter: Some(weight.name.clone()), ..Subject::default() },
         measurements: vec![
@@ -93,7 +93,7 @@ pub(super) fn vanishing(weight: &WeightNorms, accuracy: f64) -> Option<Finding> 
     })
 }
 
-pub(super) fn update_ratio(weight: &WeightNorms, rate_share: f64) -> Option<Finding> {
+pub(super) fn update_ratio(weight: &WeightNorms, rate_share: f64) -> Option<RuleViolation> {
     let ratio = weight.update / weight.weight;
     // Where no gradient comes, the length of the step is not what is wrong.
     let moved = weight.gradient / weight.weight >= VANISHING_SHARE;
@@ -108,7 +108,7 @@ pub(super) fn update_ratio(weight: &WeightNorms, rate_share: f64) -> Option<Find
     } else {
         return None;
     };
-    Some(Finding {
+    Some(RuleViolation {
         rule: Rule::UpdateRatio,
         subject: Subject { parameter: Some(weight.name.clone()), ..Subject::default() },
         measurements: vec![Measurement::beyond("update_to_weight", ratio, threshold)],
@@ -129,7 +129,7 @@ mod tests {
         let find = |gradient_norm| {
             let weights =
                 vec![weight(1.0, 0.0), WeightNorms { name: "conv1.weight".into(), ..weight(9.0, 0.0) }];
-            exploding(&StepFigures { gradient_norm, accuracy: 0.5, rate_share: 1.0, weights })
+            exploding(&StepStats { gradient_norm, accuracy: 0.5, rate_share: 1.0, weights })
         };
         assert_eq!((find(0.0), find(1e3)), (None, None));
         let found = find(1001.0).unwrap();
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(found.measurements, [Measurement::beyond("gradient_norm", 1001.0, 1e3)]);
         assert!(find(f64::INFINITY).is_some());
         assert!(
-            exploding(&StepFigures {
+            exploding(&StepStats {
                 gradient_norm: f64::NAN,
                 accuracy: 0.5,
                 rate_share: 1.0,

@@ -1,28 +1,23 @@
-//! How a run is: rules that warn of what goes wrong, and what they judge by. Measured at reports and
-//! validations alone; changes nothing of the training.
+//! The health of a run: rules that warn of what goes wrong, and the measurements they judge by.
+//! Measured at reports and validations only; the training itself is unchanged.
 //!
-//! A rule is a pure function from figures to a finding (`gradients`, `curves`, `answers`, with their
-//! thresholds and where these come from); `step_norms` and `dead_channels` measure, `monitor` keeps state between
-//! two steps and tells everything once, `hooks` is where a run asks.
+//! A rule is a pure function from measurements to a violation (`gradients`, `curves`, `validation`,
+//! with their thresholds and where these come from). `step_norms` and `dead_channels` measure,
+//! `monitor` keeps the state between two steps and reports everything once, and `hooks` is called by
+//! the loop.
 
-mod answers;
 mod curves;
 mod dead_channels;
 mod gradients;
 mod hooks;
 mod monitor;
 mod step_norms;
+mod validation;
 mod warning;
 
-pub(super) use monitor::{MonitorState, ValidationAnswers};
+pub(super) use monitor::{MonitorState, ValidationResult};
 pub(super) use step_norms::StepNorms;
 pub use warning::{Measurement, Rule, Subject, Warning};
-
-use answers::DeadChannels;
-use curves::EpochFigures;
-use dead_channels::DeadChannelTracker;
-use gradients::{StepFigures, WeightNorms};
-use warning::{Finding, Place};
 
 #[cfg(test)]
 mod tests;

@@ -6,16 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeadChannels, Finding, Place, Rule, Warning, answers,
-    curves::{self, BestValidation, EpochFigures, PLATEAU_EPOCHS},
-    gradients::{self, StepFigures},
+    curves::{self, BestValidation, EpochStats, PLATEAU_EPOCHS},
+    gradients::{self, StepStats},
+    validation::{self, DeadChannels},
+    warning::{Rule, RuleViolation, RunPosition, Warning},
 };
 use crate::metric::ConfusionMatrix;
 
 /// Reports in a row for which a weight's gradient or step has to be out of range.
 const REPORTS_IN_A_ROW: u32 = 3;
 
-/// Steps at the start whose length is not judged: an optimiser's means are not in place yet.
+/// Steps at the start whose length is not judged: an optimiser's means are not in position yet.
 const FIRST_STEPS: u32 = 10;
 
 /// Raises each warning once: of a run one each of exploding gradients, overfitting, underfitting and
@@ -24,14 +25,15 @@ const FIRST_STEPS: u32 = 10;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(in crate::train) struct MonitorState {
-    told: BTreeSet<(Rule, String)>,
-    /// By weight: reports in a row.
+    #[serde(rename = "told")]
+    raised: BTreeSet<(Rule, String)>,
+    /// The number of reports in a row, by weight.
     vanishing: BTreeMap<String, u32>,
     out_of_range: BTreeMap<String, u32>,
     #[serde(with = "crate::train::finite")]
     highest_rate: f64,
     /// The newest epochs, as many as a plateau takes.
-    recent: Vec<EpochFigures>,
+    recent: Vec<EpochStats>,
     /// The smallest training loss before them.
     #[serde(with = "crate::train::finite::optional")]
     best_train_loss: Option<f64>,
@@ -40,9 +42,9 @@ pub(in crate::train) struct MonitorState {
 
 /// The confusion matrix and the dead channels of a validation pass.
 #[derive(Debug)]
-pub(in crate::train) struct ValidationAnswers {
+pub(in crate::train) struct ValidationResult {
     pub confusion: ConfusionMatrix,
-    pub silent: Vec<DeadChannels>,
+    pub dead: Vec<DeadChannels>,
 }
 
 impl MonitorState {
@@ -53,46 +55,46 @@ impl MonitorState {
     }
 
     /// After a step that was reported.
-    pub(super) fn step(&mut self, place: Place, step: &StepFigures) -> Vec<Warning> {
-        let mut found: Vec<Finding> = gradients::exploding(step).into_iter().collect();
+    pub(super) fn step(&mut self, position: RunPosition, step: &StepStats) -> Vec<Warning> {
+        let mut found: Vec<RuleViolation> = gradients::exploding(step).into_iter().collect();
         for weight in &step.weights {
             let vanishing = gradients::vanishing(weight, step.accuracy);
             found.extend(in_a_row(&mut self.vanishing, &weight.name, vanishing));
-            if place.step > FIRST_STEPS {
+            if position.step > FIRST_STEPS {
                 let ratio = gradients::update_ratio(weight, step.rate_share);
                 found.extend(in_a_row(&mut self.out_of_range, &weight.name, ratio));
             }
         }
-        self.news(found, place)
+        self.new_warnings(found, position)
     }
 
     /// After an epoch; `last` where the run has no more.
     pub(super) fn epoch(
         &mut self,
-        place: Place,
-        now: EpochFigures,
-        answers: Option<&ValidationAnswers>,
+        position: RunPosition,
+        now: EpochStats,
+        result: Option<&ValidationResult>,
         last: bool,
     ) -> Vec<Warning> {
         self.remember(now);
         let mut found = Vec::new();
-        if let Some(answers) = answers {
-            let images = answers.confusion.total();
-            found.extend(answers.silent.iter().filter_map(|layer| answers::dead_channels(layer, images)));
-            found.extend(answers::never_predicted(&answers.confusion));
+        if let Some(result) = result {
+            let images = result.confusion.total();
+            found.extend(result.dead.iter().filter_map(|layer| validation::dead_channels(layer, images)));
+            found.extend(validation::never_predicted(&result.confusion));
         }
         found.extend(self.best_validation.and_then(|best| curves::overfitting(&best, &now)));
         found.extend(curves::underfitting(&now, last));
         found.extend(self.best_train_loss.and_then(|before| curves::plateau(before, &self.recent)));
-        self.news(found, place)
+        self.new_warnings(found, position)
     }
 
     /// After a loss that is no finite number.
-    pub(super) fn exploded(&mut self, place: Place, gradient_norm: f64) -> Vec<Warning> {
-        self.news(vec![gradients::exploded(gradient_norm)], place)
+    pub(super) fn exploded(&mut self, position: RunPosition, gradient_norm: f64) -> Vec<Warning> {
+        self.new_warnings(vec![gradients::exploded(gradient_norm)], position)
     }
 
-    fn remember(&mut self, now: EpochFigures) {
+    fn remember(&mut self, now: EpochStats) {
         self.recent.push(now);
         if self.recent.len() > PLATEAU_EPOCHS {
             let loss = self.recent.remove(0).train.loss;
@@ -111,27 +113,28 @@ impl MonitorState {
         }
     }
 
-    /// What was not told before. A class that was is left out of what is told now.
-    fn news(&mut self, found: Vec<Finding>, place: Place) -> Vec<Warning> {
-        let mut news = Vec::new();
+    /// Returns the violations that were not reported before, as warnings. A class that was reported
+    /// is left out.
+    fn new_warnings(&mut self, found: Vec<RuleViolation>, position: RunPosition) -> Vec<Warning> {
+        let mut new_warnings = Vec::new();
         for mut finding in found {
             let rule = finding.rule;
             let is_new = if rule == Rule::ClassNeverPredicted {
-                finding.subject.classes.retain(|class| self.told.insert((rule, class.to_string())));
+                finding.subject.classes.retain(|class| self.raised.insert((rule, class.to_string())));
                 !finding.subject.classes.is_empty()
             } else {
-                self.told.insert((rule, subject(&finding)))
+                self.raised.insert((rule, subject(&finding)))
             };
             if is_new {
-                news.push(finding.at(place));
+                new_warnings.push(finding.at(position));
             }
         }
-        news
+        new_warnings
     }
 }
 
-/// What a finding is about, as it is remembered; nothing for the run as a whole.
-fn subject(finding: &Finding) -> String {
+/// Returns the key under which a violation is remembered; empty for the run as a whole.
+fn subject(finding: &RuleViolation) -> String {
     let whole = |name: &str| finding.measurements.iter().find(|it| it.name == name).map(|it| it.value);
     match (finding.rule, &finding.subject.layer, &finding.subject.parameter) {
         (Rule::DeadChannels, Some(layer), _) if whole("dead_channels") == whole("channels") => {
@@ -144,7 +147,11 @@ fn subject(finding: &Finding) -> String {
 }
 
 /// The finding once it has been there for so many reports in a row.
-fn in_a_row(counts: &mut BTreeMap<String, u32>, name: &str, found: Option<Finding>) -> Option<Finding> {
+fn in_a_row(
+    counts: &mut BTreeMap<String, u32>,
+    name: &str,
+    found: Option<RuleViolation>,
+) -> Option<RuleViolation> {
     let Some(finding) = found else {
         counts.remove(name);
         return None;
@@ -157,25 +164,25 @@ fn in_a_row(counts: &mut BTreeMap<String, u32>, name: &str, found: Option<Findin
 #[cfg(test)]
 mod tests {
     use super::{super::gradients::WeightNorms, *};
-    use crate::train::Measured;
+    use crate::train::LossAndAccuracy;
 
-    const HERE: Place = Place { epoch: 1, batch: Some(1), step: 11 };
+    const HERE: RunPosition = RunPosition { epoch: 1, batch: Some(1), step: 11 };
 
-    fn still(accuracy: f64) -> StepFigures {
+    fn still(accuracy: f64) -> StepStats {
         let weight = WeightNorms { name: "fc.weight".to_owned(), gradient: 0.0, weight: 1.0, update: 0.0 };
-        StepFigures { gradient_norm: 0.0, accuracy, rate_share: 1.0, weights: vec![weight] }
+        StepStats { gradient_norm: 0.0, accuracy, rate_share: 1.0, weights: vec![weight] }
     }
 
     #[test]
-    fn a_weight_is_told_after_three_reports_in_a_row_and_never_again() {
+    fn a_weight_is_reported_after_three_reports_in_a_row_and_never_again() {
         let mut memory = MonitorState::default();
-        let told = |memory: &mut MonitorState, accuracy| memory.step(HERE, &still(accuracy)).len();
-        assert_eq!([0.1, 0.1, 0.95, 0.1, 0.1].map(|accuracy| told(&mut memory, accuracy)), [0; 5]);
+        let warnings = |memory: &mut MonitorState, accuracy| memory.step(HERE, &still(accuracy)).len();
+        assert_eq!([0.1, 0.1, 0.95, 0.1, 0.1].map(|accuracy| warnings(&mut memory, accuracy)), [0; 5]);
         // What is remembered survives a checkpoint.
         let kept = serde_json::to_string(&memory).unwrap();
         let mut resumed: MonitorState = serde_json::from_str(&kept).unwrap();
         assert_eq!(resumed, memory);
-        assert_eq!([0.1, 0.1, 0.1].map(|accuracy| told(&mut resumed, accuracy)), [1, 0, 0]);
+        assert_eq!([0.1, 0.1, 0.1].map(|accuracy| warnings(&mut resumed, accuracy)), [1, 0, 0]);
     }
 
     #[test]
@@ -183,42 +190,42 @@ mod tests {
         let mut memory = MonitorState::default();
         let mut long = still(1.0);
         long.weights[0].update = 5.0;
-        let told = |step| memory.step(Place { step, ..HERE }, &long).len();
-        assert_eq!((1..=20).map(told).collect::<Vec<_>>()[..13], [[0; 12].as_slice(), &[1]].concat());
+        let warnings = |step| memory.step(RunPosition { step, ..HERE }, &long).len();
+        assert_eq!((1..=20).map(warnings).collect::<Vec<_>>()[..13], [[0; 12].as_slice(), &[1]].concat());
     }
 
     #[test]
     fn the_rules_of_curves_see_the_whole_run() {
         let mut memory = MonitorState::default();
-        let mut told = Vec::new();
+        let mut warnings = Vec::new();
         for epoch in 1..=8 {
-            let train = Measured { loss: 1.0 / f64::from(epoch), accuracy: 0.9 };
-            let validation = Measured { loss: 0.5 + 0.1 * f64::from(epoch), accuracy: 0.8 };
-            let now = EpochFigures { epoch, train, validation: Some(validation), rate_share: 1.0 };
-            let place = Place { epoch, batch: None, step: epoch };
-            told.extend(memory.epoch(place, now, None, epoch == 8));
+            let train = LossAndAccuracy { loss: 1.0 / f64::from(epoch), accuracy: 0.9 };
+            let validation = LossAndAccuracy { loss: 0.5 + 0.1 * f64::from(epoch), accuracy: 0.8 };
+            let now = EpochStats { epoch, train, validation: Some(validation), rate_share: 1.0 };
+            let position = RunPosition { epoch, batch: None, step: epoch };
+            warnings.extend(memory.epoch(position, now, None, epoch == 8));
         }
-        let [warning] = &told[..] else { panic!("{told:?}") };
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
         // 0.6 at first; above 0.75 from the third on, so that the fourth is the second in a row.
         assert_eq!((warning.rule, warning.epoch, warning.batch), (Rule::Overfitting, 4, None));
     }
 
     #[test]
-    fn a_layer_is_told_again_when_all_of_it_is_dead_and_a_class_only_once() {
+    fn a_layer_is_reported_again_when_all_of_it_is_dead_and_a_class_only_once() {
         let mut memory = MonitorState::default();
-        let mut told = |channels: std::ops::Range<u32>, missed: usize| {
-            let silent = DeadChannels { name: "relu1".to_owned(), channels: channels.collect(), width: 4 };
+        let mut warnings = |channels: std::ops::Range<u32>, missed: usize| {
+            let dead = DeadChannels { name: "relu1".to_owned(), channels: channels.collect(), width: 4 };
             let mut confusion = ConfusionMatrix::new(3);
             (0..300).for_each(|image| confusion.add(image % 3, (image % 3).max(missed)));
-            let train = Measured { loss: 1.0, accuracy: 0.99 };
-            let now = EpochFigures { epoch: 1, train, validation: None, rate_share: 1.0 };
-            let answers = ValidationAnswers { confusion, silent: vec![silent] };
-            let warnings = memory.epoch(HERE, now, Some(&answers), false);
+            let train = LossAndAccuracy { loss: 1.0, accuracy: 0.99 };
+            let now = EpochStats { epoch: 1, train, validation: None, rate_share: 1.0 };
+            let result = ValidationResult { confusion, dead: vec![dead] };
+            let warnings = memory.epoch(HERE, now, Some(&result), false);
             warnings.into_iter().map(|it| (it.subject.channels, it.subject.classes)).collect::<Vec<_>>()
         };
-        assert_eq!(told(0..1, 0), [(vec![0], vec![])]);
-        assert_eq!(told(0..2, 1), [(vec![], vec![0])]);
-        assert_eq!(told(0..4, 2), [(vec![0, 1, 2, 3], vec![]), (vec![], vec![1])]);
-        assert_eq!(told(0..4, 2), []);
+        assert_eq!(warnings(0..1, 0), [(vec![0], vec![])]);
+        assert_eq!(warnings(0..2, 1), [(vec![], vec![0])]);
+        assert_eq!(warnings(0..4, 2), [(vec![0, 1, 2, 3], vec![]), (vec![], vec![1])]);
+        assert_eq!(warnings(0..4, 2), []);
     }
 }

@@ -3,7 +3,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::WeightNorms;
+use super::gradients::WeightNorms;
 use crate::nn::ParameterSet;
 
 /// The L2 norms of a step's gradients, parameters and changes, array by array.
@@ -59,7 +59,7 @@ impl StepNorms {
     }
 }
 
-/// In float64, since the square of a float32 beyond 1e19 is infinite.
+/// Computes the L2 norms in float64, since the square of a float32 beyond 1e19 is infinite.
 fn norms(set: &ParameterSet) -> Tensor {
     let norms: Vec<Tensor> = set.iter().map(|(_, view)| view.norm_scalaropt_dtype(2, Kind::Double)).collect();
     Tensor::stack(&norms, 0)

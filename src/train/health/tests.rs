@@ -1,4 +1,4 @@
-//! Whole runs, healthy and sick, and what is told of them.
+//! Whole runs, with and without problems, and their warnings.
 
 use tch::{Device, Kind, Tensor};
 
@@ -28,21 +28,21 @@ fn the_gradient_norm_is_that_of_the_batchs_mean_loss_before_decay() {
     config.regularization.global = Decay { l1: 3.0, l2: 5.0 };
     let mut network =
         Network::zeros(&config.network, Shape::grey(28, 28), 10, Kind::Float, Device::Cpu).unwrap();
-    // The same weights for every class: all answers are 1/10.
+    // All classes have the same weights, so all probabilities are 1/10.
     network.parameters_mut().assign(0, &Tensor::full([10, 784], 0.5, (Kind::Float, Device::Cpu)));
     let images =
         |number: usize| ImageSet::new(Dims::MNIST, vec![255; 784 * number], vec![7; number]).unwrap();
     let splits = Splits { train: images(6), validation: images(0), test: images(0) };
     let batches = train(config, network, &splits).0.batches();
     assert_eq!(batches.iter().map(|batch| batch.batch).collect::<Vec<_>>(), [1, 3]);
-    // Nine classes pull with 1/10, the label with -9/10, at the bias and at 784 pixels of 1.
+    // The gradient of nine classes is 1/10 and that of the label -9/10, at the bias and at 784 pixels of 1.
     let expected = (785.0 * (9.0 * 0.01 + 0.81f64)).sqrt();
     let found = batches[0].gradient_norm.unwrap();
     assert!((found / expected - 1.0).abs() < 1e-5, "{found} is not {expected}");
     assert!(batches[1].gradient_norm.is_some());
 }
 
-/// Steps of plain gradient descent, every one of them reported.
+/// Steps of plain gradient descent, all of which are reported.
 fn descent(learning_rate: f64) -> TrainConfig {
     TrainConfig {
         epochs: 1,
@@ -101,7 +101,7 @@ fn gradients_that_do_not_reach_a_weight_vanish() {
     let found = warnings(config, sick, &digits(200, 0));
     let vanishing = of(Rule::VanishingGradients, &found);
     assert_eq!(parameters(&vanishing), ["conv1.weight", "conv2.weight", "fc.weight"]);
-    // The third report in a row.
+    // This is the third consecutive report.
     assert!(vanishing.iter().all(|warning| warning.batch == Some(3)), "{vanishing:?}");
     assert_eq!(vanishing[0].measurements[0].value, 0.0);
 }
@@ -118,7 +118,7 @@ fn a_learning_rate_of_10_explodes_the_gradients() {
 }
 
 #[test]
-fn a_loss_that_ends_the_run_between_two_reports_is_told_as_an_explosion() {
+fn a_loss_that_ends_the_run_between_two_reports_is_reported_as_an_explosion() {
     let config = TrainConfig { report_every_batches: 1000, ..descent(1e30) };
     let weights = network(&config);
     let found = warnings(config, weights, &digits(400, 0));
@@ -128,7 +128,7 @@ fn a_loss_that_ends_the_run_between_two_reports_is_told_as_an_explosion() {
 }
 
 #[test]
-fn an_explosion_is_told_with_the_norm_before_clipping() {
+fn an_explosion_is_reported_with_the_norm_before_clipping() {
     let config = TrainConfig {
         network: linear(),
         batch_size: 2,
@@ -138,8 +138,8 @@ fn an_explosion_is_told_with_the_norm_before_clipping() {
         ..descent(1e-30)
     };
     let mut sure = network(&config);
-    // Logits of 3e38 for class 0 and -3e38 for the others: right about the first batch, and a loss beyond
-    // float32 for the second.
+    // The logits are 3e38 for class 0 and -3e38 for the others: correct for the first batch, and a loss
+    // beyond float32 for the second.
     let mut rows = vec![-3.8e35f32; 7840];
     rows[..784].fill(3.8e35);
     fill(&mut sure, "linear1.weight", &Tensor::from_slice(&rows).view([10, 784]));
@@ -148,14 +148,14 @@ fn an_explosion_is_told_with_the_norm_before_clipping() {
     let splits = Splits { train: images(&[0, 0, 7, 7]), validation: images(&[]), test: images(&[]) };
     let found = warnings(config, sure, &splits);
     let [exploding] = of(Rule::ExplodingGradients, &found)[..] else { panic!("{found:?}") };
-    // 1 at the class that was answered, -1 at the label, at the bias and at 784 pixels of 1.
+    // The gradient is 1 at the predicted class and -1 at the label, at the bias and at 784 pixels of 1.
     let (norm, expected) = (&exploding.measurements[0], (2.0 * 785.0f64).sqrt());
     assert!(exploding.batch == Some(2) && (norm.value / expected - 1.0).abs() < 1e-5, "{exploding:?}");
     assert_eq!(norm.threshold, None, "it is not beyond it");
 }
 
 #[test]
-fn steps_that_are_too_long_or_too_short_for_their_weight_are_told() {
+fn steps_that_are_too_long_or_too_short_for_their_weight_are_reported() {
     let found = |learning_rate| {
         let config = TrainConfig { network: linear(), ..descent(learning_rate) };
         let weights = network(&config);
@@ -170,7 +170,7 @@ fn steps_that_are_too_long_or_too_short_for_their_weight_are_told() {
 }
 
 #[test]
-fn a_run_that_does_not_learn_is_told_as_underfitting_and_as_a_plateau() {
+fn a_run_that_does_not_learn_is_reported_as_underfitting_and_as_a_plateau() {
     let config = TrainConfig { epochs: 4, network: linear(), ..descent(1e-9) };
     let weights = network(&config);
     let found = warnings(config, weights, &digits(200, 100));
@@ -203,8 +203,8 @@ fn few_training_images_seen_often_are_overfitted() {
 #[test]
 fn a_class_that_training_never_showed_is_never_predicted() {
     let mut splits = digits(400, 300);
-    let seen: Vec<usize> = (0..400).filter(|&image| splits.train.label(image) != 7).collect();
-    splits.train = splits.train.select(&seen);
+    let kept: Vec<usize> = (0..400).filter(|&image| splits.train.label(image) != 7).collect();
+    splits.train = splits.train.select(&kept);
     let config =
         TrainConfig { epochs: 3, network: linear(), optimizer: OptimizerConfig::adam(0.01), ..descent(0.0) };
     let weights = network(&config);

@@ -1,8 +1,8 @@
-//! What is told of a run that is not well. The rules that raise it stand beside this file.
+//! The warnings of a run. The rules that raise them are in the other files of this folder.
 
 use serde::{Deserialize, Serialize};
 
-/// Which rule found something.
+/// The rule that raised a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
@@ -16,7 +16,7 @@ pub enum Rule {
     ClassNeverPredicted,
 }
 
-/// Something that a rule found: where, the numbers that it was found by, and what to do.
+/// A warning: where it was raised, the measurements it is based on, and advice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Warning {
     pub rule: Rule,
@@ -31,14 +31,14 @@ pub struct Warning {
     pub advice: String,
 }
 
-/// What a warning is about; all empty for the run as a whole.
+/// The subject of a warning; all empty for the run as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
     #[serde(default)]
     pub layer: Option<String>,
     #[serde(default)]
     pub parameter: Option<String>,
-    /// Of the layer, counted from 0.
+    /// The channels of the layer, counted from 0.
     #[serde(default)]
     pub channels: Vec<u32>,
     #[serde(default)]
@@ -55,18 +55,18 @@ pub struct Measurement {
     pub threshold: Option<f64>,
 }
 
-/// What a rule finds, wherever it is found.
+/// A violation of a rule, wherever in the run it is.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Finding {
+pub(super) struct RuleViolation {
     pub rule: Rule,
     pub subject: Subject,
     pub measurements: Vec<Measurement>,
     pub advice: &'static str,
 }
 
-/// Where in a run something is found.
+/// The position in a run at which a rule is violated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct RunPosition {
     pub epoch: u32,
     pub batch: Option<u32>,
     pub step: u32,
@@ -82,13 +82,13 @@ impl Measurement {
     }
 }
 
-impl Finding {
-    pub fn at(self, place: Place) -> Warning {
+impl RuleViolation {
+    pub fn at(self, position: RunPosition) -> Warning {
         Warning {
             rule: self.rule,
-            epoch: place.epoch,
-            batch: place.batch,
-            step: place.step,
+            epoch: position.epoch,
+            batch: position.batch,
+            step: position.step,
             subject: self.subject,
             measurements: self.measurements,
             advice: self.advice.to_owned(),

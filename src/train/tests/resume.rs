@@ -10,16 +10,16 @@ use crate::{
     optim::{Decay, ScheduleShape, WeightAveraging},
 };
 
-/// Keeps what a run tells, and its last checkpoint; stops it after a number of batches.
+/// Keeps what a run reports and its last checkpoint; stops the run after a number of batches.
 #[derive(Default)]
-struct Kept {
+struct RunRecorder {
     stop_after: Option<u32>,
     batches: Cell<u32>,
     events: Vec<Event>,
     checkpoint: Option<Vec<u8>>,
 }
 
-impl RunHooks for Kept {
+impl RunHooks for RunRecorder {
     fn report(&mut self, event: Event) {
         self.events.push(event);
     }
@@ -35,8 +35,8 @@ impl RunHooks for Kept {
     }
 }
 
-/// 5 batches an epoch, the last one smaller, with dropout, batch normalisation, augmentation, decay and
-/// averaged weights.
+/// A run with 5 batches per epoch, the last one smaller, and with dropout, batch normalisation, augmentation,
+/// decay and averaged weights.
 fn config(optimizer: OptimizerConfig) -> TrainConfig {
     let dropout = DropoutConfig { probability: 0.5, axes: Vec::new(), mode: DropoutMode::UpscaleInTrain };
     let linear = |out_features| LayerKind::Linear(LinearConfig { out_features });
@@ -60,31 +60,31 @@ fn config(optimizer: OptimizerConfig) -> TrainConfig {
 }
 
 fn splits() -> Splits {
-    let images = |range| synthetic::draw(0, synthetic::Source::Train, range);
+    let images = |range| synthetic::draw(0, synthetic::DigitStream::Train, range);
     Splits { train: images(0..47), validation: images(47..67), test: images(0..0) }
 }
 
 fn trainer(config: &TrainConfig) -> Trainer {
-    Trainer::new(config.clone(), None, &splits(), Device::Cpu).unwrap()
+    Trainer::new(config.clone().validate(Dims::MNIST).unwrap(), None, &splits(), Device::Cpu).unwrap()
 }
 
-/// Runs to the end, with a stop after each of these numbers of batches; the ending, the weights (and
-/// their average), the best epoch, and what was told of batches and epochs.
-fn run(config: &TrainConfig, stops: &[u32]) -> (Ending, Vec<u8>, BestEpoch, Vec<String>) {
-    let (mut told, mut checkpoint) = (Vec::new(), None::<Vec<u8>>);
+/// Runs to the end, with a stop after each of these numbers of batches. Returns the outcome, the weights (and
+/// their average), the best epoch, and the reports of batches and epochs.
+fn run(config: &TrainConfig, stops: &[u32]) -> (FitOutcome, Vec<u8>, BestEpoch, Vec<String>) {
+    let (mut logged, mut checkpoint) = (Vec::new(), None::<Vec<u8>>);
     for stop_after in stops.iter().copied().map(Some).chain([None]) {
         let mut trainer = trainer(config);
         if let Some(checkpoint) = &checkpoint {
             trainer.resume(checkpoint).unwrap();
         }
-        let mut kept = Kept { stop_after, ..Kept::default() };
-        let outcome = trainer.fit(&mut kept).unwrap();
-        told.extend(kept.events.iter().filter_map(timeless));
-        checkpoint = kept.checkpoint;
+        let mut recorder = RunRecorder { stop_after, ..RunRecorder::default() };
+        let result = trainer.fit(&mut recorder).unwrap();
+        logged.extend(recorder.events.iter().filter_map(timeless));
+        checkpoint = recorder.checkpoint;
         if stop_after.is_none() {
-            return (outcome.ending, networks(&trainer), outcome.best.unwrap(), told);
+            return (result.outcome, networks(&trainer), result.best.unwrap(), logged);
         }
-        assert_eq!(outcome.ending, Ending::Cancelled);
+        assert_eq!(result.outcome, FitOutcome::Cancelled);
     }
     unreachable!("the last part has no stop")
 }
@@ -116,14 +116,14 @@ fn every_optimizer_goes_on_from_a_stop_as_if_there_had_been_none() {
         OptimizerConfig::adam(0.01),
     ] {
         let config = config(optimizer);
-        let (ending, weights, best, told) = run(&config, &[]);
-        assert_eq!((ending, told.len()), (Ending::Completed, 18));
-        // In the middle of an epoch, at its last batch, at its first, twice in one epoch.
+        let (outcome, weights, best, logged) = run(&config, &[]);
+        assert_eq!((outcome, logged.len()), (FitOutcome::Completed, 18));
+        // The stops are in the middle of an epoch, at its last batch, at its first, and twice in one epoch.
         for stops in [&[7][..], &[5], &[6], &[2, 1, 3, 4]] {
-            let (ending, again, resumed_best, resumed_told) = run(&config, stops);
-            assert_eq!(ending, Ending::Completed);
+            let (outcome, again, resumed_best, resumed_log) = run(&config, stops);
+            assert_eq!(outcome, FitOutcome::Completed);
             assert!(again == weights, "{optimizer:?} stopped after {stops:?} ends elsewhere");
-            assert_eq!(resumed_told, told, "{optimizer:?} stopped after {stops:?}");
+            assert_eq!(resumed_log, logged, "{optimizer:?} stopped after {stops:?}");
             assert_eq!((resumed_best.epoch, resumed_best.validation), (best.epoch, best.validation));
             assert!(resumed_best.weights == best.weights);
         }
@@ -135,29 +135,29 @@ fn more_epochs_on_a_steady_schedule_end_as_if_asked_for_at_once() {
     let mut config = config(OptimizerConfig::adam(0.01));
     config.schedule.shape = ScheduleShape::Exponential { factor: 0.5 };
     let (_, weights, ..) = run(&config, &[]);
-    let mut kept = Kept::default();
-    trainer(&TrainConfig { epochs: 1, ..config.clone() }).fit(&mut kept).unwrap();
+    let mut recorder = RunRecorder::default();
+    trainer(&TrainConfig { epochs: 1, ..config.clone() }).fit(&mut recorder).unwrap();
     let mut longer = trainer(&config);
-    let at = longer.resume(&kept.checkpoint.unwrap()).unwrap();
+    let at = longer.resume(&recorder.checkpoint.unwrap()).unwrap();
     assert_eq!(at, TrainingProgress { epoch: 1, batch: 0, step: 5 });
-    longer.fit(&mut Kept::default()).unwrap();
+    longer.fit(&mut RunRecorder::default()).unwrap();
     assert!(networks(&longer) == weights);
 }
 
 #[test]
-fn a_checkpoint_of_another_run_is_refused() {
+fn a_checkpoint_of_another_run_is_rejected() {
     let adam = config(OptimizerConfig::adam(0.01));
-    let mut kept = Kept::default();
-    trainer(&adam).fit(&mut kept).unwrap();
-    let checkpoint = kept.checkpoint.unwrap();
+    let mut recorder = RunRecorder::default();
+    trainer(&adam).fit(&mut recorder).unwrap();
+    let checkpoint = recorder.checkpoint.unwrap();
     for other in [
         TrainConfig { seed: 1, ..adam.clone() },
         TrainConfig { batch_size: 7, ..adam.clone() },
         TrainConfig { network: NetworkConfig::tutorial(), ..adam.clone() },
         config(OptimizerConfig::momentum(0.01)),
     ] {
-        let refused = trainer(&other).resume(&checkpoint);
-        assert!(matches!(refused, Err(Error::State(_))), "{other:?}");
+        let rejected = trainer(&other).resume(&checkpoint);
+        assert!(matches!(rejected, Err(Error::State(_))), "{other:?}");
     }
     assert!(matches!(trainer(&adam).resume(&checkpoint[..100]), Err(Error::State(_))));
     let weights = crate::checkpoint::encode_network(trainer(&adam).network());
@@ -170,45 +170,48 @@ fn a_run_that_gets_no_better_stops_early_and_does_so_after_a_stop_too() {
     config.epochs = 9;
     let rule = EarlyStopping { min_delta: 0.1, patience_evaluations: 2, ..EarlyStopping::default() };
     config.early_stopping = Some(rule);
-    let (ending, weights, best, told) = run(&config, &[]);
-    assert_eq!(ending, Ending::EarlyStopped);
-    let epochs = told.iter().filter(|event| event.starts_with("EpochReport")).count();
+    let (outcome, weights, best, logged) = run(&config, &[]);
+    assert_eq!(outcome, FitOutcome::EarlyStopped);
+    let epochs = logged.iter().filter(|event| event.starts_with("EpochReport")).count();
     assert_eq!(epochs, 3, "the first epoch, and two that are no better");
-    let (ending, again, resumed_best, resumed_told) = run(&config, &[12]);
-    assert_eq!((ending, resumed_best.epoch, resumed_told), (Ending::EarlyStopped, best.epoch, told));
+    let (outcome, again, resumed_best, resumed_log) = run(&config, &[12]);
+    assert_eq!((outcome, resumed_best.epoch, resumed_log), (FitOutcome::EarlyStopped, best.epoch, logged));
     assert!(again == weights);
 }
 
 #[test]
 fn weights_beyond_all_bounds_end_a_run_at_their_batch() {
-    // With no report at hand, and a loss of the batch itself that is a number.
+    // There is no report yet, and the loss of the batch itself is finite.
     let config = TrainConfig { report_every_batches: 100, ..config(OptimizerConfig::sgd(1e30)) };
-    let mut kept = Kept::default();
-    let outcome = Trainer::new(
-        TrainConfig { schedule: Schedule::default(), ..config.clone() },
+    let mut recorder = RunRecorder::default();
+    let result = Trainer::new(
+        TrainConfig { schedule: Schedule::default(), ..config.clone() }.validate(Dims::MNIST).unwrap(),
         None,
         &splits(),
         Device::Cpu,
     )
     .unwrap()
-    .fit(&mut kept)
+    .fit(&mut recorder)
     .unwrap();
-    let Ending::NonFinite { epoch: 1, batch } = outcome.ending else { panic!("{:?}", outcome.ending) };
+    let FitOutcome::NonFinite { epoch: 1, batch } = result.outcome else { panic!("{:?}", result.outcome) };
     assert!(batch <= 3, "{batch}");
-    assert!(kept.checkpoint.is_none() && outcome.best.is_none());
+    assert!(recorder.checkpoint.is_none() && result.best.is_none());
 }
 
 #[test]
 fn what_could_never_be_loaded_ends_a_run_as_its_weights_do() {
     let config = TrainConfig { weight_averaging: None, ..config(OptimizerConfig::sgd(1e-9)) };
-    // Normalised, values of 1e25 are as good as any; their variance is beyond float32.
+    // Normalised values of 1e25 are valid; their variance exceeds float32.
     let mut large = trainer(&config);
     let times = |set: &mut ParameterSet, factor: f64| {
         let scaled = set.view(0).detach() * factor;
         set.assign(0, &scaled);
     };
     times(large.network.parameters_mut(), 1e25);
-    assert!(matches!(large.fit(&mut Kept::default()).unwrap().ending, Ending::NonFinite { epoch: 1, .. }));
+    assert!(matches!(
+        large.fit(&mut RunRecorder::default()).unwrap().outcome,
+        FitOutcome::NonFinite { epoch: 1, .. }
+    ));
 
     let mut averaging = config.clone();
     averaging.weight_averaging = Some(WeightAveraging { decay: 0.9 });
@@ -216,8 +219,8 @@ fn what_could_never_be_loaded_ends_a_run_as_its_weights_do() {
     let mut broken = trainer(&averaging);
     broken.validation = DeviceSet::new(&splits().test, Device::Cpu);
     times(broken.averaged.as_mut().unwrap().parameters_mut(), f64::INFINITY);
-    let mut kept = Kept::default();
-    let outcome = broken.fit(&mut kept).unwrap();
-    assert!(matches!(outcome.ending, Ending::NonFinite { epoch: 1, .. }), "{:?}", outcome.ending);
-    assert!(kept.checkpoint.is_none() && outcome.best.is_none());
+    let mut recorder = RunRecorder::default();
+    let result = broken.fit(&mut recorder).unwrap();
+    assert!(matches!(result.outcome, FitOutcome::NonFinite { epoch: 1, .. }), "{:?}", result.outcome);
+    assert!(recorder.checkpoint.is_none() && result.best.is_none());
 }

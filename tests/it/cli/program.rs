@@ -1,4 +1,4 @@
-//! Starting `digitd`, and what it said.
+//! Starts `digitd`, and reads its output.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -7,7 +7,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// The program, in an environment of its own: no settings from outside, no colour, no terminal.
+/// The program in a clean environment: without settings from outside, colour or a terminal.
 pub fn digitd() -> Command {
     plain(env!("CARGO_BIN_EXE_digitd"))
 }
@@ -18,26 +18,26 @@ fn plain(program: &str) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("DIGITD_")) {
         command.env_remove(name);
     }
-    // Tests run side by side: each program keeps libtorch to one thread.
+    // Tests run in parallel, so each program limits libtorch to one thread.
     command.env("NO_COLOR", "1").env("OMP_NUM_THREADS", "1").env_remove("COLUMNS").stdin(Stdio::null());
     command
 }
 
-/// What a program said, and how it ended.
-pub struct Said {
+/// The output of a program, and its exit code.
+pub struct ProgramOutput {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Said {
-    /// Standard output of a program that did its work.
+impl ProgramOutput {
+    /// The standard output of a program that succeeded.
     pub fn ok(self) -> String {
         assert_eq!(self.code, Some(0), "{}\n{}", self.stdout, self.stderr);
         self.stdout
     }
 
-    /// Standard error of a program that failed.
+    /// The standard error of a program that failed.
     pub fn error(self) -> String {
         assert_eq!(self.code, Some(1), "{}\n{}", self.stdout, self.stderr);
         self.stderr
@@ -53,28 +53,28 @@ impl Said {
 }
 
 /// Runs the program to its end.
-pub fn run(args: &[&str]) -> Said {
+pub fn run(args: &[&str]) -> ProgramOutput {
     finish(digitd().args(args))
 }
 
-pub fn finish(command: &mut Command) -> Said {
+pub fn finish(command: &mut Command) -> ProgramOutput {
     let done = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said { code: done.status.code(), stdout: text(done.stdout), stderr: text(done.stderr) }
+    ProgramOutput { code: done.status.code(), stdout: text(done.stdout), stderr: text(done.stderr) }
 }
 
 /// Runs the program to its end with `input` on its standard input.
-pub fn feed(command: &mut Command, input: &[u8]) -> Said {
+pub fn feed(command: &mut Command, input: &[u8]) -> ProgramOutput {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // A program that has read enough may have closed its end.
+    // A program that has read enough may have closed its standard input.
     let _ = child.stdin.take().unwrap().write_all(input);
     let done = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said { code: done.status.code(), stdout: text(done.stdout), stderr: text(done.stderr) }
+    ProgramOutput { code: done.status.code(), stdout: text(done.stdout), stderr: text(done.stderr) }
 }
 
-/// A run that takes a moment.
+/// A run of a moment.
 pub const SMALL_RUN: &[&str] = &[
     "train",
     "--dataset=synthetic",
@@ -84,11 +84,11 @@ pub const SMALL_RUN: &[&str] = &[
     "--batch-size=50",
 ];
 
-/// `digitd serve` on a free port and a store of its own; ends with the value.
+/// `digitd serve` on a free port and a store of its own; it ends when the value is dropped.
 pub struct Server {
     child: Child,
     pub url: String,
-    /// Kept for as long as the server may use it.
+    /// Keeps the store alive as long as the server may use it.
     kept: Option<TempDir>,
 }
 
@@ -100,7 +100,7 @@ impl Server {
         server
     }
 
-    /// The same on a store that others use too, under these variables.
+    /// Starts a server on a store that is shared, with these environment variables.
     pub fn at(store: &str, variables: &[(String, String)]) -> Self {
         let mut command = digitd();
         command.args(["serve", "--grpc-addr", "127.0.0.1:0", "--http-addr", "off", "--fetch", "never"]);
@@ -110,7 +110,7 @@ impl Server {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let addr = line.strip_prefix("digitd listening grpc=").and_then(|rest| rest.split(' ').next());
-        let addr = addr.unwrap_or_else(|| panic!("the server said {line:?}"));
+        let addr = addr.unwrap_or_else(|| panic!("the server printed {line:?}"));
         assert!(line.ends_with(" http=off\n"), "{line}");
         Self { url: format!("http://{addr}"), child, kept: None }
     }
@@ -130,16 +130,16 @@ impl Server {
     }
 
     /// Runs a command to its end.
-    pub fn call(&self, args: &[&str]) -> Said {
+    pub fn call(&self, args: &[&str]) -> ProgramOutput {
         finish(&mut self.command(args))
     }
 
     /// The same with `input` on its standard input.
-    pub fn feed(&self, args: &[&str], input: &[u8]) -> Said {
+    pub fn feed(&self, args: &[&str], input: &[u8]) -> ProgramOutput {
         feed(&mut self.command(args), input)
     }
 
-    /// Sends a signal to the server, and waits for its end.
+    /// Sends a signal to the server, and waits until it ends.
     pub fn end(mut self, signal: &str) -> ExitStatus {
         send(&self.child, signal);
         self.child.wait().unwrap()
@@ -148,13 +148,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Sends a signal to a child that is not waited for yet, by its name without SIG.
+/// Sends a signal to a child that has not been waited for, by the signal's name without SIG.
 pub fn send(child: &Child, signal: &str) {
     let sent = Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status().unwrap();
     assert!(sent.success());

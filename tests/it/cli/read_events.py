@@ -1,4 +1,4 @@
-"""What TensorBoard's own reader finds in a folder of event files, as JSON."""
+"""Prints what TensorBoard's own reader finds in a folder of event files, as JSON."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
 )
 
-# 0 keeps everything; the reader would thin long runs out otherwise.
+# 0 keeps everything; by default the reader samples long runs.
 events = EventAccumulator(sys.argv[1], size_guidance={SCALARS: 0, HISTOGRAMS: 0, IMAGES: 0})
 events.Reload()
 tags = events.Tags()

@@ -17,8 +17,8 @@ fn python() -> Option<PathBuf> {
 }
 
 fn read(python: &Path, folder: &Path) -> Value {
-    let said = program::finish(Command::new(python).args(["-c", READER]).arg(folder));
-    said.json()
+    let printed = program::finish(Command::new(python).args(["-c", READER]).arg(folder));
+    printed.json()
 }
 
 #[test]
@@ -34,26 +34,26 @@ fn tensorboard_reads_what_was_written_while_a_run_trained() {
     let run_id = events[0]["runId"].as_str().unwrap();
     let found = read(&python, &board.join(run_id));
 
-    let told = |kind: &str, field: &str| -> Vec<f64> {
+    let exported = |kind: &str, field: &str| -> Vec<f64> {
         events.iter().filter_map(|event| event[kind][field].as_f64()).collect()
     };
     let check = |tag: &str, steps: &[i64], values: Vec<f64>| {
         let series: Vec<(i64, f64)> = serde_json::from_value(found["scalars"][tag].clone()).unwrap();
         assert_eq!(series.iter().map(|point| point.0).collect::<Vec<_>>(), steps, "{tag}");
-        for ((_, found), told) in series.iter().zip(values) {
-            assert!((found - told).abs() <= 1e-6 * told.abs(), "{tag}: {found} for {told}");
+        for ((_, found), exported) in series.iter().zip(values) {
+            assert!((found - exported).abs() <= 1e-6 * exported.abs(), "{tag}: {found} for {exported}");
         }
     };
     let all: Vec<i64> = (1..=12).collect();
     for field in ["loss", "accuracy", "learning_rate"] {
         let camel = if field == "learning_rate" { "learningRate" } else { field };
-        check(&format!("batch/{field}"), &all, told("batch", camel));
+        check(&format!("batch/{field}"), &all, exported("batch", camel));
     }
-    check("epoch/train_loss", &[6, 12], told("epoch", "trainLoss"));
-    check("epoch/validation_accuracy", &[6, 12], told("epoch", "validationAccuracy"));
+    check("epoch/train_loss", &[6, 12], exported("epoch", "trainLoss"));
+    check("epoch/validation_accuracy", &[6, 12], exported("epoch", "validationAccuracy"));
     assert_eq!(found["histograms"]["weights/conv2.weight"], json!([[6, 10000.0], [12, 10000.0]]));
     assert_eq!(found["histograms"]["weights/fc.bias"], json!([[6, 10.0], [12, 10.0]]));
-    // conv1: 20 kernels in rows of 5; conv2: 20 × 20. Kernels of 5 × 5.
+    // conv1 has 20 kernels in rows of 5, conv2 20 × 20; the kernels are 5 × 5.
     assert_eq!(found["images"]["kernels/conv1.weight"][0], json!([6, 5 * 41 + 1, 4 * 41 + 1]));
     assert_eq!(found["images"]["kernels/conv2.weight"].as_array().unwrap().len(), 2);
     assert!(found["images"].get("kernels/fc.weight").is_none());
@@ -73,6 +73,6 @@ fn tensorboard_reads_an_exported_run() {
     let accuracy = events.iter().find_map(|event| event["epoch"]["validationAccuracy"].as_f64()).unwrap();
     assert_eq!(found["scalars"]["epoch/validation_accuracy"][0][0], 6);
     assert!((found["scalars"]["epoch/validation_accuracy"][0][1].as_f64().unwrap() - accuracy).abs() < 1e-6);
-    let refused = [&export[..6], &["-"], &inside].concat();
-    assert!(run(&refused).error().contains("a folder"));
+    let rejected = [&export[..6], &["-"], &inside].concat();
+    assert!(run(&rejected).error().contains("a folder"));
 }

@@ -9,7 +9,7 @@ use super::{
     status::{check, check_field, error},
 };
 
-/// Multiply-adds of the tutorial's network for one image, as `golden/README.md` counts them.
+/// The multiply-adds of the tutorial's network for one image, as `golden/README.md` counts them.
 const MULTIPLY_ADDS: f64 = 2_361_800.0;
 
 async fn inspect(server: &TestServer, request: v1::InspectRequest) -> v1::InspectResponse {
@@ -74,12 +74,13 @@ async fn the_splits_are_those_of_the_versions_own_run() {
 async fn the_shapes_are_those_of_the_tutorial() {
     let server = TestServer::start().await;
     server.train().await;
-    let shown = inspect(&server, v1::InspectRequest { batch_size: Some(64), ..Default::default() }).await;
-    assert_eq!((shown.name.as_str(), shown.version), ("digits", 1));
-    assert_eq!(shown.total_parameters, 20_350);
-    assert_eq!(shown.total_multiply_adds, 64.0 * MULTIPLY_ADDS);
-    assert_eq!(shown.input_shape, [64, 1, 28, 28]);
-    let layers: Vec<_> = shown
+    let inspection =
+        inspect(&server, v1::InspectRequest { batch_size: Some(64), ..Default::default() }).await;
+    assert_eq!((inspection.name.as_str(), inspection.version), ("digits", 1));
+    assert_eq!(inspection.total_parameters, 20_350);
+    assert_eq!(inspection.total_multiply_adds, 64.0 * MULTIPLY_ADDS);
+    assert_eq!(inspection.input_shape, [64, 1, 28, 28]);
+    let layers: Vec<_> = inspection
         .layers
         .iter()
         .map(|layer| (layer.name.as_str(), layer.kind.as_str(), &layer.output_shape[..]))
@@ -97,7 +98,7 @@ async fn the_shapes_are_those_of_the_tutorial() {
             ("fc", "linear", &[64, 10]),
         ]
     );
-    let conv2 = &shown.layers[3];
+    let conv2 = &inspection.layers[3];
     assert_eq!(conv2.hyperparameters["kernel_size"], "5");
     assert_eq!((conv2.parameters[0].name.as_str(), conv2.parameters[0].count), ("conv2.weight", 10_000));
     assert!(conv2.output.is_none() && conv2.parameters[0].mean.is_none());
@@ -107,20 +108,20 @@ async fn the_shapes_are_those_of_the_tutorial() {
 async fn contents_show_kernels_channels_and_the_share_of_zeros() {
     let server = TestServer::start().await;
     server.train().await;
-    let shown = inspect(&server, v1::InspectRequest { channels: vec![3], ..contents() }).await;
-    assert_eq!(shown.probabilities.len(), 10);
-    assert_eq!(shown.label, Some(unseen_images(1).label(0).into()));
-    assert_eq!(shown.sample_images, Some(50));
-    let conv1 = shown.layers[0].output.as_ref().unwrap();
+    let inspection = inspect(&server, v1::InspectRequest { channels: vec![3], ..contents() }).await;
+    assert_eq!(inspection.probabilities.len(), 10);
+    assert_eq!(inspection.label, Some(unseen_images(1).label(0).into()));
+    assert_eq!(inspection.sample_images, Some(50));
+    let conv1 = inspection.layers[0].output.as_ref().unwrap();
     assert_eq!(conv1.channels.len(), 1);
     let channel = &conv1.channels[0];
     assert_eq!((channel.channel, &channel.output_shape[..]), (Some(3), &[28, 28][..]));
     assert_eq!((channel.output.len(), &channel.kernel_shape[..]), (784, &[1, 5, 5][..]));
     assert!(channel.bias.is_some() && channel.kernel.len() == 25);
-    let relu1 = shown.layers[1].output.as_ref().unwrap();
+    let relu1 = inspection.layers[1].output.as_ref().unwrap();
     assert_eq!(relu1.sample_zero_fractions.len(), 20);
     assert!(relu1.min.unwrap() >= 0.0);
-    assert!(shown.layers[0].parameters[0].std.unwrap() > 0.0);
+    assert!(inspection.layers[0].parameters[0].std.unwrap() > 0.0);
 
     let some = v1::InspectRequest { layers: vec!["conv2".to_owned()], ..contents() };
     let some = inspect(&server, some).await;
@@ -142,8 +143,8 @@ async fn an_own_picture_and_one_of_the_data_set_show_what_predict_answers() {
     assert_eq!(own.probabilities, by_index.probabilities);
     let request = v1::PredictRequest { pixel_batch: pixels, ..v1::PredictRequest::default() };
     let predicted = server.prediction().predict(request).await.unwrap().into_inner();
-    for (shown, predicted) in own.probabilities.iter().zip(&predicted.predictions[0].probabilities) {
-        assert!((shown - f64::from(*predicted)).abs() < 1e-5);
+    for (probability, predicted) in own.probabilities.iter().zip(&predicted.predictions[0].probabilities) {
+        assert!((probability - f64::from(*predicted)).abs() < 1e-5);
     }
 }
 
@@ -153,8 +154,8 @@ async fn the_drawn_channel_follows_the_seed() {
     server.train().await;
     let drawn = async |seed| {
         let request = v1::InspectRequest { channel_seed: Some(seed), ..contents() };
-        let shown = inspect(&server, request).await;
-        let output = shown.layers[0].output.as_ref().unwrap();
+        let inspection = inspect(&server, request).await;
+        let output = inspection.layers[0].output.as_ref().unwrap();
         (output.channels[0].channel, output.channels.len())
     };
     let first = drawn(1).await;
@@ -169,7 +170,7 @@ async fn the_drawn_channel_follows_the_seed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_network_does_not_have_is_refused_by_name() {
+async fn what_a_network_does_not_have_is_rejected_by_name() {
     let server = TestServer::start().await;
     server.train().await;
     let mut analysis = server.analysis();
@@ -180,13 +181,13 @@ async fn what_a_network_does_not_have_is_refused_by_name() {
     let beyond = v1::DatasetIndex { index: 10_000, ..v1::DatasetIndex::default() };
     let beyond = v1::InspectRequest { input: Some(Input::DatasetIndex(beyond)), ..contents() };
     field(beyond, "dataset_index.index").await;
-    let form = Some(Form::Encoded(Bytes::from_static(b"no picture")));
+    let form = Some(Form::Encoded(Bytes::from_static(b"no image")));
     let image = Some(Input::Image(v1::Image { form }));
     field(v1::InspectRequest { input: image, ..contents() }, "image.encoded").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn analyses_of_nothing_are_refused() {
+async fn analyses_of_nothing_are_rejected() {
     let server = TestServer::start().await;
     let missing = error(server.analysis().evaluate(v1::EvaluateRequest::default()).await);
     check(&missing, Code::NotFound, "MODEL_NOT_FOUND");

@@ -1,5 +1,5 @@
-//! Every way in which a version can be broken on disk: each is told as what it is, and another version
-//! goes on answering.
+//! Every way in which a stored version can be damaged: the error names the damage, and another version
+//! continues to predict.
 
 use std::path::{Path, PathBuf};
 
@@ -31,15 +31,15 @@ impl Version {
         std::fs::read(&self.weights).unwrap()
     }
 
-    /// Other weights, and a manifest that knows of them: what is inside must be looked at.
+    /// Other weights with a manifest that matches them, so that only their contents are wrong.
     fn agree_on(&self, bytes: &[u8]) {
         std::fs::write(&self.weights, bytes).unwrap();
-        self.say("weights_sha256", json!(sha256(bytes)));
-        self.say("weights_bytes", json!(bytes.len()));
+        self.set_in_manifest("weights_sha256", json!(sha256(bytes)));
+        self.set_in_manifest("weights_bytes", json!(bytes.len()));
     }
 
-    /// Changes one thing that the manifest says.
-    fn say(&self, key: &str, value: Value) {
+    /// Changes one value of the manifest.
+    fn set_in_manifest(&self, key: &str, value: Value) {
         let mut manifest: Value = serde_json::from_slice(&std::fs::read(&self.manifest).unwrap()).unwrap();
         manifest[key] = value;
         std::fs::write(&self.manifest, manifest.to_string()).unwrap();
@@ -64,21 +64,21 @@ async fn evaluate(server: &TestServer, number: i32) -> Result<tonic::Response<v1
     server.analysis().evaluate(request).await
 }
 
-/// The error of every call that needs version 1 after `damage`, while version 2 answers all along.
+/// Returns the errors of all calls that need version 1 after `damage`, while version 2 predicts.
 async fn broken(damage: impl FnOnce(&Version)) -> [Status; 3] {
     let server = TestServer::start().await;
     for _ in 0..2 {
         import(&server, v1::ImportMetadata::default(), &file(TUTORIAL)).await.unwrap();
     }
-    // A server loads its first model by itself, and looks at no file of it again; a fresh one takes the
-    // newest.
+    // A server loads its first model at the start and does not read its files again; a new server loads the
+    // newest version.
     let server = TestServer::on(server.stop().await).await;
     assert_eq!(predict(&server, 2).await.unwrap().into_inner().version, 2);
     damage(&Version::of(server.store(), 1));
     let which = Some(v1::export_version_request::Which::Version(1));
     let format = v1::ExportFormat::Onnx.into();
     let export = v1::ExportVersionRequest { name: String::new(), which, format };
-    let told = [
+    let errors = [
         error(predict(&server, 1).await),
         error(evaluate(&server, 1).await),
         error(server.registry().export_version(export).await),
@@ -87,10 +87,10 @@ async fn broken(damage: impl FnOnce(&Version)) -> [Status; 3] {
     evaluate(&server, 2).await.unwrap();
     let listed = server.registry().list_versions(v1::ListVersionsRequest::default()).await.unwrap();
     assert_eq!(listed.into_inner().versions[0].version, 2);
-    told
+    errors
 }
 
-/// Checks that the damage is told as such, in these words.
+/// Checks that the damage is reported in these words.
 async fn check_loss(words: &str, damage: impl FnOnce(&Version)) {
     for status in broken(damage).await {
         check(&status, Code::DataLoss, "CHECKPOINT_CORRUPT");
@@ -98,12 +98,12 @@ async fn check_loss(words: &str, damage: impl FnOnce(&Version)) {
     }
 }
 
-/// The same of weights whose manifest agrees with them.
+/// Checks the same for weights whose manifest matches them.
 async fn check_inner_loss(words: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
     check_loss(words, |version| version.agree_on(&change(version.bytes()))).await;
 }
 
-/// The tutorial's weights with one array of another name, shape or kind.
+/// The tutorial's weights with one array under another name, of another shape or of another type.
 fn with(index: usize, name: &'static str, shape: &'static [usize]) -> Vec<u8> {
     let mut arrays = TUTORIAL.to_vec();
     arrays[index] = (name, shape);
@@ -144,8 +144,8 @@ async fn weights_with_bytes_behind_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_manifest_that_tells_another_size() {
-    check_loss("bytes, not 7", |version| version.say("weights_bytes", json!(7))).await;
+async fn a_manifest_that_states_another_size() {
+    check_loss("bytes, not 7", |version| version.set_in_manifest("weights_bytes", json!(7))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,11 +200,11 @@ async fn an_array_too_many() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_array_of_another_shape() {
-    // One value, which a careless loader would spread over all ten.
+    // This array has one value, which a careless loader would broadcast to all ten.
     check_inner_loss("has shape [1], not [10]", |_| with(5, "fc.bias", &[1])).await;
 }
 
-/// The same file with every array in another form of numbers.
+/// The same file with every array in another number format.
 fn recast(bytes: &[u8], dtype: Dtype, cast: impl Fn(f32) -> Vec<u8>) -> Vec<u8> {
     let file = SafeTensors::deserialize(bytes).unwrap();
     let arrays: Vec<_> = file
@@ -231,7 +231,7 @@ async fn numbers_of_a_kind_that_no_network_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn numbers_of_another_kind_than_the_manifest_tells() {
+async fn numbers_of_another_kind_than_the_manifest_states() {
     check_inner_loss("F64, not F32", |bytes| {
         recast(&bytes, Dtype::F64, |value| f64::from(value).to_le_bytes().to_vec())
     })
@@ -250,12 +250,13 @@ async fn a_weight_that_is_no_number() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_the_weights_are_not_of() {
-    check_loss("", |version| version.say("classes", json!(11))).await;
+    check_loss("", |version| version.set_in_manifest("classes", json!(11))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pictures_of_a_size_that_makes_no_sense() {
-    check_loss("of no size that makes sense", |version| version.say("height", json!(1u64 << 40))).await;
+    check_loss("of no size that makes sense", |version| version.set_in_manifest("height", json!(1u64 << 40)))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,7 +283,7 @@ async fn a_manifest_of_another_version() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_manifest_that_does_not_tell_its_format() {
+async fn a_manifest_that_does_not_state_its_format() {
     check_loss("format_version", |version| {
         let text = std::fs::read_to_string(&version.manifest).unwrap();
         std::fs::write(&version.manifest, text.replace("format_version", "form")).unwrap();
@@ -290,9 +291,9 @@ async fn a_manifest_that_does_not_tell_its_format() {
     .await;
 }
 
-/// Checks that a manifest of this format is told as another digitd's.
+/// Checks that a manifest of this format is reported as written by another version of digitd.
 async fn check_foreign(format: u32, words: &str) {
-    for status in broken(|version| version.say("format_version", json!(format))).await {
+    for status in broken(|version| version.set_in_manifest("format_version", json!(format))).await {
         check(&status, Code::FailedPrecondition, "FORMAT_UNSUPPORTED");
         assert!(status.message().contains(words), "{status}");
     }

@@ -1,4 +1,4 @@
-//! Health and reflection, as their own protocols have them; every comment of the contract is there.
+//! Health and reflection by their own protocols; every comment of the contract is there.
 
 use prost::Message;
 use prost_types::{FileDescriptorProto, FileDescriptorSet, source_code_info::Location};
@@ -47,7 +47,7 @@ async fn services_that_predict_wait_for_the_first_model_and_the_others_serve() {
             watched.push(news);
         }
     }
-    // Of whatever name, and without a prediction that loads it.
+    // The name of the model does not matter, and no prediction is needed to load it.
     let run = server.training().train(v1::TrainRequest { model: "other".to_owned(), ..tiny() }).await;
     collect(run.unwrap().into_inner()).await;
     for mut news in watched {
@@ -65,8 +65,8 @@ async fn probes_are_answered_on_the_plain_port() {
     }
 }
 
-/// What a reflection service of one version answers: the names of services, and the files that
-/// declare a symbol. Both versions have the same messages in modules of their own.
+/// The responses of one version of the reflection service: the names of services, and the files that declare
+/// a symbol. Both versions have the same messages in different modules.
 macro_rules! reflect {
     ($version:ident, $server:expr) => {{
         use futures::stream;
@@ -108,7 +108,7 @@ async fn both_reflections_show_services_and_comments() {
         let run = files.into_iter().find(|file| file.name() == "digitd/v1/run.proto").unwrap();
         let comments = run.source_code_info.unwrap().location;
         let mut comments = comments.iter().map(Location::leading_comments);
-        assert!(comments.any(|comment| comment.contains("What to train, and how")));
+        assert!(comments.any(|comment| comment.contains("what to train, and how")));
     }
 }
 

@@ -1,5 +1,5 @@
-//! `kill -9` at chosen moments of a run: the program itself is started, killed and started again on
-//! the same store. Moments are events that the caller saw, never times.
+//! `kill -9` at chosen moments of a run: the program itself is started, killed and started again on the same
+//! store. Moments are events that the caller received, never times.
 
 use std::{
     io::{BufRead, BufReader},
@@ -22,7 +22,7 @@ use super::{
     },
 };
 
-/// The program, serving; killed when it is dropped.
+/// The program as a server; it is killed when it is dropped.
 struct Program {
     child: Child,
     channel: Channel,
@@ -49,13 +49,13 @@ impl Program {
         TrainingServiceClient::new(self.channel.clone())
     }
 
-    /// SIGKILL: the program gets no chance to put anything away.
+    /// Sends SIGKILL: the program cannot clean up.
     fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM, and the end that follows it.
+    /// Sends SIGTERM, and waits until the program ends.
     fn terminate(mut self) {
         let sent = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
         assert!(sent.success());
@@ -72,7 +72,7 @@ impl Program {
         registry.list_versions(v1::ListVersionsRequest::default()).await.unwrap().into_inner().versions
     }
 
-    /// Checks that every version that is listed loads and predicts.
+    /// Checks that every listed version can be loaded and predicts.
     async fn check_versions(&self) {
         let mut prediction = PredictionServiceClient::new(self.channel.clone());
         for version in self.versions().await {
@@ -87,25 +87,25 @@ impl Program {
         }
     }
 
-    /// Checks that a run's events are whole and begin with those that were seen; returns its end.
-    async fn check_events(&self, seen: &[v1::TrainEvent]) -> v1::RunFinished {
-        let replay = self.training().watch_run(watch(&run_id(seen), 0)).await.unwrap().into_inner();
+    /// Checks that a run's events have no gap and begin with those that were received; returns its end.
+    async fn check_events(&self, received: &[v1::TrainEvent]) -> v1::RunFinished {
+        let replay = self.training().watch_run(watch(&run_id(received), 0)).await.unwrap().into_inner();
         let events = collect(replay).await;
         check_sequence(&events);
-        assert_eq!(events[..seen.len()], *seen);
+        assert_eq!(events[..received.len()], *received);
         finished(&events).clone()
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // An error means that it has ended already.
+        // An error means that the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Trains until the moment, kills the program, and starts it again; returns what was seen.
+/// Trains until the moment, kills the program, and starts it again; returns the received events.
 async fn die_at(
     store: &Path,
     request: v1::TrainRequest,
@@ -113,9 +113,9 @@ async fn die_at(
 ) -> (Program, Vec<v1::TrainEvent>) {
     let program = Program::start(store);
     let mut stream = program.training().train(request).await.unwrap().into_inner();
-    let seen = until(&mut stream, moment).await;
+    let received = until(&mut stream, moment).await;
     program.kill();
-    (Program::start(store), seen)
+    (Program::start(store), received)
 }
 
 async fn publish_one(store: &Path) {
@@ -125,7 +125,7 @@ async fn publish_one(store: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_died_is_told_as_interrupted_and_no_version_is_lost() {
+async fn a_run_that_died_is_reported_as_interrupted_and_no_version_is_lost() {
     let store = tempfile::tempdir().unwrap();
     publish_one(store.path()).await;
     let moments: [fn(&Event) -> bool; 5] = [
@@ -136,9 +136,9 @@ async fn a_run_that_died_is_told_as_interrupted_and_no_version_is_lost() {
         |event| matches!(event, Event::Batch(batch) if batch.step == 9),
     ];
     for moment in moments {
-        let (program, seen) = die_at(store.path(), endless(), moment).await;
-        assert_eq!(program.run(&run_id(&seen)).await.state(), v1::RunState::Interrupted);
-        let end = program.check_events(&seen).await;
+        let (program, received) = die_at(store.path(), endless(), moment).await;
+        assert_eq!(program.run(&run_id(&received)).await.state(), v1::RunState::Interrupted);
+        let end = program.check_events(&received).await;
         assert_eq!(end.reason(), v1::FinishReason::Interrupted);
         program.check_versions().await;
         assert_eq!(program.versions().await.len(), 1);
@@ -158,9 +158,9 @@ async fn a_death_around_publishing_leaves_a_whole_version_or_none() {
         |event| matches!(event, Event::Finished(_)),
     ];
     for moment in moments {
-        let (program, seen) = die_at(store.path(), tiny(), moment).await;
-        let run = program.run(&run_id(&seen)).await;
-        let end = program.check_events(&seen).await;
+        let (program, received) = die_at(store.path(), tiny(), moment).await;
+        let run = program.run(&run_id(&received)).await;
+        let end = program.check_events(&received).await;
         assert_eq!((end.state(), end.version), (run.state(), run.version));
         program.check_versions().await;
         let versions = program.versions().await;
@@ -171,30 +171,30 @@ async fn a_death_around_publishing_leaves_a_whole_version_or_none() {
             }
             state => assert_eq!(state, v1::RunState::Interrupted),
         }
-        if matches!(seen.last().unwrap().event, Some(Event::Finished(_))) {
-            assert_eq!(run.state(), v1::RunState::Completed, "what was told stays true");
+        if matches!(received.last().unwrap().event, Some(Event::Finished(_))) {
+            assert_eq!(run.state(), v1::RunState::Completed, "what was reported stays true");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_waited_when_its_server_died_is_told_as_interrupted() {
+async fn a_run_that_waited_when_its_server_died_is_reported_as_interrupted() {
     let store = tempfile::tempdir().unwrap();
     let program = Program::start(store.path());
     let mut first = program.training().train(endless()).await.unwrap().into_inner();
     until(&mut first, |event| matches!(event, Event::Batch(_))).await;
     let waiting = v1::TrainRequest { queue: true, ..tiny() };
     let mut stream = program.training().train(waiting).await.unwrap().into_inner();
-    let seen = until(&mut stream, |event| matches!(event, Event::Queued(_))).await;
+    let received = until(&mut stream, |event| matches!(event, Event::Queued(_))).await;
     program.kill();
     let program = Program::start(store.path());
-    assert_eq!(program.run(&run_id(&seen)).await.state(), v1::RunState::Interrupted);
-    let end = program.check_events(&seen).await;
+    assert_eq!(program.run(&run_id(&received)).await.state(), v1::RunState::Interrupted);
+    let end = program.check_events(&received).await;
     assert_eq!((end.reason(), end.seconds), (v1::FinishReason::Interrupted, Some(0.0)));
     assert_eq!(end.message, "the server ended before the run began");
 }
 
-/// A run of 40 epochs, resumed after `stop`: the weights' digest, and what its log tells.
+/// Resumes a run of 40 epochs after `stop`; returns the digest of the weights and the reports in its log.
 async fn resumed(
     store: &Path,
     moment: fn(&Event) -> bool,
@@ -202,29 +202,29 @@ async fn resumed(
 ) -> (String, Vec<v1::TrainEvent>) {
     let program = Program::start(store);
     let mut stream = program.training().train(forty()).await.unwrap().into_inner();
-    let seen = until(&mut stream, moment).await;
+    let received = until(&mut stream, moment).await;
     stop(program);
     let program = Program::start(store);
-    let id = run_id(&seen);
+    let id = run_id(&received);
     let rest = collect(program.training().train(resume(&id)).await.unwrap().into_inner()).await;
     let version = finished(&rest).version.unwrap();
     let log = program.training().watch_run(watch(&id, 0)).await.unwrap().into_inner();
     let log = collect(log).await;
     check_sequence(&log);
-    assert_eq!(log[..seen.len()], seen, "what was seen stays");
+    assert_eq!(log[..received.len()], received, "what was received stays");
     let versions = program.versions().await;
     let version = versions.into_iter().find(|known| known.version == version).unwrap();
     (version.weights_sha256, log)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_died_goes_on_to_the_same_weights_and_tells_nothing_twice() {
+async fn a_run_that_died_resumes_to_the_same_weights_and_reports_nothing_twice() {
     let store = tempfile::tempdir().unwrap();
     let program = Program::start(store.path());
     let whole = collect(program.training().train(forty()).await.unwrap().into_inner()).await;
     let digest = program.versions().await[0].weights_sha256.clone();
     program.kill();
-    // Before there is a checkpoint, behind one, right at one, and asked to go by SIGTERM in the middle of an
+    // The stops are before the first checkpoint, after one, right at one, and by SIGTERM in the middle of an
     // epoch.
     let before: fn(&Event) -> bool = |event| matches!(event, Event::Batch(batch) if batch.step == 1);
     let behind: fn(&Event) -> bool = |event| matches!(event, Event::Batch(batch) if batch.step == 16);
@@ -242,6 +242,6 @@ async fn a_run_that_died_goes_on_to_the_same_weights_and_tells_nothing_twice() {
             Event::Checkpoint(checkpoint) => checkpoint.step,
             _ => None,
         });
-        assert!(steps.collect::<Vec<_>>().is_sorted_by(|a, b| a < b), "no checkpoint is told twice");
+        assert!(steps.collect::<Vec<_>>().is_sorted_by(|a, b| a < b), "no checkpoint is reported twice");
     }
 }

@@ -1,5 +1,5 @@
-//! Data sets of one's own over gRPC: pictures of another size and other classes than MNIST's,
-//! trained, measured, shown and read.
+//! Custom data sets over gRPC: images of another size and other classes than MNIST's in training, evaluation,
+//! inspection and prediction.
 
 use std::path::Path;
 
@@ -20,10 +20,10 @@ use super::{
 
 const DIMS: Dims = Dims { height: 20, width: 12, classes: 3 };
 
-/// Of the labels of `bars`, where they have names.
+/// The class names of `bars`.
 const NAMES: [&str; 3] = ["across", "down", "blank"];
 
-/// Bars across, bars down and blank pictures: classes that a tiny network tells apart at once.
+/// Horizontal bars, vertical bars and blank images: classes that a tiny network separates at once.
 pub fn bars(count: usize) -> ImageSet {
     let pixel = |at: usize, row: usize, column: usize| match at % 3 {
         0 => (row % 8 < 3) as u8 * 255,
@@ -43,7 +43,7 @@ fn write_idx(folder: &Path, train: &ImageSet, test: &ImageSet) {
     }
 }
 
-/// A run of one epoch on the data set of that name.
+/// A run of one epoch on the data set with that name.
 fn one_epoch(name: &str) -> v1::TrainRequest {
     v1::TrainRequest {
         dataset: Some(v1::Dataset { name: name.to_owned(), ..v1::Dataset::default() }),
@@ -59,7 +59,7 @@ async fn train(server: &TestServer, request: v1::TrainRequest) -> Vec<v1::TrainE
     events
 }
 
-/// A server with a version that tells these bars apart, trained on a folder of them by their names.
+/// A server with a version that classifies these bars, trained on a folder with their names.
 pub async fn trained_on_names(folder: &Path, set: &ImageSet) -> TestServer {
     for (at, name) in (0..set.len()).map(|at| (at, NAMES[usize::from(set.label(at))])) {
         std::fs::create_dir_all(folder.join(name)).unwrap();
@@ -79,11 +79,12 @@ async fn idx_files_of_another_size_are_trained_on_and_measured_and_shown() {
     let server = TestServer::with_set("bars", folder.path()).await;
     let events = train(&server, one_epoch("bars")).await;
     let Some(Event::Started(started)) = &events[0].event else { panic!("{:?}", events[0]) };
-    // A sixth is held out where the request does not say.
+    // A sixth is held out if the request does not specify it.
     assert_eq!((started.train_images, started.validation_images), (250, Some(50)));
     let network = started.request.as_ref().unwrap().network.as_ref().unwrap();
     assert_eq!(network.preset, "tutorial");
-    // conv1 520, conv2 10 020, and 20 x 5 x 3 features to three classes.
+    // conv1 has 520 parameters, conv2 10 020, and the last layer connects 20 x 5 x 3 features to three
+    // classes.
     assert_eq!(started.total_parameters, 520 + 10_020 + 300 * 3 + 3);
 
     let evaluated = server.analysis().evaluate(v1::EvaluateRequest::default()).await.unwrap().into_inner();
@@ -123,7 +124,7 @@ async fn a_run_is_not_resumed_on_images_that_changed_be_they_for_training_or_val
     let id = run_id(&until(&mut stream, |event| matches!(event, Event::Checkpoint(_))).await);
     server.training().cancel_run(v1::CancelRunRequest { run_id: id.clone() }).await.unwrap();
     collect(stream).await;
-    // Ten of the sixty validate: the last.
+    // The last ten of the sixty images are the validation split.
     for (at, part) in [(0, "training"), (59, "validation")] {
         let mut pixels = bars(60).pixels().to_vec();
         pixels[at * DIMS.height * DIMS.width] ^= 255;
@@ -140,26 +141,26 @@ async fn a_run_is_not_resumed_on_images_that_changed_be_they_for_training_or_val
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn layers_that_do_not_fit_the_data_set_and_data_that_is_broken_are_refused() {
+async fn layers_that_do_not_fit_the_data_set_and_data_that_is_broken_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     write_idx(folder.path(), &bars(60), &bars(6));
     let server = TestServer::with_set("bars", folder.path()).await;
-    let refused = async |request| server.training().train(request).await.unwrap_err();
+    let rejected = async |request| server.training().train(request).await.unwrap_err();
 
     let ten = v1::layer::Kind::Linear(v1::Linear { out_features: 10 });
     let kinds = [v1::layer::Kind::Flatten(v1::Flatten {}), ten];
     let layers = kinds.map(|kind| v1::Layer { name: String::new(), kind: Some(kind) }).into();
     let network = Some(v1::Network { preset: String::new(), layers });
-    let status = refused(v1::TrainRequest { network, ..one_epoch("bars") }).await;
+    let status = rejected(v1::TrainRequest { network, ..one_epoch("bars") }).await;
     check_field(&status, "network.layers");
     assert!(status.message().contains("3 classes"), "{status}");
 
-    let status = refused(one_epoch("bees")).await;
+    let status = rejected(one_epoch("bees")).await;
     check_not_found(&status, "DATASET_NOT_FOUND", "bees");
     assert!(status.message().contains("\"synthetic\" or \"bars\""), "{status}");
 
     std::fs::write(folder.path().join("train-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 1, 100]).unwrap();
-    let status = refused(one_epoch("bars")).await;
+    let status = rejected(one_epoch("bars")).await;
     check(&status, Code::FailedPrecondition, "DATASET_UNAVAILABLE");
     assert!(status.message().contains("label 100 at byte 8 of"), "{status}");
 }
@@ -184,7 +185,7 @@ async fn folders_of_pictures_are_trained_on_and_answered_by_their_names() {
     let version = version.into_inner().version.unwrap();
     assert_eq!((version.image_height, version.image_width, version.classes), (20, 12, 3));
 
-    // A picture as those of the folder, one of twice the size, and bare pixels.
+    // An image like those of the folder, one of twice the size, and plain pixels.
     let doubled: Vec<u8> =
         (0..40 * 24).map(|at| set.image(1)[at / 24 / 2 * DIMS.width + at % 24 / 2]).collect();
     let forms = [
@@ -201,23 +202,23 @@ async fn folders_of_pictures_are_trained_on_and_answered_by_their_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_of_another_size_than_the_versions_are_refused_with_the_right_one() {
+async fn pictures_of_another_size_than_the_versions_are_rejected_with_the_right_one() {
     let folder = tempfile::tempdir().unwrap();
     write_idx(folder.path(), &bars(60), &bars(6));
     let server = TestServer::with_set("bars", folder.path()).await;
     train(&server, one_epoch("bars")).await;
     let image = |form| v1::Image { form: Some(form) };
-    let refused = async |images, batch: Vec<u8>| {
+    let rejected = async |images, batch: Vec<u8>| {
         let request = v1::PredictRequest { images, pixel_batch: batch.into(), ..Default::default() };
         server.prediction().predict(request).await.unwrap_err()
     };
-    let status = refused(vec![image(Form::Pixels(vec![0; 784].into()))], Vec::new()).await;
+    let status = rejected(vec![image(Form::Pixels(vec![0; 784].into()))], Vec::new()).await;
     check_field(&status, "images[0].pixels");
-    assert!(status.message().contains("a picture of 20 x 12 has 240"), "{status}");
+    assert!(status.message().contains("an image of 20 x 12 has 240"), "{status}");
     let floats = v1::FloatPixels { values: vec![0.0; 239] };
-    let status = refused(vec![image(Form::Floats(floats.clone()))], Vec::new()).await;
+    let status = rejected(vec![image(Form::Floats(floats.clone()))], Vec::new()).await;
     check_field(&status, "images[0].floats.values");
-    check_field(&refused(Vec::new(), vec![0; 784]).await, "pixel_batch");
+    check_field(&rejected(Vec::new(), vec![0; 784]).await, "pixel_batch");
     let input = Some(v1::inspect_request::Input::Image(image(Form::Floats(floats))));
     let request = v1::InspectRequest { input, contents: true, ..Default::default() };
     let status = server.analysis().inspect(request).await.unwrap_err();

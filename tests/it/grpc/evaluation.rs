@@ -1,5 +1,5 @@
-//! What an evaluation shows beside its figures: mistakes, a second version, progress, and the answers to
-//! requests that cannot be.
+//! What an evaluation reports in addition to its metrics: misclassified images, a second version, progress, and the
+//! errors of invalid requests.
 
 use std::time::Instant;
 
@@ -28,35 +28,37 @@ async fn evaluate(server: &TestServer, request: v1::EvaluateRequest) -> v1::Eval
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_worst_mistakes_are_what_predict_says_of_those_images() {
+async fn the_misclassified_images_are_what_predict_says_of_those_images() {
     let server = TestServer::start().await;
     server.train().await;
-    let request = v1::EvaluateRequest { worst: Some(25), worst_png: true, ..Default::default() };
+    let request =
+        v1::EvaluateRequest { misclassified: Some(25), misclassified_png: true, ..Default::default() };
     let answer = evaluate(&server, request).await;
-    assert_eq!(answer.mistakes.len(), 25);
-    assert!(answer.mistakes.is_sorted_by(|a, b| a.loss >= b.loss), "the worst first");
+    assert_eq!(answer.misclassified.len(), 25);
+    assert!(answer.misclassified.is_sorted_by(|a, b| a.loss >= b.loss), "the worst first");
     let set = unseen_images(10_000);
     assert_eq!(answer.dataset_digest, set.digest());
-    for mistake in &answer.mistakes {
+    for mistake in &answer.misclassified {
         let index = usize::try_from(mistake.index()).unwrap();
         assert_eq!(mistake.label(), i32::from(set.label(index)));
-        assert_eq!(image::decode(&mistake.png, image::Shades::Luma).unwrap().pixels, set.image(index));
+        assert_eq!(image::decode(&mistake.png, image::Grayscale::Luma).unwrap().pixels, set.image(index));
         let pixels = bytes::Bytes::copy_from_slice(set.image(index));
         let image = v1::Image { form: Some(Form::Pixels(pixels)) };
         let request = v1::PredictRequest { images: vec![image], ..v1::PredictRequest::default() };
-        let said = server.prediction().predict(request).await.unwrap().into_inner().predictions.remove(0);
-        assert_eq!(said.label, mistake.answer);
-        assert_ne!(mistake.answer, mistake.label);
-        for (ours, theirs) in mistake.probabilities.iter().zip(&said.probabilities) {
+        let prediction =
+            server.prediction().predict(request).await.unwrap().into_inner().predictions.remove(0);
+        assert_eq!(prediction.label, mistake.predicted);
+        assert_ne!(mistake.predicted, mistake.label);
+        for (ours, theirs) in mistake.probabilities.iter().zip(&prediction.probabilities) {
             assert!((ours - f64::from(*theirs)).abs() < 1e-5);
         }
         let label = usize::try_from(mistake.label()).unwrap();
         assert!((mistake.loss() + mistake.probabilities[label].ln()).abs() < 1e-9);
     }
-    let none = evaluate(&server, v1::EvaluateRequest { worst: Some(0), ..validation() }).await;
-    assert!(none.mistakes.is_empty());
+    let none = evaluate(&server, v1::EvaluateRequest { misclassified: Some(0), ..validation() }).await;
+    assert!(none.misclassified.is_empty());
     let plain = evaluate(&server, validation()).await;
-    assert!(plain.mistakes.len() <= 10 && plain.mistakes.iter().all(|it| it.png.is_empty()));
+    assert!(plain.misclassified.len() <= 10 && plain.misclassified.iter().all(|it| it.png.is_empty()));
     assert!(plain.temperature.is_none() && plain.comparison.is_none() && plain.results.is_empty());
 }
 
@@ -76,7 +78,7 @@ async fn a_named_data_set_is_split_as_the_version_s_run_split_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_versions_on_the_same_images_are_told_apart() {
+async fn two_versions_on_the_same_images_are_distinguished() {
     let server = TestServer::start().await;
     server.train_seeded(0).await;
     server.train_seeded(1).await;
@@ -91,7 +93,7 @@ async fn two_versions_on_the_same_images_are_told_apart() {
     let second = evaluate(&server, alone(1)).await;
     assert_eq!((&first.confusion_matrix, first.loss), (&answer.confusion_matrix, answer.loss));
     assert_eq!((&second.classes, second.loss), (&other.classes, other.loss));
-    assert!(other.mistakes.is_empty() && other.comparison.is_none());
+    assert!(other.misclassified.is_empty() && other.comparison.is_none());
     let [both, one, two, none] =
         [comparison.both_right, comparison.only_first, comparison.only_second, comparison.both_wrong]
             .map(Option::unwrap);
@@ -143,25 +145,25 @@ async fn without_validation_images_there_is_nothing_to_fit_a_temperature_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_tells_progress_in_order_and_ends_with_the_answer() {
+async fn a_stream_reports_progress_in_order_and_ends_with_the_response() {
     let server = TestServer::start().await;
     server.train().await;
-    let request = v1::EvaluateRequest { batch_size: Some(100), worst: Some(3), ..Default::default() };
+    let request = v1::EvaluateRequest { batch_size: Some(100), misclassified: Some(3), ..Default::default() };
     let mut events = server.analysis().evaluate_stream(request.clone()).await.unwrap().into_inner();
-    let mut seen = Vec::new();
+    let mut counts = Vec::new();
     let mut answer = None;
     while let Some(event) = events.message().await.unwrap() {
         assert!(answer.is_none(), "nothing follows the answer");
         match event.event.unwrap() {
             Event::Progress(progress) => {
                 assert_eq!(progress.total, 10_000);
-                seen.push(progress.images());
+                counts.push(progress.images());
             }
             Event::Finished(finished) => answer = Some(finished),
         }
     }
-    assert!(seen.len() > 1 && seen.is_sorted_by(|a, b| a < b), "{seen:?}");
-    assert_eq!(seen.last(), Some(&10_000));
+    assert!(counts.len() > 1 && counts.is_sorted_by(|a, b| a < b), "{counts:?}");
+    assert_eq!(counts.last(), Some(&10_000));
     let mut answer = answer.unwrap();
     let mut unary = evaluate(&server, request).await;
     (answer.seconds, unary.seconds) = (None, None);
@@ -174,8 +176,8 @@ async fn a_stream_ends_with_the_error_of_what_cannot_be_measured() {
     let request = v1::EvaluateRequest::default();
     let mut events = server.analysis().evaluate_stream(request).await.unwrap().into_inner();
     check(&events.message().await.unwrap_err(), Code::NotFound, "MODEL_NOT_FOUND");
-    let request = v1::EvaluateRequest { worst: Some(101), ..v1::EvaluateRequest::default() };
-    check_field(&error(server.analysis().evaluate_stream(request).await), "worst");
+    let request = v1::EvaluateRequest { misclassified: Some(101), ..v1::EvaluateRequest::default() };
+    check_field(&error(server.analysis().evaluate_stream(request).await), "misclassified");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,14 +192,15 @@ async fn a_caller_that_leaves_a_stream_frees_the_analysis_for_the_next() {
         events.message().await.unwrap().unwrap();
         drop(events);
     }
-    // One after the other on one thread: to their ends they would take twelve times as long.
+    // The evaluations run one after the other on one thread: to completion they would take twelve times as
+    // long.
     let all = began.elapsed().as_secs_f64();
     assert!(all < 6.0 * whole, "{all} s for twelve that were left, {whole} s for one");
     assert_eq!(evaluate(&server, validation()).await.total, 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_version_that_is_not_there_or_reads_other_images_is_refused() {
+async fn a_second_version_that_is_not_there_or_reads_other_images_is_rejected() {
     let server = TestServer::start().await;
     server.train().await;
     let missing = v1::EvaluateRequest { compare_to: version(9), ..v1::EvaluateRequest::default() };
@@ -214,14 +217,14 @@ async fn everything_that_can_be_asked_for_fits_into_a_message() {
     server.train_seeded(1).await;
     let request = v1::EvaluateRequest {
         compare_to: version(1),
-        worst: Some(100),
-        worst_png: true,
+        misclassified: Some(100),
+        misclassified_png: true,
         calibration_bins: Some(100),
         fit_temperature: true,
         ..v1::EvaluateRequest::default()
     };
     let answer = evaluate(&server, request).await;
-    assert_eq!((answer.mistakes.len(), answer.calibration.as_ref().unwrap().bins.len()), (100, 100));
-    // gRPC's usual limit is 4 MiB; with 100 classes the tables are ten times as wide.
+    assert_eq!((answer.misclassified.len(), answer.calibration.as_ref().unwrap().bins.len()), (100, 100));
+    // gRPC's default limit is 4 MiB; with 100 classes the tables are ten times as wide.
     assert!(answer.encoded_len() < 200_000, "{} bytes", answer.encoded_len());
 }

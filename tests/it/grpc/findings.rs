@@ -1,4 +1,4 @@
-//! What is wrong with a network, found in networks that really have it, over a real socket.
+//! Findings in networks that have the problem, over a real socket.
 
 use digitd::pb::digitd::v1::{self, FindingKind};
 
@@ -24,7 +24,7 @@ fn values<'a>(weights: &'a mut Weights, name: &str) -> &'a mut Vec<f32> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trained_version_is_looked_at_over_a_whole_split() {
+async fn a_trained_version_is_examined_over_a_whole_split() {
     let server = TestServer::start().await;
     server.train().await;
     let request =
@@ -36,13 +36,13 @@ async fn a_trained_version_is_looked_at_over_a_whole_split() {
     );
     let evaluated = server.analysis().evaluate(v1::EvaluateRequest::default()).await.unwrap().into_inner();
     assert_eq!(health.accuracy, evaluated.accuracy);
-    assert_eq!((health.start_weights(), health.start_version), (v1::StartWeights::Drawn, None));
+    assert_eq!((health.initial_weights(), health.initial_version), (v1::InitialWeights::Drawn, None));
     let layers: Vec<(&str, usize)> =
         health.layers.iter().map(|layer| (layer.name.as_str(), layer.means.len())).collect();
     let expected = [20, 20, 20, 20, 20, 20, 10];
     assert_eq!(layers.iter().map(|(_, width)| *width).collect::<Vec<_>>(), expected);
     assert!(health.layers.iter().all(|layer| layer.stds.len() == layer.means.len()));
-    // Every parameter moved as a whole in twelve steps.
+    // Every parameter as a whole changed in twelve steps.
     let still = health.findings.iter().filter(|it| it.kind() == FindingKind::NeverMoved);
     assert_eq!(still.filter(|finding| finding.channels.is_empty()).count(), 0);
 }
@@ -61,7 +61,7 @@ async fn a_bias_of_minus_100_is_named_by_its_place() {
     assert!(finding.places.contains(&"relu1[7]".to_owned()) && finding.channels.contains(&7), "{finding:?}");
     assert!(!finding.message.is_empty() && !finding.advice.is_empty());
     assert!(health.layers[1].dead_channels.contains(&7));
-    assert_eq!(health.start_weights(), v1::StartWeights::Unknown, "it was imported");
+    assert_eq!(health.initial_weights(), v1::InitialWeights::Unknown, "it was imported");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,8 +108,8 @@ async fn layers_that_training_never_reached_are_named() {
     assert_eq!(places, ["conv1.weight", "conv1.bias", "conv2.weight"]);
     assert!(still.iter().all(|finding| finding.channels.is_empty()), "all of each");
     assert_eq!(
-        (health.start_weights(), &health.start_version),
-        (v1::StartWeights::Version, &version_of(dead))
+        (health.initial_weights(), &health.initial_version),
+        (v1::InitialWeights::Version, &version_of(dead))
     );
     let silent = of(&health, FindingKind::DeadChannels);
     assert_eq!((silent[0].layer.as_str(), silent[0].channels.len()), ("relu1", 20));
@@ -126,9 +126,9 @@ async fn weights_that_are_no_numbers_do_not_get_in_and_large_ones_are_found_by_w
     let mut file = read(&export(&server, 1).await.1);
     values(&mut file, "conv1.weight")[0] = f32::NAN;
     let metadata = v1::ImportMetadata::default();
-    let refused = error(import(&server, metadata, &weights::write(&file, safetensors::Dtype::F32)).await);
-    assert!(refused.message().contains("no finite number"), "{refused:?}");
-    // Each of them finite, and what they give together is not.
+    let rejected = error(import(&server, metadata, &weights::write(&file, safetensors::Dtype::F32)).await);
+    assert!(rejected.message().contains("no finite number"), "{rejected:?}");
+    // Each weight is finite, and their sum is not.
     let number = republish(&server, |weights| {
         values(weights, "conv2.weight").fill(1e30);
         values(weights, "fc.weight").fill(1e30);
@@ -140,7 +140,7 @@ async fn weights_that_are_no_numbers_do_not_get_in_and_large_ones_are_found_by_w
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_look_over_nothing_is_refused() {
+async fn an_examination_of_no_images_is_rejected() {
     let server = TestServer::start().await;
     let request = v1::TrainRequest {
         validation: Some(v1::Validation { size: Some(v1::validation::Size::Count(0)), every_epochs: None }),
@@ -152,6 +152,6 @@ async fn a_look_over_nothing_is_refused() {
     check_field(&error(server.analysis().inspect(ask(empty)).await), "health.split");
     let named =
         v1::HealthRequest { dataset: Some(synthetic_set()), max_images: Some(3), ..Default::default() };
-    let shown = server.analysis().inspect(ask(named)).await.unwrap().into_inner();
-    assert_eq!(shown.health.unwrap().images, 3);
+    let inspection = server.analysis().inspect(ask(named)).await.unwrap().into_inner();
+    assert_eq!(inspection.health.unwrap().images, 3);
 }

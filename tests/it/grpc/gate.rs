@@ -1,4 +1,5 @@
-//! The gate: an alias moves only to a version that was measured to be good enough, and remembers it.
+//! The gate: an alias moves only to a version that was measured to meet the requirements, and its history
+//! keeps the evidence.
 
 use digitd::pb::digitd::v1;
 use tonic::Code;
@@ -43,7 +44,7 @@ async fn check_unset(server: &TestServer) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_holds_moves_the_alias_and_stays_in_its_history() {
+async fn requirements_that_are_met_move_the_alias_and_stay_in_its_history() {
     let server = TestServer::start().await;
     server.train().await;
     let mut request = gated(&["accuracy>=0.1", "loss < 100", "recall[3]>=0"]);
@@ -58,41 +59,42 @@ async fn what_holds_moves_the_alias_and_stays_in_its_history() {
     assert_eq!((moved.version, moved.by.as_str(), moved.reason.as_str()), (1, "ana", "good enough"));
     let evidence = moved.evidence.clone().unwrap();
     assert_eq!(evidence.results, answer.results);
-    let told: Vec<_> = evidence.results.iter().map(|it| (it.requirement.as_str(), it.measured)).collect();
+    let measured: Vec<_> = evidence.results.iter().map(|it| (it.requirement.as_str(), it.measured)).collect();
     let recall = answer.classes[3].recall;
     let expected = [("accuracy>=0.1", answer.accuracy), ("loss<100", answer.loss), ("recall[3]>=0", recall)];
-    assert_eq!(told, expected);
+    assert_eq!(measured, expected);
     assert_eq!((evidence.split(), evidence.images), (v1::Split::Validation, 100));
     assert_eq!(evidence.dataset.as_ref().unwrap().name, "synthetic");
     assert_eq!(evidence.dataset_digest, answer.dataset_digest);
     assert_eq!(history(&server).await, std::slice::from_ref(&moved));
-    // A server that starts on the same store still knows it.
+    // A server that starts on the same store has the history too.
     let server = TestServer::on(server.stop().await).await;
     assert_eq!(history(&server).await, [moved]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_hold_is_refused_with_the_figures_and_moves_nothing() {
+async fn requirements_that_are_not_met_are_rejected_with_the_values_and_move_nothing() {
     let server = TestServer::start().await;
     server.train().await;
     let plain = v1::EvaluateRequest { split: v1::Split::Validation.into(), ..Default::default() };
     let measured = server.analysis().evaluate(plain).await.unwrap().into_inner();
-    let refused = error(server.analysis().evaluate(gated(&["accuracy>=0.1", "loss<=0.0001"])).await);
-    check(&refused, Code::FailedPrecondition, "REQUIREMENT_NOT_MET");
+    let rejected = error(server.analysis().evaluate(gated(&["accuracy>=0.1", "loss<=0.0001"])).await);
+    check(&rejected, Code::FailedPrecondition, "REQUIREMENT_NOT_MET");
     let loss = measured.loss.unwrap();
-    assert!(refused.message().contains(&format!("loss<=0.0001 (it is {loss})")), "{}", refused.message());
-    assert!(refused.message().contains("production was not moved"), "{}", refused.message());
-    let facts = refused.get_details_error_info().unwrap().metadata;
+    assert!(rejected.message().contains(&format!("loss<=0.0001 (it is {loss})")), "{}", rejected.message());
+    assert!(rejected.message().contains("production was not moved"), "{}", rejected.message());
+    let facts = rejected.get_details_error_info().unwrap().metadata;
     let accuracy = measured.accuracy.unwrap();
     assert_eq!(facts["figures"], format!("accuracy>=0.1: {accuracy}; loss<=0.0001: {loss}"));
     assert_eq!(
         (&facts["version"], &facts["dataset_digest"]),
         (&"digits/1".to_owned(), &measured.dataset_digest)
     );
-    let violations = refused.get_details_precondition_failure().unwrap().violations;
+    let violations = rejected.get_details_precondition_failure().unwrap().violations;
     assert_eq!((violations.len(), violations[0].subject.as_str()), (1, "digits/1"));
     check_unset(&server).await;
-    // As many as may be asked for, all failing, still fit into what every client takes of headers.
+    // The largest number of requirements, all of which fail, still fits into the headers that every client
+    // accepts.
     let all = error(server.analysis().evaluate(gated(&["weighted_average_precision>0.999999999"; 10])).await);
     check(&all, Code::FailedPrecondition, "REQUIREMENT_NOT_MET");
     assert_eq!(all.get_details_precondition_failure().unwrap().violations.len(), 10);
@@ -100,7 +102,7 @@ async fn what_does_not_hold_is_refused_with_the_figures_and_moves_nothing() {
     // The same over the stream, and without an alias to move.
     let request = v1::EvaluateRequest { promote: None, ..gated(&["accuracy>0.9999"]) };
     let mut events = server.analysis().evaluate_stream(request).await.unwrap().into_inner();
-    let refused = loop {
+    let rejected = loop {
         match events.message().await {
             Ok(event) => {
                 assert!(matches!(event.unwrap().event, Some(v1::evaluate_event::Event::Progress(_))))
@@ -108,7 +110,7 @@ async fn what_does_not_hold_is_refused_with_the_figures_and_moves_nothing() {
             Err(status) => break status,
         }
     };
-    check(&refused, Code::FailedPrecondition, "REQUIREMENT_NOT_MET");
+    check(&rejected, Code::FailedPrecondition, "REQUIREMENT_NOT_MET");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,9 +119,9 @@ async fn set_alias_measures_the_version_that_it_moves_to() {
     server.train_seeded(0).await;
     server.train_seeded(1).await;
     let mut registry = server.registry();
-    let refused = error(registry.set_alias(set(1, &["accuracy>=1", "loss<=0"])).await);
-    check(&refused, Code::FailedPrecondition, "REQUIREMENT_NOT_MET");
-    assert_eq!(refused.get_details_precondition_failure().unwrap().violations.len(), 2);
+    let rejected = error(registry.set_alias(set(1, &["accuracy>=1", "loss<=0"])).await);
+    check(&rejected, Code::FailedPrecondition, "REQUIREMENT_NOT_MET");
+    assert_eq!(rejected.get_details_precondition_failure().unwrap().violations.len(), 2);
     check_unset(&server).await;
     let request = v1::SetAliasRequest {
         split: v1::Split::Train.into(),
@@ -144,7 +146,7 @@ async fn set_alias_measures_the_version_that_it_moves_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requirements_that_cannot_be_are_refused_by_name() {
+async fn requirements_that_cannot_be_are_rejected_by_name() {
     let server = TestServer::start().await;
     server.train().await;
     for (require, field) in [

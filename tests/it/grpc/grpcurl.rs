@@ -1,4 +1,4 @@
-//! The real grpcurl, which knows of the contract only what reflection tells it.
+//! The real grpcurl, which knows the contract from reflection only.
 
 use std::{
     path::PathBuf,
@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::server::TestServer;
 use crate::support;
 
-/// What `make setup` installed, else one from the path. None skips the test, unless CI asks for
-/// everything.
+/// The grpcurl that `make setup` installed, else one from the path. None skips the test, unless
+/// DIGITD_TEST_STRICT=1 is set.
 pub fn grpcurl() -> Option<PathBuf> {
     let own = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/bin/grpcurl"));
     let found = [own, PathBuf::from("grpcurl")]
@@ -60,7 +60,7 @@ async fn grpcurl_shows_the_services_and_their_comments() {
     let services = text(ask(&grpcurl, &server, &[], &["list"]).await);
     assert!(services.lines().any(|line| line == "digitd.v1.TrainingService"), "{services}");
     let described = text(ask(&grpcurl, &server, &[], &["describe", "digitd.v1.TrainRequest"]).await);
-    assert!(described.contains("// How often every training image is seen."), "{described}");
+    assert!(described.contains("// The number of passes over the training images"), "{described}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,7 +68,7 @@ async fn grpcurl_shows_how_far_an_answer_can_be_trusted() {
     let Some(grpcurl) = grpcurl() else { return };
     let server = TestServer::start().await;
     server.train().await;
-    // 28 x 28 zeros, and the first with ink, in base64.
+    // These are 28 x 28 zeros, and the same with ink in the first pixel, in base64.
     let (blank, inked) = ("A".repeat(1044) + "AA==", format!("/////{}AA==", "A".repeat(1039)));
     let request = format!(r#"{{"images": [{{"pixels": "{blank}"}}, {{"pixels": "{inked}"}}]}}"#);
     let predict = ["digitd.v1.PredictionService/Predict"];
@@ -85,10 +85,10 @@ async fn grpcurl_shows_which_field_is_wrong() {
     let Some(grpcurl) = grpcurl() else { return };
     let server = TestServer::start().await;
     let train = ["digitd.v1.TrainingService/Train"];
-    let refused = ask(&grpcurl, &server, &["-d", r#"{"epochs": 0}"#], &train).await;
-    let message = String::from_utf8(refused.stderr).unwrap();
-    assert!(!refused.status.success());
+    let rejected = ask(&grpcurl, &server, &["-d", r#"{"epochs": 0}"#], &train).await;
+    let message = String::from_utf8(rejected.stderr).unwrap();
+    assert!(!rejected.status.success());
     assert!(message.contains("InvalidArgument") && message.contains("epochs: is 0"), "{message}");
-    // The details come in words, since reflection tells what they are made of.
+    // The details are readable text, because reflection describes their messages.
     assert!(message.contains(r#""reason": "INVALID_FIELD""#), "{message}");
 }

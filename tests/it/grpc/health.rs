@@ -1,4 +1,4 @@
-//! What a run shows of itself beside its figures: batches layer by layer, and what is not well.
+//! What a run reports in addition to its metrics: batches layer by layer, and warnings.
 
 use digitd::pb::digitd::v1::{self, optimizer::Rule, train_event::Event};
 
@@ -18,14 +18,14 @@ async fn a_chosen_batch_is_shown_in_the_stream_and_again_after_a_restart() {
     let request = v1::TrainRequest { inspect_at: vec![at(1, 1), shapes_alone], ..tiny() };
     let events = collect(server.training().train(request).await.unwrap().into_inner()).await;
     assert_eq!(finished(&events).state(), v1::RunState::Completed);
-    let shown: Vec<&v1::BatchInspection> = events
+    let inspections: Vec<&v1::BatchInspection> = events
         .iter()
         .filter_map(|event| match event.event.as_ref()? {
             Event::Inspection(inspection) => Some(inspection),
             _ => None,
         })
         .collect();
-    let [full, bare] = shown[..] else { panic!("{} inspections", shown.len()) };
+    let [full, bare] = inspections[..] else { panic!("{} inspections", inspections.len()) };
     assert_eq!((full.epoch, full.batch, full.step, bare.step), (1, 1, 1, 12));
     assert_eq!(full.input_shape, [50, 1, 28, 28]);
     let conv2 = &full.layers[3];
@@ -38,7 +38,7 @@ async fn a_chosen_batch_is_shown_in_the_stream_and_again_after_a_restart() {
     assert_eq!((full.logits.len(), full.probabilities.len()), (10, 10));
     assert!(full.label.is_some());
     assert!(bare.logits.is_empty() && bare.layers.iter().all(|layer| layer.output.is_none()));
-    // The inspection stands just before the report of its batch.
+    // The inspection immediately precedes the report of its batch.
     let place = events.iter().position(|event| matches!(event.event, Some(Event::Inspection(_)))).unwrap();
     assert!(matches!(&events[place + 1].event, Some(Event::Batch(batch)) if batch.step == 1));
 
@@ -48,7 +48,7 @@ async fn a_chosen_batch_is_shown_in_the_stream_and_again_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_the_run_does_not_have_is_refused_before_it_begins() {
+async fn a_batch_that_the_run_does_not_have_is_rejected_before_it_begins() {
     let server = TestServer::start().await;
     for (inspect_at, field) in [
         (vec![at(3, 1)], "inspect_at[0].epoch"),

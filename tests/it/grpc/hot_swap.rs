@@ -1,5 +1,5 @@
-//! A moved alias reaches callers without one failed request, on this server and on its neighbours; so do
-//! versions that are loaded and let go all the time.
+//! A moved alias reaches callers without one failed request, on this server and on others; so do versions
+//! that are loaded and evicted all the time.
 
 use std::{
     sync::{
@@ -18,12 +18,13 @@ use super::server::{TestServer, unseen_images};
 const CALLERS: usize = 64;
 const SWAPS: usize = 100;
 
-/// The alias before the first swap and after each: an answer of two swaps ago shows.
+/// The version of the alias before the first swap and after each. Three versions alternate, so that a
+/// prediction of two swaps ago is detected.
 fn target(swap: usize) -> i32 {
     1 + (swap % 3) as i32
 }
 
-/// How far the swaps have come, as callers see it.
+/// The numbers of swaps that have begun and ended, and of responses to callers.
 #[derive(Default)]
 struct Clock {
     begun: AtomicUsize,
@@ -33,7 +34,7 @@ struct Clock {
 }
 
 impl Clock {
-    /// Comes back once so many more answers were given: every swap is met by calls under way.
+    /// Returns after this many more predictions, so that calls are in progress during every swap.
     async fn answered(&self, more: usize) {
         let until = self.answers.load(SeqCst) + more;
         while self.answers.load(SeqCst) < until {
@@ -65,7 +66,7 @@ async fn set_alias(server: &TestServer, version: i32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn callers_never_fail_while_an_alias_moves_and_hear_the_version_that_it_had() {
+async fn callers_never_fail_while_an_alias_moves_and_get_the_version_that_it_had() {
     let server = three_versions().await;
     set_alias(&server, target(0)).await;
     let clock = Arc::new(Clock::default());
@@ -134,7 +135,7 @@ async fn an_alias_that_another_server_moves_reaches_this_one() {
     set_alias(&first, 2).await;
     let moved = Instant::now();
     while client.predict(production()).await.unwrap().into_inner().version == 1 {
-        // Two seconds and what a loaded machine takes to load a version.
+        // Two seconds, and the time that a loaded machine needs to load a version.
         assert!(moved.elapsed() < Duration::from_secs(20), "the move does not reach the other server");
     }
 }

@@ -1,5 +1,5 @@
-//! The Open Inference Protocol beside the contract: the same answers, the same errors, one count of both.
-//! What Triton's client makes of it: `triton`.
+//! The Open Inference Protocol beside the contract: the same predictions, the same errors, common statistics.
+//! `triton` tests Triton's client.
 
 use bytes::Bytes;
 use digitd::pb::{
@@ -26,7 +26,7 @@ fn client(server: &TestServer) -> GrpcInferenceServiceClient<Channel> {
         .max_encoding_message_size(64 << 20)
 }
 
-/// Raw values of this shape.
+/// Raw values with this shape.
 fn raw(datatype: &str, shape: &[i64], values: impl Into<Bytes>) -> ModelInferRequest {
     let input = InferInputTensor {
         name: "input".to_owned(),
@@ -86,7 +86,7 @@ async fn statistics(server: &TestServer, name: &str, version: &str) -> Vec<Model
 async fn both_protocols_answer_alike() {
     let server = TestServer::start().await;
     server.train().await;
-    // More than are read where the call is, and more than a batch takes.
+    // More images than are decoded on the calling thread, and more than a batch holds.
     let count = 150;
     let pixel_batch = Bytes::copy_from_slice(unseen_images(count).pixels());
     let request = v1::PredictRequest { pixel_batch, ..v1::PredictRequest::default() };
@@ -110,35 +110,35 @@ async fn the_largest_call_is_answered_also_in_texts() {
     assert_eq!(answer.raw_output_contents[0].len(), 16_384 * 40);
     let answer = infer(&server, ModelInferRequest { outputs: classification(2), ..blank }).await;
     assert_eq!(answer.outputs[0].shape, [16_384, 2]);
-    // "0.123456:1:1" behind four bytes each.
+    // The text "0.123456:1:1" follows a length of four bytes.
     assert_eq!(answer.raw_output_contents[0].len(), 16_384 * 2 * 16);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refusals_name_the_field_as_everywhere() {
+async fn rejections_name_the_field_as_everywhere() {
     let server = TestServer::start().await;
     let mut inference = client(&server);
     let nothing = error(inference.model_infer(pictures(1)).await);
     check_not_found(&nothing, "MODEL_NOT_FOUND", "digits");
     server.train().await;
-    let mut refused = async |request| error(inference.model_infer(request).await);
-    check_field(&refused(ModelInferRequest::default()).await, "inputs");
-    check_field(&refused(raw("UINT8", &[1, 28, 27], vec![0; 784])).await, "inputs[0].shape");
-    check_field(&refused(raw("UINT8", &[1, 28, 28], vec![0; 783])).await, "raw_input_contents[0]");
+    let mut rejected = async |request| error(inference.model_infer(request).await);
+    check_field(&rejected(ModelInferRequest::default()).await, "inputs");
+    check_field(&rejected(raw("UINT8", &[1, 28, 27], vec![0; 784])).await, "inputs[0].shape");
+    check_field(&rejected(raw("UINT8", &[1, 28, 28], vec![0; 783])).await, "raw_input_contents[0]");
     let nan: Vec<u8> = [f32::NAN; 784].iter().flat_map(|value| value.to_le_bytes()).collect();
-    check_field(&refused(raw("FP32", &[1, 784], nan)).await, "raw_input_contents[0]");
+    check_field(&rejected(raw("FP32", &[1, 784], nan)).await, "raw_input_contents[0]");
     let version = |text: &str| ModelInferRequest { model_version: text.to_owned(), ..pictures(1) };
-    check_not_found(&refused(version("9")).await, "VERSION_NOT_FOUND", "digits/9");
-    check_not_found(&refused(version("beta")).await, "ALIAS_NOT_FOUND", "digits/beta");
-    check_field(&refused(version("-1")).await, "model_version");
+    check_not_found(&rejected(version("9")).await, "VERSION_NOT_FOUND", "digits/9");
+    check_not_found(&rejected(version("beta")).await, "ALIAS_NOT_FOUND", "digits/beta");
+    check_field(&rejected(version("-1")).await, "model_version");
     let named = |text: &str| ModelInferRequest { model_name: text.to_owned(), ..pictures(1) };
-    check_field(&refused(named("../etc")).await, "model_name");
+    check_field(&rejected(named("../etc")).await, "model_name");
     check_field(
-        &refused(ModelInferRequest { outputs: classification(-1), ..pictures(1) }).await,
+        &rejected(ModelInferRequest { outputs: classification(-1), ..pictures(1) }).await,
         r#"outputs[0].parameters["classification"]"#,
     );
     let parameters = [("timeout".to_owned(), number(1))].into();
-    let late = refused(ModelInferRequest { parameters, ..pictures(1) }).await;
+    let late = rejected(ModelInferRequest { parameters, ..pictures(1) }).await;
     check(&late, Code::DeadlineExceeded, "DEADLINE");
     let index = RepositoryIndexRequest { repository_name: "other".to_owned(), ready: false };
     check_field(&error(client(&server).repository_index(index).await), "repository_name");
@@ -183,7 +183,7 @@ async fn calls_of_both_protocols_are_counted_by_version() {
     let [first] = &statistics(&server, "digits", "1").await[..] else { panic!("one version") };
     let stats = first.inference_stats.as_ref().unwrap();
     assert_eq!(stats.success.unwrap().count, 2);
-    // 3, and 130 in parts of 64, 64 and 2.
+    // A call of 3 images, and one of 130 in parts of 64, 64 and 2.
     assert_eq!((first.inference_count, first.execution_count), (133, 4));
     assert_eq!((stats.queue.unwrap().count, stats.compute_infer.unwrap().count), (4, 4));
     let sizes: Vec<_> = first
@@ -203,7 +203,7 @@ async fn calls_of_both_protocols_are_counted_by_version() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_answers_in_order_and_ends_when_the_server_goes_down() {
+async fn a_stream_responds_in_order_and_ends_when_the_server_drains() {
     let server = TestServer::start().await;
     server.train().await;
     let (questions, asked) = tokio::sync::mpsc::channel(4);
@@ -219,9 +219,9 @@ async fn a_stream_answers_in_order_and_ends_when_the_server_goes_down() {
         assert_eq!((&*answer.error_message, &*response.id), ("", id));
         assert_eq!(response.outputs[1].shape, [images]);
     }
-    let refused = answers.message().await.unwrap().unwrap();
-    assert!(refused.error_message.starts_with("inputs[0].shape: is [0, 28, 28]"), "{refused:?}");
-    assert_eq!(refused.infer_response.unwrap().id, "c");
+    let rejected = answers.message().await.unwrap().unwrap();
+    assert!(rejected.error_message.starts_with("inputs[0].shape: is [0, 28, 28]"), "{rejected:?}");
+    assert_eq!(rejected.infer_response.unwrap().id, "c");
     let served = server.begin_to_stop();
     check(&answers.message().await.unwrap_err(), Code::Unavailable, "DRAINING");
     served.await.unwrap().unwrap();
@@ -249,7 +249,7 @@ async fn what_is_damaged_is_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn models_of_another_size_tell_it_and_name_their_classes() {
+async fn models_of_another_size_report_it_and_name_their_classes() {
     let folder = tempfile::tempdir().unwrap();
     let set = bars(90);
     let server = trained_on_names(folder.path(), &set).await;
@@ -269,9 +269,9 @@ async fn models_of_another_size_tell_it_and_name_their_classes() {
     for name in [":0:across", ":2:down", ":1:blank"] {
         assert!(texts.contains(name), "{texts:?}");
     }
-    let refused = error(inference.model_infer(pictures(1)).await);
-    check_field(&refused, "inputs[0].shape");
-    assert!(refused.message().contains("use [N, 1, 20, 12], [N, 20, 12] or [N, 240]"), "{refused}");
+    let rejected = error(inference.model_infer(pictures(1)).await);
+    check_field(&rejected, "inputs[0].shape");
+    assert!(rejected.message().contains("use [N, 1, 20, 12], [N, 20, 12] or [N, 240]"), "{rejected}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,7 +284,7 @@ async fn the_index_lists_what_the_registry_holds() {
     assert_eq!(index(&server).await, []);
     server.train().await;
     server.train().await;
-    // A fresh server has loaded the newest version alone.
+    // A new server has loaded only the newest version.
     let server = TestServer::on(server.stop().await).await;
     infer(&server, pictures(1)).await;
     let models = index(&server).await;
@@ -294,13 +294,13 @@ async fn the_index_lists_what_the_registry_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_are_no_message_are_refused() {
+async fn bytes_that_are_no_message_are_rejected() {
     let server = TestServer::start().await;
     let mut grpc = tonic::client::Grpc::new(server.channel());
     grpc.ready().await.unwrap();
     let codec = tonic_prost::ProstCodec::<prost_types::Duration, ()>::default();
     let path = http::uri::PathAndQuery::from_static("/inference.GRPCInferenceService/ModelInfer");
-    // A number in the place of the model's name.
+    // The field of the model's name has a number.
     let message = prost_types::Duration { seconds: 1, nanos: 0 };
     check_field(&error(grpc.unary(tonic::Request::new(message), path, codec).await), "request");
 }

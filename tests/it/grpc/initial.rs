@@ -43,7 +43,7 @@ async fn version(server: &TestServer, number: i32) -> v1::ModelVersion {
 async fn a_run_starts_from_the_weights_of_a_version_and_names_it_as_its_parent() {
     let server = TestServer::start().await;
     train(&server, v1::TrainRequest { network: linear("head"), ..tiny() }).await;
-    // Steps that are too small for float32 to show: the weights stay what they were.
+    // These steps are too small for float32, so the weights do not change.
     let request = v1::TrainRequest {
         initial: from(Which::Alias("latest".to_owned())),
         optimizer: sgd(1e-30),
@@ -63,22 +63,22 @@ async fn a_run_starts_from_the_weights_of_a_version_and_names_it_as_its_parent()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_that_the_initial_weights_do_not_fit_is_told_by_its_parameter() {
+async fn a_network_that_the_initial_weights_do_not_fit_is_rejected_by_its_parameter() {
     let server = TestServer::start().await;
     train(&server, v1::TrainRequest { network: linear("head"), ..tiny() }).await;
     let initial = from(Which::Version(1));
     let other = v1::TrainRequest { initial: initial.clone(), network: linear("tail"), ..tiny() };
-    let refused = error(server.training().train(other).await);
-    check_field(&refused, "initial");
-    assert!(refused.message().contains("\"tail.weight\" is missing"), "{}", refused.message());
+    let rejected = error(server.training().train(other).await);
+    check_field(&rejected, "initial");
+    assert!(rejected.message().contains("\"tail.weight\" is missing"), "{}", rejected.message());
     let smaller = v1::layer::Kind::MaxPool(v1::MaxPool { kernel_size: 2, stride: None });
     let mut network = linear("head").unwrap();
     network.layers.insert(0, v1::Layer { name: "pool".to_owned(), kind: Some(smaller) });
     let other = v1::TrainRequest { initial, network: Some(network), ..tiny() };
-    let refused = error(server.training().train(other).await);
-    assert!(refused.message().contains("\"head.weight\" has shape [10, 784], not [10, 196]"), "{refused}");
+    let rejected = error(server.training().train(other).await);
+    assert!(rejected.message().contains("\"head.weight\" has shape [10, 784], not [10, 196]"), "{rejected}");
     let runs = server.training().list_runs(v1::ListRunsRequest::default()).await.unwrap().into_inner().runs;
-    assert_eq!(runs.len(), 1, "a refused request leaves no run");
+    assert_eq!(runs.len(), 1, "a rejected request leaves no run");
 }
 
 #[tokio::test(flavor = "multi_thread")]

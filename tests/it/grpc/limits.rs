@@ -1,5 +1,5 @@
-//! Deadlines, sizes and ids of calls. The deadline's call is made by hand, since a client of tonic
-//! stops waiting by itself and would never see the server's answer.
+//! Deadlines, sizes and ids of calls. The call with a deadline is made by hand, because a client of tonic
+//! stops waiting by itself and would never see the server's response.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::{
     status::{check, error},
 };
 
-/// Makes a unary or server-streaming call over a bare HTTP/2 connection and reads it to its end.
+/// Makes a unary or server-streaming call over a plain HTTP/2 connection and reads it to its end.
 pub async fn call(server: &TestServer, path: &str, timeout: &str, message: &impl Message) -> Status {
     let socket = tokio::net::TcpStream::connect(server.addr).await.unwrap();
     let (client, connection) = h2::client::handshake(socket).await.unwrap();
@@ -30,7 +30,8 @@ pub async fn call(server: &TestServer, path: &str, timeout: &str, message: &impl
     frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
     frame.extend(message);
     if let Err(closed) = body.send_data(frame.into(), true) {
-        // A call that is late already may be answered, and its stream closed, before its message is sent.
+        // A call whose deadline has passed may be answered, and its stream closed, before its message is
+        // sent.
         assert_eq!(closed.to_string(), "user error: inactive stream");
     }
     let response = response.await.unwrap();
@@ -70,28 +71,28 @@ async fn a_stream_ends_at_its_deadline_and_its_run_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_above_the_limit_is_refused_with_its_reason() {
+async fn a_message_above_the_limit_is_rejected_with_its_reason() {
     let store = Arc::new(tempfile::tempdir().unwrap());
     let server = TestServer::with(store, |config| config.max_message_bytes = 10_000).await;
     let pixel_batch = Bytes::from(vec![0; 784 * 20]);
     let request = v1::PredictRequest { pixel_batch, ..v1::PredictRequest::default() };
-    let refused = error(server.prediction().predict(request.clone()).await);
-    check(&refused, Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
+    let rejected = error(server.prediction().predict(request.clone()).await);
+    check(&rejected, Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
 
     let question = v1::PredictStreamRequest { request_id: "1".to_owned(), request: Some(request) };
     let mut answers =
         server.prediction().predict_stream(futures::stream::iter([question])).await.unwrap().into_inner();
-    let refused = answers.message().await.unwrap_err();
-    check(&refused, Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
+    let rejected = answers.message().await.unwrap_err();
+    check(&rejected, Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_are_no_message_of_the_method_are_an_invalid_argument() {
     let server = TestServer::start().await;
-    // A number stands where the method has a model.
+    // The message has a number in the field of the model.
     let number = v1::Sgd { learning_rate: Some(0.1) };
-    let refused = call(&server, "/digitd.v1.AnalysisService/Evaluate", "1M", &number).await;
-    check(&refused, Code::InvalidArgument, "INVALID_FIELD");
+    let rejected = call(&server, "/digitd.v1.AnalysisService/Evaluate", "1M", &number).await;
+    check(&rejected, Code::InvalidArgument, "INVALID_FIELD");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! What Prometheus reads on the plain port, and that it can.
+//! What the plain port exports to Prometheus, and that Prometheus can parse it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +25,7 @@ async fn page(server: &TestServer) -> String {
     asked.await.unwrap().unwrap()
 }
 
-/// The value of a series, written with its labels as the page has them.
+/// The value of a series, written with its labels as on the page.
 fn value(page: &str, series: &str) -> f64 {
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {series} in\n{page}")).parse().unwrap()
@@ -47,7 +47,7 @@ async fn calls_predictions_and_runs_are_counted() {
     predict(&server, three.slice(1..)).await.unwrap_err();
     let page = page(&server).await;
     let call = |name: &str, more: &str| {
-        // Labels stand in the order of their names.
+        // Labels are sorted by name.
         let method =
             "grpc_method=\"Predict\",grpc_service=\"digitd.v1.PredictionService\",grpc_type=\"unary\"";
         value(&page, &format!("{name}{{{more}{method}}}"))
@@ -74,7 +74,7 @@ async fn calls_predictions_and_runs_are_counted() {
 async fn calls_that_are_turned_away_are_counted_by_their_reason() {
     let server = TestServer::start().await;
     server.train().await;
-    // A call waits for an hour, and leaves no room for another.
+    // One call waits for an hour and fills the queue.
     let server = TestServer::serving(server.stop().await, |serving| {
         serving.max_queue_delay = Duration::from_secs(3600);
         serving.queue_capacity = 1;
@@ -84,11 +84,11 @@ async fn calls_that_are_turned_away_are_counted_by_their_reason() {
         pixel_batch: Bytes::copy_from_slice(unseen_images(1).pixels()),
         ..v1::PredictRequest::default()
     };
-    let rejected = |page: &str, reason: &str| {
+    let rejections = |page: &str, reason: &str| {
         value(page, &format!("digitd_inference_rejected_total{{reason=\"{reason}\"}}"))
     };
     let waits = call(&server, "/digitd.v1.PredictionService/Predict", "5S", &one);
-    let refused = async {
+    let queue_full = async {
         while value(&page(&server).await, "digitd_inference_pending_images{model=\"digits\",version=\"1\"}")
             < 1.0
         {
@@ -96,11 +96,11 @@ async fn calls_that_are_turned_away_are_counted_by_their_reason() {
         }
         server.prediction().predict(one.clone()).await
     };
-    let (late, refused) = tokio::join!(waits, refused);
+    let (late, queue_full) = tokio::join!(waits, queue_full);
     check(&late, Code::DeadlineExceeded, "DEADLINE");
-    check(&refused.unwrap_err(), Code::ResourceExhausted, "QUEUE_FULL");
+    check(&queue_full.unwrap_err(), Code::ResourceExhausted, "QUEUE_FULL");
     let page = page(&server).await;
-    assert_eq!((rejected(&page, "deadline"), rejected(&page, "queue_full")), (1.0, 1.0));
+    assert_eq!((rejections(&page, "deadline"), rejections(&page, "queue_full")), (1.0, 1.0));
     for (outcome, count) in [("deadline", 1.0), ("queue_full", 1.0), ("cancelled", 0.0)] {
         let of = format!("{{model=\"digits\",outcome=\"{outcome}\",version=\"1\"}}");
         assert_eq!(value(&page, &format!("digitd_inference_requests_total{of}")), count, "{outcome}");
@@ -108,7 +108,7 @@ async fn calls_that_are_turned_away_are_counted_by_their_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn runs_that_train_and_wait_are_told_while_they_do() {
+async fn runs_that_train_and_wait_are_reported_while_they_do() {
     let server = TestServer::start().await;
     let first = server.training().train(endless()).await.unwrap().into_inner();
     let queued = v1::TrainRequest { queue: true, ..endless() };
@@ -134,14 +134,14 @@ async fn what_a_caller_makes_up_becomes_no_series() {
     assert_eq!(value(&page, &format!("grpc_server_started_total{{{unknown}}}")), 1.0);
 }
 
-/// The rules of `promtool check metrics`, and what the text format itself demands.
+/// The rules of `promtool check metrics`, and those of the text format.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_is_without_a_fault_that_promtool_would_find() {
     let server = TestServer::start().await;
     server.train().await;
     predict(&server, Bytes::copy_from_slice(unseen_images(1).pixels())).await.unwrap();
     let page = page(&server).await;
-    let (mut help, mut types, mut seen) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
+    let (mut help, mut types, mut series_so_far) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
     let mut buckets: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     for line in page.lines() {
         if let Some((name, text)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
@@ -155,7 +155,7 @@ async fn the_page_is_without_a_fault_that_promtool_would_find() {
         } else {
             let (series, value) = line.rsplit_once(' ').unwrap();
             let value: f64 = value.parse().unwrap();
-            assert!(seen.insert(series), "{series} is told twice");
+            assert!(series_so_far.insert(series), "{series} is listed twice");
             let name = series.split('{').next().unwrap();
             let family = family(name, &types);
             if types[family] == "counter" {
@@ -176,7 +176,7 @@ async fn the_page_is_without_a_fault_that_promtool_would_find() {
     }
 }
 
-/// The family that a sample belongs to: its own name, or a histogram's.
+/// The family of a sample: its own name, or that of its histogram.
 fn family<'a>(name: &'a str, types: &BTreeMap<&str, &str>) -> &'a str {
     let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
     match of_histogram.filter(|base| types.get(base) == Some(&"histogram")) {
@@ -188,7 +188,7 @@ fn family<'a>(name: &'a str, types: &BTreeMap<&str, &str>) -> &'a str {
     }
 }
 
-/// Plain words in base units.
+/// Names are plain words with base units.
 fn check_name(name: &str) {
     assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
     for unit in ["milliseconds", "microseconds", "kilobytes", "megabytes", "percent", "minutes"] {

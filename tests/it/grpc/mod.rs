@@ -1,8 +1,8 @@
-//! The server over a real socket, as its callers meet it.
+//! The server over a real socket, as its callers use it.
 
 mod analysis;
 mod broken;
-mod comparing;
+mod comparison;
 mod contract;
 mod crash;
 mod datasets;
@@ -12,15 +12,15 @@ mod gate;
 pub mod grpcurl;
 mod health;
 mod hot_swap;
+mod images;
 mod inference;
 mod initial;
-mod inspecting;
+mod inspection;
 mod limits;
 mod metrics;
 mod onnx;
 mod overload;
 mod parity;
-mod pictures;
 mod precision;
 mod prediction;
 mod queue;
@@ -36,5 +36,5 @@ mod status;
 mod training;
 pub mod transfer;
 mod triton;
-mod watching;
+mod watch;
 mod weights;

@@ -1,4 +1,4 @@
-//! Versions as ONNX files: what ONNX Runtime makes of pictures is what the server answers.
+//! Versions as ONNX files: ONNX Runtime computes the probabilities that the server returns.
 
 use std::{path::Path, process::Command};
 
@@ -14,7 +14,7 @@ use crate::support;
 
 const READER: &str = include_str!("read_onnx.py");
 
-/// What ONNX Runtime says of a version and pictures, and how far its probabilities are from the server's.
+/// Runs ONNX Runtime on a version and images; returns how far its probabilities are from the server's.
 async fn compare(
     server: &TestServer,
     python: &Path,
@@ -51,7 +51,7 @@ async fn compare(
     (version, read, farthest)
 }
 
-/// Trains a network a little, and compares its version.
+/// Trains a network briefly, and compares its version.
 async fn check_trained(request: v1::TrainRequest) -> (v1::ModelVersion, Value) {
     let Some(python) = support::python("onnx", "onnxruntime") else { return Default::default() };
     let server = TestServer::start().await;
@@ -63,9 +63,9 @@ async fn check_trained(request: v1::TrainRequest) -> (v1::ModelVersion, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tutorials_network_answers_the_same_and_tells_what_it_is() {
+async fn the_tutorials_network_predicts_the_same_and_its_metadata_name_it() {
     let (version, read) = check_trained(tiny()).await;
-    // Skipped.
+    // Skipped without ONNX Runtime.
     if read.is_null() {
         return;
     }

@@ -1,4 +1,4 @@
-//! More calls than can be answered: what is not answered hears why and when to try again.
+//! More calls than can be answered: those that are not answered get a reason and a delay.
 
 use std::sync::Arc;
 
@@ -17,16 +17,16 @@ use super::{
 const CALLERS: usize = 256;
 const CALLS: usize = 40;
 
-/// What became of a caller's calls.
+/// The outcomes of a caller's calls.
 #[derive(Default)]
-struct Seen {
+struct CallOutcomes {
     ok: usize,
     full: usize,
     late: usize,
 }
 
-impl Seen {
-    /// Counts how a call ended; nothing else may become of one.
+impl CallOutcomes {
+    /// Counts the outcome of a call; no other outcome is possible.
     fn add(&mut self, status: &Status) {
         match status.code() {
             Code::Ok => self.ok += 1,
@@ -44,7 +44,7 @@ impl Seen {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_beyond_the_queue_are_refused_with_a_time_to_try_again_and_the_server_stays_well() {
+async fn calls_beyond_the_queue_are_rejected_with_a_time_to_try_again_and_the_server_stays_well() {
     let server = TestServer::start().await;
     server.train().await;
     let server = TestServer::serving(server.stop().await, |serving| serving.queue_capacity = 64).await;
@@ -55,31 +55,34 @@ async fn calls_beyond_the_queue_are_refused_with_a_time_to_try_again_and_the_ser
     for caller in 0..CALLERS {
         let (server, request) = (server.clone(), request.clone());
         callers.spawn(async move {
-            let (mut seen, mut client) = (Seen::default(), server.prediction());
+            let (mut outcomes, mut client) = (CallOutcomes::default(), server.prediction());
             for _ in 0..CALLS {
-                // A client of tonic with a deadline stops waiting by itself and sees no answer.
+                // A client of tonic with a deadline stops waiting by itself and gets no response.
                 if caller % 4 == 0 {
                     let path = "/digitd.v1.PredictionService/Predict";
-                    seen.add(&call(&server, path, "20m", &request).await);
+                    outcomes.add(&call(&server, path, "20m", &request).await);
                     continue;
                 }
                 match client.predict(request.clone()).await {
                     Ok(answer) => {
                         assert_eq!(answer.into_inner().predictions.len(), 16);
-                        seen.ok += 1;
+                        outcomes.ok += 1;
                     }
                     Err(status) => {
                         assert_ne!(status.code(), Code::DeadlineExceeded, "it has none");
-                        seen.add(&status);
+                        outcomes.add(&status);
                     }
                 }
             }
-            seen
+            outcomes
         });
     }
-    let seen = callers.join_all().await;
-    let sum = |of: fn(&Seen) -> usize| seen.iter().map(of).sum::<usize>();
-    assert!(sum(|seen| seen.ok) > 0 && sum(|seen| seen.full) > 0, "neither all nor none are answered");
-    assert_eq!(sum(|seen| seen.ok + seen.full + seen.late), CALLERS * CALLS);
+    let outcomes = callers.join_all().await;
+    let sum = |of: fn(&CallOutcomes) -> usize| outcomes.iter().map(of).sum::<usize>();
+    assert!(
+        sum(|outcomes| outcomes.ok) > 0 && sum(|outcomes| outcomes.full) > 0,
+        "neither all nor none are answered"
+    );
+    assert_eq!(sum(|outcomes| outcomes.ok + outcomes.full + outcomes.late), CALLERS * CALLS);
     assert_eq!(server.prediction().predict(request).await.unwrap().into_inner().predictions.len(), 16);
 }

@@ -1,5 +1,5 @@
-//! A reference run repeated through the public API alone: Paddle's initial parameters imported, a
-//! hundred batches in float64, and Paddle's losses, accuracies and final parameters met.
+//! A reference run through the public API alone: Paddle's initial parameters are imported, a hundred batches
+//! are trained in float64, and losses, accuracies and final parameters equal Paddle's.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::support;
 
-/// The arrays of a file, each as numbers row by row with its shape.
+/// The arrays of a file, each with its shape and its values in row-major order.
 pub struct Arrays(HashMap<String, (Vec<usize>, Vec<f64>)>);
 
 impl Arrays {
@@ -36,7 +36,7 @@ impl Arrays {
         &self.0[name].1
     }
 
-    /// The values of a parameter in libtorch's layout; Paddle keeps fc.weight as [in, out].
+    /// The values of a parameter in libtorch's layout; Paddle stores fc.weight as [in, out].
     pub fn parameter(&self, prefix: &str, name: &str) -> Vec<f64> {
         let (shape, values) = &self.0[&format!("{prefix}{name}")];
         match (name, &shape[..]) {
@@ -94,7 +94,7 @@ async fn reference_runs_are_repeated_through_the_api_to_nine_digits() {
         });
         let (losses, accuracies): (Vec<f64>, Vec<f64>) = batches.unzip();
         check_close(&losses, trajectories.row(&format!("{case}.loss_f64")), case);
-        // Paddle keeps accuracies in float32: 0.13 is 0.12999999523162842.
+        // Paddle stores accuracies in float32: 0.13 is 0.12999999523162842.
         let expected =
             trajectories.row(&format!("{case}.acc_f64")).iter().map(|share| (share * 100.0).round() / 100.0);
         check_close(&accuracies, &expected.collect::<Vec<_>>(), case);
@@ -113,7 +113,7 @@ async fn reference_runs_are_repeated_through_the_api_to_nine_digits() {
     }
 }
 
-/// Version 2 over MNIST's test images as Paddle measured it, which reckons in float32.
+/// Evaluates version 2 on MNIST's test images as Paddle did, which computes in float32.
 async fn check_evaluation(server: &TestServer, expected: &serde_json::Value) {
     let batch_size = i32::try_from(expected["batch"].as_i64().unwrap()).unwrap();
     let which = Some(v1::model_ref::Which::Version(2));

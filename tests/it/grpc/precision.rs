@@ -1,4 +1,4 @@
-//! Runs in float32, float64 and bfloat16, and what becomes of their versions.
+//! Runs in float32, float64 and bfloat16, and their versions.
 
 use digitd::pb::digitd::v1::{self, Precision, train_event::Event};
 
@@ -8,7 +8,7 @@ use super::{
     transfer::{export, import},
 };
 
-/// Every batch's loss, and the version.
+/// Returns the loss of every batch, and the version.
 async fn train(server: &TestServer, precision: Precision) -> (Vec<f64>, v1::ModelVersion, Vec<u8>) {
     let request = v1::TrainRequest { precision: precision.into(), ..tiny() };
     let events = collect(server.training().train(request).await.unwrap().into_inner()).await;
@@ -36,7 +36,7 @@ async fn a_run_computes_in_the_precision_that_it_was_asked_for() {
     assert_eq!(dtypes(&weights), [safetensors::Dtype::F64; 6]);
     let (bfloat16, _, weights) = train(&server, Precision::Bfloat16).await;
     assert_eq!(dtypes(&weights), [safetensors::Dtype::F32; 6]);
-    // The same initial weights and images: what differs is rounding, of 24, 53 and 8 bits.
+    // The initial weights and images are the same; only rounding differs, with 24, 53 and 8 bits.
     let off = |losses: &[f64]| (losses[0] - double[0]).abs();
     assert!(off(&single) > 1e-12 && off(&single) < 1e-5, "{} and {}", single[0], double[0]);
     assert!(off(&bfloat16) > 1e-5 && off(&bfloat16) < 0.05, "{} and {}", bfloat16[0], double[0]);
@@ -50,7 +50,7 @@ async fn a_version_in_float64_is_evaluated_inspected_served_and_trained_on() {
     let (_, version, _) = train(&server, Precision::Float64).await;
     let request = v1::EvaluateRequest { split: v1::Split::Validation.into(), ..Default::default() };
     let measured = server.analysis().evaluate(request).await.unwrap().into_inner();
-    // The very network that was validated; sums in another order.
+    // The same network was validated; only the order of sums differs.
     let (measured, validated) = (measured.loss.unwrap(), version.validation_loss.unwrap());
     assert!((measured - validated).abs() < 1e-14 * validated, "{measured} and {validated}");
     let request = v1::InspectRequest { contents: true, ..v1::InspectRequest::default() };
@@ -89,7 +89,7 @@ async fn an_imported_version_has_the_precision_of_its_file_which_is_one() {
         _ => (name, array),
     });
     let mixed = safetensors::serialize(mixed, None).unwrap();
-    let refused = error(import(&server, v1::ImportMetadata::default(), &mixed).await);
-    check_field(&refused, "chunk");
-    assert!(refused.message().contains("\"fc.bias\" as F32 and others otherwise"), "{refused}");
+    let rejected = error(import(&server, v1::ImportMetadata::default(), &mixed).await);
+    check_field(&rejected, "chunk");
+    assert!(rejected.message().contains("\"fc.bias\" as F32 and others otherwise"), "{rejected}");
 }

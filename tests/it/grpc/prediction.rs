@@ -1,4 +1,4 @@
-//! Predict and PredictStream: order, forms of pictures, versions and refusals.
+//! Predict and PredictStream: order, forms of images, versions and rejections.
 
 use bytes::Bytes;
 use digitd::{
@@ -30,7 +30,7 @@ async fn predict(server: &TestServer, request: v1::PredictRequest) -> v1::Predic
     server.prediction().predict(request).await.unwrap().into_inner()
 }
 
-/// The same digits, and the same probabilities but for the order of a sum.
+/// Checks that digits are equal, and probabilities up to the order of a sum.
 fn check_same(left: &[v1::Prediction], right: &[v1::Prediction]) {
     assert_eq!(left.len(), right.len());
     for (left, right) in left.iter().zip(right) {
@@ -42,7 +42,7 @@ fn check_same(left: &[v1::Prediction], right: &[v1::Prediction]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_told_to_multiply_in_bfloat16_answers_nearly_the_same() {
+async fn a_server_set_to_multiply_in_bfloat16_predicts_nearly_the_same() {
     let server = TestServer::start().await;
     server.train().await;
     let exact = predict(&server, of(first_images(64))).await.predictions;
@@ -54,7 +54,7 @@ async fn a_server_told_to_multiply_in_bfloat16_answers_nearly_the_same() {
     };
     let (exact, rounded) = (probabilities(&exact), probabilities(&rounded));
     assert!(exact.iter().zip(&rounded).all(|(exact, rounded)| (exact - rounded).abs() < 0.02));
-    // Where the processor has no units for it the answers are those of float32.
+    // If the processor has no units for bfloat16, the predictions are those of float32.
     #[cfg(target_arch = "x86_64")]
     assert_eq!(exact != rounded, is_x86_feature_detected!("avx512bf16"));
 }
@@ -215,9 +215,9 @@ async fn a_stream_answers_in_order_and_an_error_is_its_own_requests_alone() {
         assert_eq!(answer.request_id, format!("q{index}"));
         match answer.result.unwrap() {
             Outcome::Response(response) => check_same(&response.predictions, &expected[index..=index]),
-            Outcome::Error(refused) => {
-                assert_eq!((index % 5, refused.code, &*refused.reason), (4, 3, "INVALID_FIELD"));
-                assert!(refused.message.starts_with("images[0].pixels"), "{refused:?}");
+            Outcome::Error(rejected) => {
+                assert_eq!((index % 5, rejected.code, &*rejected.reason), (4, 3, "INVALID_FIELD"));
+                assert!(rejected.message.starts_with("images[0].pixels"), "{rejected:?}");
             }
         }
     }
@@ -245,7 +245,7 @@ async fn several_models_answer_side_by_side_in_one_stream() {
         assert_eq!(answer.request_id, name);
         match answer.result.unwrap() {
             Outcome::Response(response) => assert_eq!((&*response.name, response.version), (name, 1)),
-            Outcome::Error(refused) => assert_eq!((name, &*refused.reason), ("nobody", "MODEL_NOT_FOUND")),
+            Outcome::Error(rejected) => assert_eq!((name, &*rejected.reason), ("nobody", "MODEL_NOT_FOUND")),
         }
     }
 }
@@ -255,11 +255,11 @@ async fn predictions_go_on_while_a_run_trains() {
     let server = TestServer::start().await;
     server.train().await;
     let mut run = server.training().train(super::server::endless()).await.unwrap().into_inner();
-    let seen = super::server::until(&mut run, |_| true).await;
+    let received = super::server::until(&mut run, |_| true).await;
     for _ in 0..20 {
         assert_eq!(predict(&server, of(first_images(8))).await.predictions.len(), 8);
     }
-    let run_id = super::server::run_id(&seen);
+    let run_id = super::server::run_id(&received);
     server.training().cancel_run(v1::CancelRunRequest { run_id }).await.unwrap();
     super::server::collect(run).await;
 }

@@ -73,11 +73,11 @@ async fn runs_that_wait_outlive_their_callers_and_get_their_turns_in_order() {
     for place in 1..=3 {
         let mut stream = server.training().train(waiting()).await.unwrap().into_inner();
         let queued = until(&mut stream, |event| matches!(event, Event::Queued(_))).await;
-        let Some(Event::Queued(told)) = &queued[0].event else { panic!("{queued:?}") };
-        assert_eq!((told.behind_run_id.as_str(), told.position), (trains.as_str(), place));
+        let Some(Event::Queued(details)) = &queued[0].event else { panic!("{queued:?}") };
+        assert_eq!((details.behind_run_id.as_str(), details.position), (trains.as_str(), place));
         ids.push(run_id(&queued));
     }
-    // Whoever would not wait does not overtake those who do.
+    // A request that does not wait does not overtake those that do.
     check(&error(server.training().train(tiny()).await), Code::ResourceExhausted, "TRAINING_BUSY");
     server.training().cancel_run(v1::CancelRunRequest { run_id: trains }).await.unwrap();
     for (place, id) in (1..).zip(ids) {
@@ -89,7 +89,7 @@ async fn runs_that_wait_outlive_their_callers_and_get_their_turns_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_seventeenth_that_would_wait_hears_that_too_many_do() {
+async fn the_seventeenth_that_would_wait_is_rejected() {
     let server = TestServer::start().await;
     let mut first = server.training().train(endless()).await.unwrap().into_inner();
     until(&mut first, |event| matches!(event, Event::Batch(_))).await;
@@ -99,7 +99,7 @@ async fn the_seventeenth_that_would_wait_hears_that_too_many_do() {
     let full = error(server.training().train(waiting()).await);
     check(&full, Code::ResourceExhausted, "QUEUE_FULL");
     assert!(full.get_details_retry_info().unwrap().retry_delay.is_some());
-    // The end of the server is the end of them all.
+    // All of them end when the server stops.
     let server = TestServer::on(server.stop().await).await;
     let runs = server.training().list_runs(v1::ListRunsRequest::default()).await.unwrap().into_inner().runs;
     assert_eq!(runs.len(), 17);
@@ -108,7 +108,7 @@ async fn the_seventeenth_that_would_wait_hears_that_too_many_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn validate_only_looks_at_the_version_and_the_run_that_a_request_names() {
+async fn validate_only_checks_the_version_and_the_run_that_a_request_names() {
     let server = TestServer::start().await;
     let mut training = server.training();
     let trained = run_id(&server.train().await);

@@ -1,4 +1,4 @@
-"""Checks an ONNX file, and prints what ONNX Runtime makes of pictures in it: read_onnx.py MODEL PIXELS."""
+"""Checks an ONNX file, and prints its inputs, outputs and the probabilities of images: read_onnx.py MODEL PIXELS."""
 
 import json
 import sys

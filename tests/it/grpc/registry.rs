@@ -104,7 +104,7 @@ async fn an_alias_moves_only_from_where_it_was_expected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alias_tells_who_moved_it_when_from_where_and_why() {
+async fn an_alias_records_who_moved_it_when_from_where_and_why() {
     let server = TestServer::start().await;
     server.train().await;
     server.train().await;
@@ -120,7 +120,7 @@ async fn an_alias_tells_who_moved_it_when_from_where_and_why() {
     let (alias, by) = ("production".to_owned(), "bo".to_owned());
     let back = v1::RollbackRequest { alias, by, ..v1::RollbackRequest::default() };
     server.registry().rollback(back).await.unwrap();
-    let told = async |alias: &str| {
+    let moves_of = async |alias: &str| {
         let request = v1::ListAliasHistoryRequest { alias: alias.to_owned(), ..Default::default() };
         let history = server.registry().list_alias_history(request).await.unwrap().into_inner();
         assert!(history.assignments.iter().all(|it| it.time.is_some()));
@@ -136,8 +136,8 @@ async fn an_alias_tells_who_moved_it_when_from_where_and_why() {
         (text("ana"), Some(1), 2, text("better on sevens")),
         (text("127.0.0.1"), None, 1, String::new()),
     ];
-    assert_eq!(told("production").await, moves);
-    let latest = told("latest").await;
+    assert_eq!(moves_of("production").await, moves);
+    let latest = moves_of("latest").await;
     assert!(
         latest.iter().all(|(by, _, _, reason)| by == "digitd" && reason.starts_with("run ")),
         "{latest:?}"
@@ -164,7 +164,7 @@ async fn the_history_of_an_alias_comes_in_pages() {
     let (third, token) = page(token).await;
     assert_eq!((first, second, third), (vec![5, 4], vec![3, 2], vec![1]));
     assert_eq!(token, "");
-    let client = digitd::client::Client::connect(&format!("http://{}", server.addr)).await.unwrap();
+    let client = digitd_client::Client::connect(&format!("http://{}", server.addr)).await.unwrap();
     assert_eq!(client.alias_history("", "production").await.unwrap().len(), 5);
     for (page_size, page_token, field) in [(Some(0), "", "page_size"), (None, "runs-before-1", "page_token")]
     {
@@ -193,7 +193,7 @@ async fn a_version_with_an_alias_is_not_deleted_and_a_number_is_not_used_again()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn aliases_and_versions_that_cannot_be_are_refused() {
+async fn aliases_and_versions_that_cannot_be_are_rejected() {
     let server = TestServer::start().await;
     server.train().await;
     let mut registry = server.registry();

@@ -1,4 +1,4 @@
-//! Runs with everything that keeps a network from learning its images by heart, over the wire.
+//! Runs with everything that prevents overfitting, over the wire.
 
 use digitd::pb::digitd::v1::{self, layer::Kind, train_event::Event};
 
@@ -24,7 +24,7 @@ fn network() -> v1::Network {
     v1::Network { preset: String::new(), layers: layers.map(layer).into() }
 }
 
-/// Everything on; 300 images in batches of 23, so that the last one has one image.
+/// Everything is on; 300 images in batches of 23 leave one image for the last batch.
 pub fn everything() -> v1::TrainRequest {
     v1::TrainRequest {
         network: Some(network()),
@@ -50,7 +50,7 @@ async fn train(server: &TestServer, request: v1::TrainRequest) -> Vec<v1::TrainE
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_with_everything_on_learns_and_its_version_evaluates_predicts_and_shows_itself() {
+async fn a_run_with_everything_on_learns_and_its_version_is_evaluated_inspected_and_predicts() {
     let server = TestServer::start().await;
     let events = train(&server, everything()).await;
     let end = finished(&events);
@@ -64,7 +64,7 @@ async fn a_run_with_everything_on_learns_and_its_version_evaluates_predicts_and_
     assert_eq!(resolved.weight_averaging.unwrap().decay, Some(0.9));
     assert_eq!(resolved.augmentation.unwrap().elastic_sigma, Some(4.0), "its default");
 
-    // A second server reads from the store what the first one wrote.
+    // A second server reads the version that the first one stored.
     let server = TestServer::on(server.stop().await).await;
     let request = v1::EvaluateRequest { split: v1::Split::Validation.into(), ..Default::default() };
     let evaluated = server.analysis().evaluate(request).await.unwrap().into_inner();
@@ -109,7 +109,7 @@ async fn the_same_request_gives_the_same_losses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn numbers_out_of_range_and_batches_of_one_image_are_refused_by_their_field() {
+async fn numbers_out_of_range_and_batches_of_one_image_are_rejected_by_their_field() {
     let server = TestServer::start().await;
     let augmentation = |shift| Some(v1::Augmentation { shift_pixels: Some(shift), ..Default::default() });
     for (request, field) in [
@@ -122,7 +122,7 @@ async fn numbers_out_of_range_and_batches_of_one_image_are_refused_by_their_fiel
         (v1::TrainRequest { augmentation: augmentation(-1.0), ..tiny() }, "augmentation.shift_pixels"),
         (v1::TrainRequest { network: Some(network()), batch_size: Some(1), ..tiny() }, "batch_size"),
     ] {
-        let refused = error(server.training().train(request).await);
-        check_field(&refused, field);
+        let rejected = error(server.training().train(request).await);
+        check_field(&rejected, field);
     }
 }

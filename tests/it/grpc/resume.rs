@@ -1,5 +1,5 @@
-//! Resuming: a run that was stopped goes on under its own id to the weights that it would have had,
-//! and its log reads on.
+//! Resuming: a stopped run continues under its own id to the weights that it would have had, and its log
+//! continues.
 
 use std::sync::Arc;
 
@@ -16,21 +16,21 @@ pub fn resume(run_id: &str) -> v1::TrainRequest {
     v1::TrainRequest { resume_run_id: run_id.to_owned(), ..v1::TrainRequest::default() }
 }
 
-/// A run with all that a checkpoint must hold, long enough that whatever stops it comes before its end.
+/// A run with everything that a checkpoint must hold, long enough to be stopped before its end.
 pub fn forty() -> v1::TrainRequest {
     v1::TrainRequest { epochs: Some(40), ..everything() }
 }
 
-/// What a log tells of batches and epochs, without times; each once and in order.
+/// The reports of batches and epochs in a log, without times; each once and in order.
 pub fn story(events: &[v1::TrainEvent]) -> Vec<String> {
-    let told = events.iter().filter_map(|event| match event.event.clone()? {
+    let reports = events.iter().filter_map(|event| match event.event.clone()? {
         Event::Batch(batch) => Some(format!("{:?}", v1::BatchReport { images_per_second: None, ..batch })),
         Event::Epoch(epoch) => {
             Some(format!("{:?}", v1::EpochReport { seconds: None, images_per_second: None, ..epoch }))
         }
         _ => None,
     });
-    told.collect()
+    reports.collect()
 }
 
 /// The digest of a version's weights.
@@ -82,13 +82,13 @@ async fn a_cancelled_run_goes_on_to_the_same_weights_and_its_log_reads_on() {
     let run = server.training().get_run(v1::GetRunRequest { run_id: id.clone() }).await.unwrap().into_inner();
     let run = run.run.unwrap();
     assert_eq!((run.state(), run.version, run.step), (v1::RunState::Completed, Some(2), Some(560)));
-    // After a restart it reads the same.
+    // The log is the same after a restart.
     let server = TestServer::on(server.stop().await).await;
     assert_eq!(replay(&server, &id).await, log);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_its_server_took_down_goes_on_at_the_next() {
+async fn a_run_that_its_server_interrupted_resumes_on_the_next() {
     let server = TestServer::start().await;
     let request = forty();
     let whole = collect(server.training().train(request.clone()).await.unwrap().into_inner()).await;

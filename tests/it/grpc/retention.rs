@@ -1,4 +1,4 @@
-//! Old versions that go by themselves, where the settings say how many stay.
+//! Old versions that are deleted automatically if the settings limit their number.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ async fn versions(server: &TestServer) -> Vec<i32> {
     listed.into_inner().versions.iter().map(|version| version.version).collect()
 }
 
-/// Asks until these are the versions.
+/// Polls until these are the versions.
 async fn become_these(server: &TestServer, expected: &[i32]) {
     let asking = async {
         while versions(server).await != expected {
@@ -45,7 +45,7 @@ async fn the_newest_versions_stay_and_every_one_that_an_alias_points_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_lets_go_of_what_was_too_many_before() {
+async fn a_start_deletes_the_versions_beyond_the_limit() {
     let server = TestServer::start().await;
     for _ in 0..3 {
         server.train().await;
@@ -65,13 +65,13 @@ async fn a_version_that_a_run_began_from_stays_until_the_run_ends() {
     let initial = Some(v1::ModelRef::default());
     let request = v1::TrainRequest { initial, ..endless() };
     let mut stream = server.training().train(request).await.unwrap().into_inner();
-    let seen = until(&mut stream, |event| matches!(event, Event::Batch(_))).await;
+    let received = until(&mut stream, |event| matches!(event, Event::Batch(_))).await;
     for _ in 0..2 {
-        // Each moves `latest`; a version that was just imported stays a while.
+        // Each import moves `latest`; a version that was just imported is kept for a while.
         import(&server, v1::ImportMetadata::default(), &file(TUTORIAL)).await.unwrap();
     }
     become_these(&server, &[4, 3, 2]).await;
-    let cancel = v1::CancelRunRequest { run_id: run_id(&seen) };
+    let cancel = v1::CancelRunRequest { run_id: run_id(&received) };
     server.training().cancel_run(cancel).await.unwrap();
     until(&mut stream, |event| matches!(event, Event::Finished(_))).await;
     point(&server, "production", 4).await;

@@ -47,7 +47,7 @@ async fn a_page_that_cannot_be_is_named() {
     check_field(&error(training.list_runs(request).await), "page_token");
 }
 
-/// The ids of all pages.
+/// Returns the ids of all pages.
 async fn list(server: &TestServer, page_size: i32, model: &str) -> Vec<String> {
     let mut request = v1::ListRunsRequest {
         page_size: Some(page_size),

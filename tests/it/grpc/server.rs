@@ -1,5 +1,4 @@
-//! A real server in this process, on a port of its own and a store of its own, and the small
-//! requests that tests send to it.
+//! A real server in this process with a port and a store of its own, and small requests for tests.
 
 use std::{
     net::SocketAddr,
@@ -27,7 +26,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-/// A running server; dropping it leaves it to the runtime's end, `stop` ends it as a signal would.
+/// A running server; if it is dropped it ends with the runtime, and `stop` shuts it down as a signal would.
 pub struct TestServer {
     pub addr: SocketAddr,
     pub http_addr: SocketAddr,
@@ -41,7 +40,7 @@ impl TestServer {
         Self::on(Arc::new(tempfile::tempdir().unwrap())).await
     }
 
-    /// A server on a store that others used before.
+    /// A server on a store that others have used.
     pub async fn on(store: Arc<TempDir>) -> Self {
         Self::with(store, |_| {}).await
     }
@@ -52,7 +51,7 @@ impl TestServer {
         Self::assemble(store, Catalog::new(folders, FetchPolicy::Never), |_, _| {}).await
     }
 
-    /// A server with a data set of one's own.
+    /// A server with a custom data set.
     pub async fn with_set(name: &str, folder: &Path) -> Self {
         let sets = [(name.parse().unwrap(), folder.to_owned())].into();
         let catalog = Catalog::new(Vec::new(), FetchPolicy::Never).with_sets(sets);
@@ -64,13 +63,13 @@ impl TestServer {
         Self::assemble(store, catalog, |_, server| change(server)).await
     }
 
-    /// A server that keeps so many versions of a model, beside those that an alias points to.
+    /// A server that keeps this many versions of a model, in addition to those that an alias points to.
     pub async fn keeping(store: Arc<TempDir>, newest: usize) -> Self {
         let catalog = Catalog::new(Vec::new(), FetchPolicy::Never);
         Self::assemble(store, catalog, |engine, _| engine.keep_newest = NonZeroUsize::new(newest)).await
     }
 
-    /// A server that batches predictions in its own way.
+    /// A server with batching settings of its own.
     pub async fn serving(store: Arc<TempDir>, change: impl FnOnce(&mut BatchConfig)) -> Self {
         let catalog = Catalog::new(Vec::new(), FetchPolicy::Never);
         Self::assemble(store, catalog, |engine, _| change(&mut engine.serving)).await
@@ -105,14 +104,14 @@ impl TestServer {
         self.store.path()
     }
 
-    /// Ends the server as a signal would, and gives its store to the next one.
+    /// Shuts the server down as a signal would, and returns its store for the next one.
     pub async fn stop(self) -> Arc<TempDir> {
         self.stop.send(()).unwrap();
         self.served.await.unwrap().unwrap();
         self.store
     }
 
-    /// Begins the end without waiting for it.
+    /// Starts the shutdown without waiting for it.
     pub fn begin_to_stop(self) -> JoinHandle<Result<(), server::Error>> {
         self.stop.send(()).unwrap();
         self.served
@@ -140,17 +139,17 @@ impl TestServer {
         RegistryServiceClient::new(self.channel())
     }
 
-    /// The same store for a server beside this one.
+    /// The same store for a second server.
     pub fn shared_store(&self) -> Arc<TempDir> {
         self.store.clone()
     }
 
-    /// Trains a tiny version of `digits` to its end.
+    /// Trains a tiny version of `digits` to completion.
     pub async fn train(&self) -> Vec<v1::TrainEvent> {
         self.train_seeded(0).await
     }
 
-    /// The same with weights of its own.
+    /// Trains the same with weights of its own.
     pub async fn train_seeded(&self, seed: i32) -> Vec<v1::TrainEvent> {
         let request = v1::TrainRequest { seed: Some(seed), ..tiny() };
         let events = collect(self.training().train(request).await.unwrap().into_inner()).await;
@@ -159,12 +158,13 @@ impl TestServer {
     }
 }
 
-/// A connection that is made when it is first used.
+/// A connection that is made on first use.
 pub fn channel(addr: SocketAddr) -> Channel {
     Endpoint::from_shared(format!("http://{addr}")).unwrap().connect_lazy()
 }
 
-/// 300 images, two epochs of six batches, every batch reported: a fraction of a second.
+/// A run of 300 images and two epochs of six batches, with a report for every batch; it takes a fraction of a
+/// second.
 pub fn tiny() -> v1::TrainRequest {
     v1::TrainRequest {
         dataset: Some(synthetic_set()),
@@ -176,7 +176,7 @@ pub fn tiny() -> v1::TrainRequest {
     }
 }
 
-/// The same for longer than any test takes; to be cancelled.
+/// The same run, longer than any test takes; it has to be cancelled.
 pub fn endless() -> v1::TrainRequest {
     v1::TrainRequest { epochs: Some(10_000), ..tiny() }
 }
@@ -187,10 +187,10 @@ pub fn synthetic_set() -> v1::Dataset {
 
 /// The first test images of the built-in digits.
 pub fn unseen_images(count: usize) -> ImageSet {
-    synthetic::draw(0, synthetic::Source::Test, 0..count)
+    synthetic::draw(0, synthetic::DigitStream::Test, 0..count)
 }
 
-/// Everything up to the stream's end.
+/// Collects everything until the stream ends.
 pub async fn collect(mut stream: Streaming<v1::TrainEvent>) -> Vec<v1::TrainEvent> {
     let mut events = Vec::new();
     while let Some(event) = next(&mut stream).await {
@@ -199,7 +199,7 @@ pub async fn collect(mut stream: Streaming<v1::TrainEvent>) -> Vec<v1::TrainEven
     events
 }
 
-/// The events up to the first for which `is_it` holds.
+/// Collects the events up to the first for which `is_it` holds.
 pub async fn until(
     stream: &mut Streaming<v1::TrainEvent>,
     is_it: impl Fn(&Event) -> bool,
@@ -216,12 +216,12 @@ pub async fn until(
 }
 
 async fn next(stream: &mut Streaming<v1::TrainEvent>) -> Option<v1::TrainEvent> {
-    // Far beyond what anything here takes: a stream that hangs fails the test, not the whole run.
+    // Far longer than anything here takes: a stream that hangs fails its test, not the whole program.
     let next = tokio::time::timeout(Duration::from_secs(120), stream.message()).await;
     next.expect("the server is silent").unwrap()
 }
 
-/// The end of a run's events.
+/// The final event of a run.
 pub fn finished(events: &[v1::TrainEvent]) -> &v1::RunFinished {
     match events.last().and_then(|event| event.event.as_ref()) {
         Some(Event::Finished(finished)) => finished,

@@ -1,4 +1,4 @@
-//! The end of a server: what its callers hear, and what is kept.
+//! Shutting a server down: what its callers receive, and what is stored.
 
 use digitd::pb::digitd::v1::{self, train_event::Event};
 use tonic_health::pb::{
@@ -8,7 +8,7 @@ use tonic_health::pb::{
 use super::server::{TestServer, check_sequence, collect, endless, finished, run_id, until, watch};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_is_interrupted_with_a_checkpoint_and_told_so_after_the_restart() {
+async fn a_run_is_interrupted_with_a_checkpoint_and_reported_so_after_the_restart() {
     let server = TestServer::start().await;
     let mut stream = server.training().train(endless()).await.unwrap().into_inner();
     let mut events = until(&mut stream, |event| matches!(event, Event::Batch(_))).await;
@@ -30,14 +30,14 @@ async fn a_run_is_interrupted_with_a_checkpoint_and_told_so_after_the_restart() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn watchers_of_health_hear_of_the_end_and_do_not_hold_it_up() {
+async fn watchers_of_health_are_notified_of_the_end_and_do_not_delay_it() {
     let server = TestServer::start().await;
     let mut health = HealthClient::new(server.channel());
     let request = HealthCheckRequest { service: "digitd.v1.TrainingService".to_owned() };
     let mut watched = health.watch(request).await.unwrap().into_inner();
     assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
     let served = server.begin_to_stop();
-    // The end may come before the news of it: then the stream ends with the server.
+    // The server may end before the event is sent; the stream then ends with the server.
     if let Ok(Some(answer)) = watched.message().await {
         assert_eq!(answer.status(), ServingStatus::NotServing);
     }
@@ -45,7 +45,7 @@ async fn watchers_of_health_hear_of_the_end_and_do_not_hold_it_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_of_questions_ends_when_the_server_goes_down() {
+async fn a_stream_of_requests_ends_when_the_server_drains() {
     let server = TestServer::start().await;
     server.train().await;
     let (questions, asked) = tokio::sync::mpsc::channel(4);

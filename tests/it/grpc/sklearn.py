@@ -1,4 +1,4 @@
-"""Every figure of an evaluation by scikit-learn and SciPy, or where they have none by its definition in NumPy.
+"""Computes every metric of an evaluation with scikit-learn and SciPy, or by its definition in NumPy if they lack it.
 
 Reads a list of cases on standard input (logits, labels and so on) and writes their figures, as JSON; what does not exist
 is null.
@@ -36,7 +36,7 @@ def mean(values, weights):
 
 
 def top(logits, labels, k):
-    # A stable sort: of equal logits the class of the smaller number stands first.
+    # The sort is stable: the class with the smaller number ranks first among equal logits.
     order = np.argsort(-logits, axis=1, kind="stable")[:, :k]
     share = (order == labels[:, None]).any(axis=1).mean()
     untied = all(len(set(row)) == len(row) for row in logits)
@@ -47,7 +47,7 @@ def top(logits, labels, k):
 
 
 def calibration(probabilities, labels, bins):
-    """Equal width; a confidence on a border belongs to the bin below."""
+    """Bins of equal width; a confidence on a border belongs to the lower bin."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     place = np.digitize(confidence, np.arange(1, bins) / bins, right=True)
     table, error = [], 0.0
@@ -63,7 +63,7 @@ def calibration(probabilities, labels, bins):
 
 
 def temperature(logits, labels):
-    """Where the derivative of the mean cross-entropy by 1/T is zero."""
+    """The T at which the derivative of the mean cross-entropy with respect to 1/T is zero."""
 
     def slope(b):
         shifted = logits - logits.max(axis=1, keepdims=True)

@@ -1,14 +1,14 @@
-//! Every figure of an evaluation against scikit-learn and SciPy: on drawn and on degenerate answers, and
+//! Every metric of an evaluation against scikit-learn and SciPy: on random and degenerate predictions, and
 //! over the wire on those of a trained network.
 
 use std::{ops::ControlFlow, process::Command};
 
 use digitd::{
-    checkpoint::{self, Expected},
+    checkpoint::{self, NetworkSpec},
     data::{Catalog, DeviceSet, FetchPolicy, Random, Split, Stream},
     eval,
     ids::{ModelName, Version},
-    metric::{Answers, Contest, Means, Measures, calibration, temperature},
+    metric::{Means, Measures, PairedComparison, Predictions, calibration, temperature},
     nn::{Network, Shape},
     pb::digitd::v1::{self, Precision, model_ref::Which},
     registry::{Manifest, Registry},
@@ -20,21 +20,21 @@ use crate::{cli::program::feed, support};
 
 const REFERENCE: &str = include_str!("sklearn.py");
 
-/// What is asked of the reference.
+/// A case for the reference.
 struct Case {
-    answers: Answers,
-    second: Answers,
-    validation: Answers,
+    answers: Predictions,
+    second: Predictions,
+    validation: Predictions,
     batch: usize,
     bins: usize,
 }
 
-/// What the reference makes of the cases. None where it is not to be had.
+/// Computes the cases with the reference. None if it is not installed.
 fn reference(cases: &[Case]) -> Option<Vec<Value>> {
     let python = support::python("sklearn", "sklearn")?;
     let rows =
-        |answers: &Answers| (0..answers.len()).map(|at| answers.logits(at).to_vec()).collect::<Vec<_>>();
-    let labels = |answers: &Answers| (0..answers.len()).map(|at| answers.label(at)).collect::<Vec<_>>();
+        |answers: &Predictions| (0..answers.len()).map(|at| answers.logits(at).to_vec()).collect::<Vec<_>>();
+    let labels = |answers: &Predictions| (0..answers.len()).map(|at| answers.label(at)).collect::<Vec<_>>();
     let asked = cases.iter().map(|case| {
         json!({
             "classes": case.answers.classes(),
@@ -48,18 +48,19 @@ fn reference(cases: &[Case]) -> Option<Vec<Value>> {
         })
     });
     let asked = Value::Array(asked.collect()).to_string();
-    let said = feed(Command::new(python).args(["-W", "error", "-c", REFERENCE]), asked.as_bytes());
-    Some(serde_json::from_str(&said.ok()).unwrap())
+    let printed = feed(Command::new(python).args(["-W", "error", "-c", REFERENCE]), asked.as_bytes());
+    Some(serde_json::from_str(&printed.ok()).unwrap())
 }
 
-/// The same figures as digitd has them.
+/// The same metrics as digitd computes them.
 fn figures(case: &Case) -> Value {
     let measures = Measures::of(&case.answers, case.batch, case.bins);
-    let (contest, best) = (Contest::of(&case.answers, &case.second, 100), temperature(&case.validation));
+    let (contest, best) =
+        (PairedComparison::of(&case.answers, &case.second, 100), temperature(&case.validation));
     let test = contest.mcnemar();
     let after = best.map(|best| {
-        let tempered = case.answers.tempered(best);
-        json!([tempered.mean_loss(), calibration(&tempered, case.bins).unwrap().error])
+        let with_temperature = case.answers.with_temperature(best);
+        json!([with_temperature.mean_loss(), calibration(&with_temperature, case.bins).unwrap().error])
     });
     let classes = measures.confusion.class_reports().into_iter().zip(&measures.rankings);
     let classes: Vec<Value> = classes
@@ -83,7 +84,7 @@ fn figures(case: &Case) -> Value {
         "averages": {"macro": means(measures.macro_means), "weighted": means(measures.weighted_means)},
         "confusion": rows,
         "calibration": {"error": reliability.error, "bins": bins},
-        "worst": case.answers.worst(10),
+        "worst": case.answers.misclassified(10),
         "contest": {
             "agreement": contest.agreement(),
             "counts": [contest.both_right, contest.only_first, contest.only_second, contest.both_wrong],
@@ -96,8 +97,8 @@ fn figures(case: &Case) -> Value {
     })
 }
 
-/// The same figures as an answer over the wire has them.
-fn told(answer: &v1::EvaluateResponse) -> Value {
+/// The same metrics as a response has them.
+fn from_response(answer: &v1::EvaluateResponse) -> Value {
     let means = |it: &Option<v1::AveragedReport>| {
         let it = it.as_ref().unwrap();
         json!([it.precision, it.recall, it.f1, it.roc_auc, it.average_precision])
@@ -126,7 +127,7 @@ fn told(answer: &v1::EvaluateResponse) -> Value {
             "error": reliability.expected_calibration_error,
             "bins": bins.collect::<Vec<_>>(),
         },
-        "worst": answer.mistakes.iter().map(|it| it.index).collect::<Vec<_>>(),
+        "worst": answer.misclassified.iter().map(|it| it.index).collect::<Vec<_>>(),
         "contest": {
             "agreement": comparison.agreement,
             "counts": counts,
@@ -139,7 +140,7 @@ fn told(answer: &v1::EvaluateResponse) -> Value {
     })
 }
 
-/// Checks that two values are alike to 1e-9, of large numbers relatively; returns how many numbers they hold.
+/// Checks that two values agree to 1e-9, relatively for large numbers; returns how many numbers they hold.
 fn check(found: &Value, expected: &Value, place: &str) -> usize {
     match (found, expected) {
         (Value::Object(found), Value::Object(expected)) => {
@@ -164,8 +165,8 @@ fn check(found: &Value, expected: &Value, place: &str) -> usize {
     }
 }
 
-/// Labels and logits that are `skill` higher at the label, each drawn and then changed by `shape`.
-fn drawn(seed: u64, (n, classes): (usize, usize), skill: f64, shape: fn(f64) -> f64) -> Answers {
+/// Labels, and logits that are `skill` higher at the label, both random and then changed by `shape`.
+fn drawn(seed: u64, (n, classes): (usize, usize), skill: f64, shape: fn(f64) -> f64) -> Predictions {
     let mut random = Random::new(seed, Stream::Init, 0, 0);
     let labels: Vec<u8> = (0..n).map(|_| u8::try_from(random.below(classes)).unwrap()).collect();
     let mut logits = Vec::with_capacity(n * classes);
@@ -173,14 +174,14 @@ fn drawn(seed: u64, (n, classes): (usize, usize), skill: f64, shape: fn(f64) -> 
         let row = (0..classes).map(|class| if class == usize::from(label) { skill } else { 0.0 });
         logits.extend(row.map(|mean| shape(mean + 2.0 * random.normal())));
     }
-    Answers::new(classes, logits, labels)
+    Predictions::new(classes, logits, labels)
 }
 
-/// The same logits with labels of one's own.
-fn labelled(answers: &Answers, label: impl Fn(usize) -> usize) -> Answers {
+/// The same logits with other labels.
+fn labelled(answers: &Predictions, label: impl Fn(usize) -> usize) -> Predictions {
     let logits = (0..answers.len()).flat_map(|at| answers.logits(at).to_vec()).collect();
     let labels = (0..answers.len()).map(|at| u8::try_from(label(at)).unwrap()).collect();
-    Answers::new(answers.classes(), logits, labels)
+    Predictions::new(answers.classes(), logits, labels)
 }
 
 fn cases() -> Vec<Case> {
@@ -188,7 +189,7 @@ fn cases() -> Vec<Case> {
     let coarse = f64::round;
     let saturated = |x: f64| 400.0 * x;
     let mut cases = Vec::new();
-    let mut add = |answers: Answers, second: Answers, batch, bins| {
+    let mut add = |answers: Predictions, second: Predictions, batch, bins| {
         let second = labelled(&second, |at| answers.label(at));
         let validation = drawn(99, (200, answers.classes()), 2.0, plain);
         cases.push(Case { answers, second, validation, batch, bins });
@@ -202,23 +203,24 @@ fn cases() -> Vec<Case> {
     add(a, b, 7, 15);
     let (a, b) = pair((500, 100), 5.0, plain);
     add(a, b, 1000, 100);
-    // Many equal logits, and equal probabilities.
+    // Many logits and probabilities are equal.
     let (a, b) = pair((400, 6), 2.0, coarse);
     add(a, b, 64, 15);
-    // Probabilities that are 0 and 1.
+    // Some probabilities are 0 and 1.
     let (a, b) = pair((300, 10), 4.0, saturated);
     add(a, b, 50, 15);
-    // Two classes without images, one of which is answered; all answers the same; all right; all wrong.
+    // Two classes have no images, and one of them is predicted; all predictions are the same; all are
+    // correct; all are incorrect.
     let few = labelled(&first, |at| first.label(at) % 8);
     add(few, first.clone(), 100, 15);
-    add(Answers::new(4, vec![0.0; 400], vec![1; 100]), drawn(3, (100, 4), 1.0, plain), 30, 15);
-    let right = labelled(&first, |at| first.answer(at));
+    add(Predictions::new(4, vec![0.0; 400], vec![1; 100]), drawn(3, (100, 4), 1.0, plain), 30, 15);
+    let right = labelled(&first, |at| first.predicted(at));
     add(right.clone(), right, 100, 15);
-    let wrong = labelled(&first, |at| (first.answer(at) + 1) % 10);
+    let wrong = labelled(&first, |at| (first.predicted(at) + 1) % 10);
     add(wrong, drawn(4, (1000, 10), 0.0, plain), 100, 15);
     add(drawn(5, (1, 10), 4.0, plain), drawn(6, (1, 10), 4.0, plain), 1, 1);
-    // Validation images without a best temperature.
-    let validation = labelled(&first, |at| first.answer(at));
+    // The validation images have no optimal temperature.
+    let validation = labelled(&first, |at| first.predicted(at));
     cases.push(Case { answers: first.clone(), second: first, validation, batch: 1000, bins: 15 });
     cases
 }
@@ -236,8 +238,8 @@ fn every_figure_is_scikit_learns() {
     assert_eq!(without, 1, "one case has no temperature");
 }
 
-/// The logits of a stored version on the images of its own data set.
-async fn answers(server: &TestServer, version: Version, split: Split) -> Answers {
+/// The logits of a stored version on the images of its data set.
+async fn answers(server: &TestServer, version: Version, split: Split) -> Predictions {
     let registry = Registry::open(server.store().to_str().unwrap()).await.unwrap();
     let manifest = registry.manifest(&ModelName::default(), version).await.unwrap();
     let weights = registry.weights(&manifest).await.unwrap();
@@ -248,13 +250,13 @@ async fn answers(server: &TestServer, version: Version, split: Split) -> Answers
         let catalog = Catalog::new(Vec::new(), FetchPolicy::Never);
         let images = catalog.load_split(&config.dataset, config.validation.size, split).unwrap();
         let set = DeviceSet::new(&images, tch::Device::Cpu);
-        eval::answers(&network, &set, 1000, &mut |_| ControlFlow::Continue(())).unwrap()
+        eval::predict_all(&network, &set, 1000, &mut |_| ControlFlow::Continue(())).unwrap()
     };
     tokio::task::spawn_blocking(answers).await.unwrap()
 }
 
 fn network(manifest: &Manifest, weights: &[u8]) -> Network {
-    let expected = Expected {
+    let expected = NetworkSpec {
         network: &manifest.network,
         input: Shape::grey(manifest.height, manifest.width),
         classes: manifest.classes,
@@ -266,7 +268,7 @@ fn network(manifest: &Manifest, weights: &[u8]) -> Network {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_figure_of_a_trained_network_over_the_wire_is_scikit_learns() {
     let server = TestServer::start().await;
-    // Float64, so that no figure hangs on how a batch is cut.
+    // The version is in float64, so that no metric depends on the batch size.
     for seed in [0, 1] {
         let precision = Precision::Float64.into();
         let request = v1::TrainRequest { seed: Some(seed), precision, ..tiny() };
@@ -291,10 +293,10 @@ async fn every_figure_of_a_trained_network_over_the_wire_is_scikit_learns() {
         batch: 64,
         bins: 10,
     };
-    assert!(case.answers.len() == 300 && !case.answers.worst(1).is_empty(), "it makes mistakes");
+    assert!(case.answers.len() == 300 && !case.answers.misclassified(1).is_empty(), "it makes mistakes");
     let cases = [case];
     let expected = tokio::task::spawn_blocking(move || reference(&cases)).await.unwrap();
     let Some(expected) = expected else { return };
-    let compared = check(&told(&answer), &expected[0], "the answer");
+    let compared = check(&from_response(&answer), &expected[0], "the answer");
     assert!(compared > 200, "{compared} numbers");
 }

@@ -1,4 +1,4 @@
-//! Train: what it streams, what it refuses, and what becomes of a run whose caller goes away.
+//! Train: its stream, its errors, and a run whose caller disconnects.
 
 use digitd::pb::digitd::v1::{self, train_event::Event};
 use tonic::Code;
@@ -54,17 +54,17 @@ async fn a_run_streams_its_events_in_order_and_publishes_a_version() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_run_trains_at_a_time_and_the_next_caller_hears_which() {
+async fn one_run_trains_at_a_time_and_the_rejection_of_the_next_names_it() {
     let server = TestServer::start().await;
     let mut first = server.training().train(endless()).await.unwrap().into_inner();
-    let seen = until(&mut first, is_batch).await;
-    let refused = error(server.training().train(tiny()).await);
-    check(&refused, Code::ResourceExhausted, "TRAINING_BUSY");
-    assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
-    let info = refused.get_details_error_info().unwrap();
-    assert_eq!(info.metadata["run_id"], run_id(&seen));
+    let received = until(&mut first, is_batch).await;
+    let rejected = error(server.training().train(tiny()).await);
+    check(&rejected, Code::ResourceExhausted, "TRAINING_BUSY");
+    assert!(rejected.get_details_retry_info().unwrap().retry_delay.is_some());
+    let info = rejected.get_details_error_info().unwrap();
+    assert_eq!(info.metadata["run_id"], run_id(&received));
 
-    let cancel = v1::CancelRunRequest { run_id: run_id(&seen) };
+    let cancel = v1::CancelRunRequest { run_id: run_id(&received) };
     server.training().cancel_run(cancel).await.unwrap();
     collect(first).await;
     server.train().await;
@@ -91,7 +91,7 @@ async fn a_cancelled_run_stops_after_its_batch_and_keeps_a_checkpoint() {
     });
     assert!(checkpoint.expect("a checkpoint is kept").step.unwrap() >= 1);
 
-    // Once more changes nothing.
+    // A second cancellation changes nothing.
     let again = server.training().cancel_run(cancel).await.unwrap().into_inner().run.unwrap();
     assert_eq!(again.state(), v1::RunState::Cancelled);
     let models = server.registry().list_models(v1::ListModelsRequest {}).await.unwrap().into_inner();
@@ -102,12 +102,12 @@ async fn a_cancelled_run_stops_after_its_batch_and_keeps_a_checkpoint() {
 async fn a_run_goes_on_when_its_caller_goes_away() {
     let server = TestServer::start().await;
     let mut stream = server.training().train(tiny()).await.unwrap().into_inner();
-    let seen = until(&mut stream, is_batch).await;
+    let received = until(&mut stream, is_batch).await;
     drop(stream);
-    let events = server.training().watch_run(watch(&run_id(&seen), 0)).await.unwrap().into_inner();
+    let events = server.training().watch_run(watch(&run_id(&received), 0)).await.unwrap().into_inner();
     let events = collect(events).await;
     check_sequence(&events);
-    assert_eq!(events[..seen.len()], seen);
+    assert_eq!(events[..received.len()], received);
     assert_eq!(finished(&events).state(), v1::RunState::Completed);
 }
 
@@ -116,9 +116,9 @@ async fn cancel_on_disconnect_stops_a_run_whose_caller_goes_away() {
     let server = TestServer::start().await;
     let request = v1::TrainRequest { cancel_on_disconnect: true, ..endless() };
     let mut stream = server.training().train(request).await.unwrap().into_inner();
-    let seen = until(&mut stream, is_batch).await;
+    let received = until(&mut stream, is_batch).await;
     drop(stream);
-    let events = server.training().watch_run(watch(&run_id(&seen), 0)).await.unwrap().into_inner();
+    let events = server.training().watch_run(watch(&run_id(&received), 0)).await.unwrap().into_inner();
     let events = collect(events).await;
     check_sequence(&events);
     assert_eq!(finished(&events).reason(), v1::FinishReason::Cancelled);
@@ -147,12 +147,12 @@ async fn requests_that_cannot_train_name_the_field() {
     let linear = v1::layer::Kind::Linear(v1::Linear { out_features: 10 });
     let layers = vec![v1::Layer { name: "head".to_owned(), kind: Some(linear) }];
     let network = Some(v1::Network { preset: String::new(), layers });
-    let refused = error(training.train(v1::TrainRequest { network, ..tiny() }).await);
-    check_field(&refused, "network.layers[0]");
-    assert!(refused.message().contains("head") && refused.message().contains("[N,1,28,28]"), "{refused}");
+    let rejected = error(training.train(v1::TrainRequest { network, ..tiny() }).await);
+    check_field(&rejected, "network.layers[0]");
+    assert!(rejected.message().contains("head") && rejected.message().contains("[N,1,28,28]"), "{rejected}");
 
     let runs = training.list_runs(v1::ListRunsRequest::default()).await.unwrap().into_inner().runs;
-    assert_eq!(runs, [], "a refused request leaves no run");
+    assert_eq!(runs, [], "a rejected request leaves no run");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Files of weights into the registry and out of it.
+//! Importing and exporting files of weights.
 
 use digitd::pb::digitd::v1::{
     self, export_version_request, export_version_response::Part as Exported, import_version_request::Part,
@@ -24,7 +24,7 @@ pub const TUTORIAL: Shapes<'_> = &[
     ("fc.bias", &[10]),
 ];
 
-/// A file of arrays in float32: array k counts from k in steps of 1/1000, so that no two are alike.
+/// A file of arrays in float32: array k counts from k in steps of 1/1000, so that all arrays differ.
 pub fn file(arrays: Shapes<'_>) -> Vec<u8> {
     let bytes: Vec<Vec<u8>> = arrays
         .iter()
@@ -114,7 +114,7 @@ async fn a_version_goes_out_and_comes_back_with_the_same_bytes_and_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_of_pytorch_are_mapped_by_order_and_shape_and_the_mapping_is_told() {
+async fn names_of_pytorch_are_mapped_by_order_and_shape_and_the_mapping_is_reported() {
     let server = TestServer::start().await;
     let own = file(TUTORIAL);
     let theirs = ["net.0.weight", "net.0.bias", "net.3.weight", "net.3.bias", "net.7.weight", "net.7.bias"];
@@ -134,7 +134,7 @@ async fn names_of_pytorch_are_mapped_by_order_and_shape_and_the_mapping_is_told(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_float64_that_no_float32_holds_is_refused_and_hostile_names_are_told_in_short() {
+async fn a_float64_that_no_float32_holds_is_rejected_and_hostile_names_are_shortened() {
     let server = TestServer::start().await;
     let doubles = |value: f64| {
         let bytes: Vec<Vec<u8>> =
@@ -144,9 +144,9 @@ async fn a_float64_that_no_float32_holds_is_refused_and_hostile_names_are_told_i
         });
         safetensors::serialize(views, None).unwrap()
     };
-    let refused = error(import(&server, v1::ImportMetadata::default(), &doubles(1e300)).await);
-    check_field(&refused, "chunk");
-    assert!(refused.message().contains("no finite number in float32"), "{refused}");
+    let rejected = error(import(&server, v1::ImportMetadata::default(), &doubles(1e300)).await);
+    check_field(&rejected, "chunk");
+    assert!(rejected.message().contains("no finite number in float32"), "{rejected}");
     import(&server, v1::ImportMetadata::default(), &doubles(1e30)).await.unwrap();
 
     let name = "x".repeat(5000);
@@ -158,14 +158,14 @@ async fn a_float64_that_no_float32_holds_is_refused_and_hostile_names_are_told_i
     for bytes in
         [one(Dtype::F16, vec![1], &[0; 2]), one(Dtype::F32, vec![1], &[0; 4]), file(&of_many_dimensions)]
     {
-        let refused = error(import(&server, mapped(), &bytes).await);
-        check_field(&refused, "chunk");
-        assert!(refused.message().len() < 500, "{} bytes", refused.message().len());
+        let rejected = error(import(&server, mapped(), &bytes).await);
+        check_field(&rejected, "chunk");
+        assert!(rejected.message().len() < 500, "{} bytes", rejected.message().len());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn paddles_layout_is_turned_and_a_layout_that_is_not_the_files_is_told() {
+async fn paddles_layout_is_transposed_and_a_layout_that_is_not_the_files_is_rejected() {
     let server = TestServer::start().await;
     let mut turned = TUTORIAL.to_vec();
     turned[4].1 = &[980, 10];
@@ -176,13 +176,13 @@ async fn paddles_layout_is_turned_and_a_layout_that_is_not_the_files_is_told() {
     let fc = exported.tensor("fc.weight").unwrap();
     assert_eq!(fc.shape(), [10, 980]);
     let value = |at: usize| f32::from_le_bytes(fc.data()[4 * at..4 * at + 4].try_into().unwrap());
-    // Row 1, column 2 of libtorch's is row 2, column 1 of Paddle's: value 21 of array 4.
+    // Row 1, column 2 in libtorch's layout is row 2, column 1 in Paddle's: value 21 of array 4.
     assert_eq!(value(980 + 2), 4.0 + 21.0 / 1000.0);
 
-    let refused = error(import(&server, v1::ImportMetadata::default(), &file(&turned)).await);
-    assert!(refused.message().contains("say that the layout is Paddle's"), "{refused}");
-    let refused = error(import(&server, paddle, &file(TUTORIAL)).await);
-    assert!(refused.message().contains("say that the layout is libtorch's"), "{refused}");
+    let rejected = error(import(&server, v1::ImportMetadata::default(), &file(&turned)).await);
+    assert!(rejected.message().contains("say that the layout is Paddle's"), "{rejected}");
+    let rejected = error(import(&server, paddle, &file(TUTORIAL)).await);
+    assert!(rejected.message().contains("say that the layout is libtorch's"), "{rejected}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,7 +200,7 @@ async fn a_file_that_does_not_fit_publishes_nothing_and_says_why() {
     let half = safetensors::serialize([("fc.bias", half)], None).unwrap();
     let long = [&u64::MAX.to_le_bytes()[..], b"{}"].concat();
     let whole = file(TUTORIAL);
-    for (bytes, told) in [
+    for (bytes, expected) in [
         (&whole[..whole.len() - 1], "not safetensors"),
         (&whole[..100], "not safetensors"),
         (&long, "not safetensors"),
@@ -210,9 +210,9 @@ async fn a_file_that_does_not_fit_publishes_nothing_and_says_why() {
         (&infinite, "holds a value that is no finite number"),
         (&half, "as F16, not F32 or F64"),
     ] {
-        let refused = error(import(&server, v1::ImportMetadata::default(), bytes).await);
-        check_field(&refused, "chunk");
-        assert!(refused.message().contains(told), "{refused}");
+        let rejected = error(import(&server, v1::ImportMetadata::default(), bytes).await);
+        check_field(&rejected, "chunk");
+        assert!(rejected.message().contains(expected), "{rejected}");
     }
     let network = Some(v1::Network { preset: "resnet".to_owned(), layers: Vec::new() });
     let metadata = v1::ImportMetadata { network, ..v1::ImportMetadata::default() };
@@ -222,7 +222,7 @@ async fn a_file_that_does_not_fit_publishes_nothing_and_says_why() {
     assert_eq!(models(&server).await, []);
 }
 
-/// Batch normalisation and one linear layer on pictures of 8 x 12.
+/// Batch normalisation and one linear layer for images of 8 x 12.
 pub const NORMED: Shapes<'_> = &[
     ("norm.weight", &[1]),
     ("norm.bias", &[1]),
@@ -261,14 +261,14 @@ async fn a_network_for_other_pictures_and_classes_is_imported_and_reads_them() {
     assert_eq!(read.predictions[0].probabilities.len(), 3);
     assert_eq!(version.class_names, ["cat", "dog", "emu"]);
     let wrong = v1::ImportMetadata { image_width: Some(11), ..normed() };
-    let refused = error(import(&server, wrong, &file(NORMED)).await);
-    assert!(refused.message().contains("has shape [3, 96], not [3, 88]"), "{refused}");
+    let rejected = error(import(&server, wrong, &file(NORMED)).await);
+    assert!(rejected.message().contains("has shape [3, 96], not [3, 88]"), "{rejected}");
     let wrong = v1::ImportMetadata { classes: Some(4), ..normed() };
     check_field(&error(import(&server, wrong, &file(NORMED)).await), "metadata.class_names");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_variance_below_zero_is_refused_and_zero_is_not() {
+async fn a_variance_below_zero_is_rejected_and_zero_is_not() {
     let server = TestServer::start().await;
     let with_variance = |variance: f32| {
         let bytes = file(NORMED);
@@ -281,11 +281,11 @@ async fn a_variance_below_zero_is_refused_and_zero_is_not() {
         bytes[at..at + 4].copy_from_slice(&variance.to_le_bytes());
         bytes
     };
-    let refused = error(import(&server, normed(), &with_variance(-1e-9)).await);
-    check_field(&refused, "chunk");
-    assert!(refused.message().contains("\"norm.running_var\" holds a variance below 0"), "{refused}");
-    let refused = error(import(&server, normed(), &with_variance(f32::NAN)).await);
-    assert!(refused.message().contains("no finite number"), "{refused}");
+    let rejected = error(import(&server, normed(), &with_variance(-1e-9)).await);
+    check_field(&rejected, "chunk");
+    assert!(rejected.message().contains("\"norm.running_var\" holds a variance below 0"), "{rejected}");
+    let rejected = error(import(&server, normed(), &with_variance(f32::NAN)).await);
+    assert!(rejected.message().contains("no finite number"), "{rejected}");
     assert_eq!(models(&server).await, []);
     import(&server, normed(), &with_variance(0.0)).await.unwrap();
 }

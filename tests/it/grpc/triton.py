@@ -1,4 +1,4 @@
-"""Drives a server with Triton's own client, sync and asyncio; what it must answer comes on standard input."""
+"""Calls a server with Triton's own client, sync and asyncio; the expected responses come on standard input."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tritonclient.utils import InferenceServerException
 
 GIVEN = json.load(sys.stdin)
 ADDRESS = GIVEN["address"]
-# Test images, and what PredictionService says of them.
+# Test images, and the probabilities that PredictionService returns for them.
 PIXELS = np.frombuffer(bytes.fromhex(GIVEN["pixels"]), np.uint8).reshape(-1, 28, 28)
 EXPECTED = np.array(GIVEN["probabilities"], np.float32)
 INK = (PIXELS.astype(np.float32) / 255)[:, None]
@@ -47,7 +47,7 @@ FORMS = {
     "UINT8 with a channel": tensor(PIXELS[:, None], "UINT8"),
 }
 
-# What is refused: the input, further arguments of the call, the code, and what the message must say.
+# Rejected calls: the input, further arguments of the call, the status code, and a part of the message.
 REFUSED = {
     "shape": ([tensor(INK[:, :, :27], "FP32")], {}, "INVALID_ARGUMENT", "[N, 1, 28, 28]"),
     "datatype": ([tensor(PIXELS.astype(np.int64), "INT64")], {}, "INVALID_ARGUMENT", "use FP32"),
@@ -84,7 +84,7 @@ def call(arguments):
 
 
 def parts(prefix, messages, enums):
-    """What messages and enums are made of: names, numbers and types."""
+    """The names, numbers and types in messages and enums."""
     for message in messages:
         name = f"{prefix}.{message.name}"
         for field in message.field:
@@ -255,7 +255,7 @@ class Sync(unittest.TestCase):
         self.client.stop_stream()
 
     def test_an_error_of_a_stream_names_its_request(self):
-        """By the generated stub: the client hands on the message alone."""
+        """Uses the generated stub, because the client passes on only the message."""
         refused = service_pb2.ModelInferRequest(model_name="letters", id="mine")
         refused.inputs.extend([FORMS["UINT8 raw"]._get_tensor()])
         refused.raw_input_contents.extend([FORMS["UINT8 raw"]._get_content()])

@@ -1,4 +1,4 @@
-//! Triton's own Python client, sync and asyncio, on a real server.
+//! Triton's own Python client, sync and asyncio, against a real server.
 
 use std::{path::PathBuf, process::Command};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::server::{TestServer, unseen_images};
 use crate::{
-    cli::program::{Said, feed, finish},
+    cli::program::{ProgramOutput, feed, finish},
     support,
 };
 
@@ -18,12 +18,12 @@ fn python() -> Option<PathBuf> {
     support::python("triton", "tritonclient.grpc")
 }
 
-async fn said(work: impl FnOnce() -> Said + Send + 'static) -> Said {
+async fn run_blocking(work: impl FnOnce() -> ProgramOutput + Send + 'static) -> ProgramOutput {
     tokio::task::spawn_blocking(work).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tritons_client_reads_pictures_and_is_told_what_it_asks() {
+async fn tritons_client_classifies_images_and_gets_what_it_asks_for() {
     let Some(python) = python() else { return };
     let server = TestServer::start().await;
     server.train().await;
@@ -38,14 +38,14 @@ async fn tritons_client_reads_pictures_and_is_told_what_it_asks() {
         "probabilities": probabilities,
         "descriptors": hex(FILE_DESCRIPTOR_SET),
     });
-    let said = said(move || {
+    let printed = run_blocking(move || {
         let mut command = Command::new(python);
         feed(command.args(["-c", TESTS, "--verbose"]), given.to_string().as_bytes())
     })
     .await;
-    assert_eq!(said.code, Some(0), "{}\n{}", said.stdout, said.stderr);
+    assert_eq!(printed.code, Some(0), "{}\n{}", printed.stdout, printed.stderr);
     let tests = TESTS.matches("def test_").count();
-    assert!(tests > 0 && said.stderr.contains(&format!("Ran {tests} tests")), "{}", said.stderr);
+    assert!(tests > 0 && printed.stderr.contains(&format!("Ran {tests} tests")), "{}", printed.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,8 +57,8 @@ async fn the_readmes_example_for_tritons_client_works() {
     let example =
         example.expect("the README has an example").replace("localhost:8001", &server.addr.to_string());
     assert!(example.contains("tritonclient"), "{example}");
-    let said = said(move || finish(Command::new(python).args(["-c", &example]))).await;
-    assert!(said.ok().lines().count() >= 1);
+    let printed = run_blocking(move || finish(Command::new(python).args(["-c", &example]))).await;
+    assert!(printed.ok().lines().count() >= 1);
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,4 +1,4 @@
-//! Files of weights that are changed on purpose: taken out of a version, changed, and put back as another.
+//! Weights that are changed on purpose: exported from a version, changed, and imported as another version.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub fn read(file: &[u8]) -> Weights {
     arrays.collect()
 }
 
-/// A file of these values, in float32 or in float64.
+/// A file with these values, in float32 or in float64.
 pub fn write(weights: &Weights, dtype: Dtype) -> Vec<u8> {
     let bytes = |value: &f32| match dtype {
         Dtype::F64 => f64::from(*value).to_le_bytes().to_vec(),
@@ -39,7 +39,7 @@ pub fn write(weights: &Weights, dtype: Dtype) -> Vec<u8> {
     safetensors::serialize(views, None).unwrap()
 }
 
-/// Publishes version 1 with its weights changed, as a version that was trained on the same set.
+/// Publishes version 1 with changed weights, as a version that was trained on the same data set.
 pub async fn republish(server: &TestServer, change: impl FnOnce(&mut Weights)) -> i32 {
     let mut weights = read(&export(server, 1).await.1);
     change(&mut weights);

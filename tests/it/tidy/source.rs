@@ -47,7 +47,7 @@ impl Source {
         if path.ends_with(".rs") {
             let stream: TokenStream = text.parse().unwrap_or_else(|error| panic!("{path}: {error}"));
             let test = path.starts_with("tests/") || path.ends_with("/tests.rs") || path.contains("/tests/");
-            flatten(stream, Place { test, modules: 0 }, &mut tokens);
+            flatten(stream, Context { test, modules: 0 }, &mut tokens);
         }
         Source { path: path.to_owned(), bytes: text.len(), text: text.to_owned(), tokens }
     }
@@ -65,17 +65,17 @@ impl Source {
 }
 
 #[derive(Clone, Copy)]
-struct Place {
+struct Context {
     test: bool,
     modules: usize,
 }
 
-fn flatten(stream: TokenStream, place: Place, tokens: &mut Vec<Token>) {
+fn flatten(stream: TokenStream, context: Context, tokens: &mut Vec<Token>) {
     // The tokens of an item that is only for tests, from its attribute to its body.
     let mut in_test_item = false;
     let mut trees = stream.into_iter().peekable();
     while let Some(tree) = trees.next() {
-        let here = Place { test: place.test || in_test_item, ..place };
+        let here = Context { test: context.test || in_test_item, ..context };
         let line = tree.span().start().line;
         let mut push =
             |text: String, line| tokens.push(Token { text, line, test: here.test, modules: here.modules });
@@ -96,7 +96,7 @@ fn flatten(stream: TokenStream, place: Place, tokens: &mut Vec<Token>) {
                 let is_attribute = tokens.last().is_some_and(|token| token.text == "#");
                 in_test_item |= is_attribute && is_cfg_test(&group.stream());
                 let opens_module = is_body && tokens.len() > 1 && tokens[tokens.len() - 2].text == "mod";
-                let inside = Place { modules: here.modules + usize::from(opens_module), ..here };
+                let inside = Context { modules: here.modules + usize::from(opens_module), ..here };
                 tokens.push(Token { text: open.to_owned(), line, test: here.test, modules: here.modules });
                 flatten(group.stream(), inside, tokens);
                 let line = group.span_close().start().line;
@@ -112,7 +112,8 @@ fn is_colon(tree: Option<&TokenTree>) -> bool {
 }
 
 fn is_cfg_test(attribute: &TokenStream) -> bool {
-    attribute.to_string().replace(' ', "") == "cfg(test)"
+    let attribute = attribute.to_string().replace(" ", "");
+    attribute == "cfg(test)" || attribute.starts_with("cfg(all(test,")
 }
 
 fn brackets(delimiter: Delimiter) -> (&'static str, &'static str) {

@@ -1,27 +1,27 @@
-//! Drawn pictures, and what becomes of them.
+//! Normalization of drawn images.
 
 use super::*;
 
-/// A bar such as a 1 is, dark on light, in the corner of a larger picture.
-fn one_on_paper() -> GreyPicture {
+/// A bar like a 1, dark on light, in the corner of a larger image.
+fn one_on_paper() -> GrayPicture {
     bar((100, 80), 230, 40, [10, 20], [5, 65])
 }
 
-fn auto(picture: &GreyPicture) -> DigitImage {
-    normalize(picture, Normalization::Auto, Frame::MNIST).unwrap()
+fn auto(picture: &GrayPicture) -> DigitImage {
+    normalize(picture, Normalization::Auto, ImageSize::MNIST).unwrap()
 }
 
-/// First and last row, first and last column that hold ink.
+/// Returns the first and last row and the first and last column with ink.
 fn extent(image: &DigitImage) -> [usize; 4] {
     let inked: Vec<usize> = (0..784).filter(|&at| image.pixels[at] > 127).collect();
     let columns = || inked.iter().map(|at| at % 28);
     [inked[0] / 28, inked[inked.len() - 1] / 28, columns().min().unwrap(), columns().max().unwrap()]
 }
 
-/// Corners of a 7, in a square of 1.
+/// The corners of a 7 in the unit square.
 const SEVEN: [[f32; 2]; 3] = [[0.3, 0.2], [0.7, 0.2], [0.45, 0.8]];
 
-/// How far a place is from the line through the corners.
+/// The distance of a point from the line through the corners.
 fn off(corners: &[[f32; 2]], x: f32, y: f32) -> f32 {
     let of_part = |part: &[[f32; 2]]| {
         let ([ax, ay], [bx, by]) = (part[0], part[1]);
@@ -32,24 +32,24 @@ fn off(corners: &[[f32; 2]], x: f32, y: f32) -> f32 {
     corners.windows(2).map(of_part).fold(f32::INFINITY, f32::min)
 }
 
-/// A 7 drawn with a pen of `pen` pixels on a square sheet; `light` gives the brightness of paper and of
-/// ink at a place.
-fn seven(side: usize, pen: f32, light: impl Fn(f32, f32) -> [f32; 2]) -> GreyPicture {
+/// A 7 drawn with a pen of `pen` pixels on a square sheet; `light` gives the brightness of paper and of ink
+/// at a point.
+fn seven(side: usize, pen: f32, light: impl Fn(f32, f32) -> [f32; 2]) -> GrayPicture {
     let pixel = |at: usize| {
         let (x, y) = (((at % side) as f32 + 0.5) / side as f32, ((at / side) as f32 + 0.5) / side as f32);
         let [paper, ink] = light(x, y);
         let share = (pen / 2.0 - off(&SEVEN, x, y) * side as f32 + 0.5).clamp(0.0, 1.0);
         (paper + (ink - paper) * share) as u8
     };
-    GreyPicture { width: side, height: side, pixels: (0..side * side).map(pixel).collect() }
+    GrayPicture { width: side, height: side, pixels: (0..side * side).map(pixel).collect() }
 }
 
 fn even(_: f32, _: f32) -> [f32; 2] {
     [240.0, 20.0]
 }
 
-/// The cosine of two images, 1 where they are alike; the second moved by a pixel where that is better,
-/// since the centre may fall to either side of a pixel's edge.
+/// The cosine of two images, 1 if they are equal. The second image may be shifted by a pixel, because the
+/// centre may fall to either side of a pixel's edge.
 fn likeness(one: &DigitImage, other: &DigitImage) -> f64 {
     let norm = |image: &DigitImage| -> f64 {
         image.pixels.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
@@ -63,7 +63,7 @@ fn likeness(one: &DigitImage, other: &DigitImage) -> f64 {
 }
 
 #[track_caller]
-fn check_alike(picture: &GreyPicture, least: f64) {
+fn check_alike(picture: &GrayPicture, least: f64) {
     let clean = auto(&seven(300, 24.0, even));
     let image = auto(picture);
     assert_eq!(image.quality, Some(Quality::Good));
@@ -84,7 +84,7 @@ fn ink_fills_the_box_and_sits_in_the_middle() {
 #[test]
 fn dark_on_light_and_light_on_dark_come_out_alike() {
     let dark = one_on_paper();
-    let light = GreyPicture { pixels: dark.pixels.iter().map(|pixel| 255 - pixel).collect(), ..dark.clone() };
+    let light = GrayPicture { pixels: dark.pixels.iter().map(|pixel| 255 - pixel).collect(), ..dark.clone() };
     assert_eq!(auto(&dark).pixels, auto(&light).pixels);
 }
 
@@ -92,7 +92,7 @@ fn dark_on_light_and_light_on_dark_come_out_alike() {
 fn place_and_size_in_the_picture_do_not_matter() {
     let small = bar((60, 60), 0, 255, [30, 35], [20, 40]);
     let large = bar((1200, 1200), 0, 255, [100, 300], [200, 1000]);
-    let of = |picture| extent(&normalize(picture, Normalization::Center, Frame::MNIST).unwrap());
+    let of = |picture| extent(&normalize(picture, Normalization::Center, ImageSize::MNIST).unwrap());
     assert_eq!(of(&small), of(&large));
 }
 
@@ -108,18 +108,18 @@ fn specks_and_grain_do_not_move_the_digit() {
 }
 
 #[test]
-fn without_normalisation_the_pixels_are_taken_as_they_are() {
+fn without_normalization_the_pixels_are_taken_as_they_are() {
     let given = bar((28, 28), 0, 77, [3, 5], [1, 20]);
-    assert_eq!(normalize(&given, Normalization::None, Frame::MNIST).unwrap().pixels, given.pixels);
-    let other = normalize(&one_on_paper(), Normalization::None, Frame::MNIST);
-    assert_eq!(other, Err(Problem::NotADigit { width: 100, height: 80, expected: Frame::MNIST }));
+    assert_eq!(normalize(&given, Normalization::None, ImageSize::MNIST).unwrap().pixels, given.pixels);
+    let other = normalize(&one_on_paper(), Normalization::None, ImageSize::MNIST);
+    assert_eq!(other, Err(Error::NotADigit { width: 100, height: 80, expected: ImageSize::MNIST }));
 }
 
 #[test]
 fn a_scaled_picture_keeps_its_ground_and_its_place() {
-    let frame = Frame { height: 2, width: 3 };
+    let frame = ImageSize { height: 2, width: 3 };
     let pixels = vec![200, 200, 100, 100, 0, 0, 200, 200, 100, 100, 0, 0, 9, 9, 8, 8, 7, 7, 9, 9, 8, 8, 7, 7];
-    let picture = GreyPicture { width: 6, height: 4, pixels };
+    let picture = GrayPicture { width: 6, height: 4, pixels };
     let image = normalize(&picture, Normalization::Scale, frame).unwrap();
     assert_eq!(image.pixels, [200, 100, 0, 9, 8, 7]);
 }
@@ -150,7 +150,7 @@ fn the_edge_of_the_table_is_no_ink() {
 }
 
 #[test]
-fn a_small_digit_on_a_large_sheet_is_looked_at_closely() {
+fn a_small_digit_on_a_large_sheet_is_normalised_at_full_resolution() {
     let digit = seven(60, 5.0, even);
     let mut sheet = bar((3000, 2000), 240, 0, [0, 0], [0, 0]);
     for row in 0..60 {

@@ -1,23 +1,23 @@
-//! Pictures that show no digit, or not just one, and what is said of them.
+//! The quality of images that show no digit, or more than one.
 
 use super::*;
 
-fn quality(picture: &GreyPicture) -> Quality {
-    normalize(picture, Normalization::Auto, Frame::MNIST).unwrap().quality.unwrap()
+fn quality(picture: &GrayPicture) -> Quality {
+    normalize(picture, Normalization::Auto, ImageSize::MNIST).unwrap().quality.unwrap()
 }
 
-/// A sheet whose pixels differ by up to `most` from the middle, at random.
-fn noise(side: usize, most: i32) -> GreyPicture {
+/// A sheet whose pixels differ at random by up to `most` from the middle value.
+fn noise(side: usize, most: i32) -> GrayPicture {
     let mut state = 1u32;
     let pixel = |_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (128 + (state >> 16) as i32 % (2 * most + 1) - most).clamp(0, 255) as u8
     };
-    GreyPicture { width: side, height: side, pixels: (0..side * side).map(pixel).collect() }
+    GrayPicture { width: side, height: side, pixels: (0..side * side).map(pixel).collect() }
 }
 
-/// The second picture's dark pixels on the first.
-fn over(mut one: GreyPicture, other: &GreyPicture) -> GreyPicture {
+/// Draws the dark pixels of the second image onto the first.
+fn over(mut one: GrayPicture, other: &GrayPicture) -> GrayPicture {
     one.pixels.iter_mut().zip(&other.pixels).for_each(|(below, &above)| *below = above.min(*below));
     one
 }
@@ -33,29 +33,29 @@ fn an_empty_sheet_is_blank_whatever_its_grain() {
         }
     }
     let lit: Vec<u8> = (0..300 * 300).map(|at| 100 + (at % 300 / 3) as u8).collect();
-    assert_eq!(quality(&GreyPicture { width: 300, height: 300, pixels: lit }), Quality::Blank);
+    assert_eq!(quality(&GrayPicture { width: 300, height: 300, pixels: lit }), Quality::Blank);
 }
 
 #[test]
 fn a_blank_picture_becomes_a_blank_image() {
     let black = bar((28, 28), 0, 0, [0, 0], [0, 0]);
     for how in [Normalization::Auto, Normalization::Center, Normalization::None] {
-        let image = normalize(&black, how, Frame::MNIST).unwrap();
+        let image = normalize(&black, how, ImageSize::MNIST).unwrap();
         assert_eq!((image.quality, image.pixels), (Some(Quality::Blank), vec![0; 784]), "{how:?}");
     }
 }
 
 #[test]
-fn a_picture_that_is_taken_whole_is_not_judged() {
+fn the_quality_of_an_image_that_is_used_whole_is_not_assessed() {
     let black = bar((56, 56), 0, 0, [0, 0], [0, 0]);
-    assert_eq!(normalize(&black, Normalization::Scale, Frame::MNIST).unwrap().quality, None);
+    assert_eq!(normalize(&black, Normalization::Scale, ImageSize::MNIST).unwrap().quality, None);
 }
 
 #[test]
 fn a_picture_of_one_pixel_is_no_trouble() {
     let dot = bar((1, 1), 255, 255, [0, 0], [0, 0]);
     assert_eq!(quality(&dot), Quality::Blank);
-    let bright = normalize(&dot, Normalization::Center, Frame::MNIST).unwrap();
+    let bright = normalize(&dot, Normalization::Center, ImageSize::MNIST).unwrap();
     assert_eq!(bright.quality, Some(Quality::TooSmall));
     for (width, height) in [(1, 300), (300, 1), (2, 4096), (4096, 2)] {
         assert_eq!(quality(&bar((width, height), 9, 9, [0, 0], [0, 0])), Quality::Blank);
@@ -86,7 +86,7 @@ fn digits_side_by_side_are_several_shapes() {
 
 #[test]
 fn strokes_of_one_digit_are_one_shape() {
-    // A 5 whose roof was drawn apart, and a 4 whose stem is.
+    // A 5 whose top stroke is separate, and a 4 whose vertical stroke is.
     let five =
         over(bar((200, 200), 240, 10, [70, 90], [60, 160]), &bar((200, 200), 240, 10, [96, 150], [40, 58]));
     assert_eq!(quality(&five), Quality::Good);
@@ -98,7 +98,7 @@ fn strokes_of_one_digit_are_one_shape() {
 }
 
 #[test]
-fn faint_ink_and_blocks_are_told() {
+fn faint_ink_and_blocks_are_reported() {
     let faint = bar((100, 100), 200, 178, [40, 50], [20, 80]);
     assert_eq!(quality(&faint), Quality::LowContrast);
     for side in [20, 60] {
@@ -106,6 +106,6 @@ fn faint_ink_and_blocks_are_told() {
         assert_eq!(quality(&block), Quality::NotStrokes, "{side}");
     }
     let block = bar((50, 50), 0, 255, [10, 40], [10, 40]);
-    let block = normalize(&block, Normalization::Center, Frame::MNIST).unwrap();
+    let block = normalize(&block, Normalization::Center, ImageSize::MNIST).unwrap();
     assert_eq!(block.quality, Some(Quality::NotStrokes));
 }

@@ -1,10 +1,10 @@
-//! Models, how they are served and what they did, in Triton's words.
+//! Models, their configuration and their statistics, in the form that Triton gives them.
 
 use std::time::UNIX_EPOCH;
 
-use super::{INPUT, LABEL, PROBABILITIES};
+use super::fields::{INPUT, LABEL, PROBABILITIES};
 use crate::{
-    engine::{BatchConfig, Figures, Phases, Span, Statistics},
+    engine::{BatchConfig, DurationTotal, ModelStats, PhaseTotals, VersionStats},
     ids::{ModelName, Version},
     pb::inference::{
         DataType, InferBatchStatistics, InferStatistics, ModelConfig, ModelDynamicBatching, ModelInput,
@@ -18,16 +18,16 @@ use crate::{
         repository_index_response::ModelIndex,
     },
     registry::Manifest,
-    server::convert::{field::int, picture::MOST_PICTURES},
+    server::convert::shared::{field::int, images::MAX_IMAGES_PER_CALL},
 };
 
-/// `<project>_<format>`, as the protocol has it.
+/// The protocol asks for `<project>_<format>`.
 const PLATFORM: &str = "digitd_safetensors";
 
-/// Extensions that are served whole.
+/// The extensions of the protocol that this server implements completely.
 const EXTENSIONS: [&str; 3] = ["classification", "model_configuration", "statistics"];
 
-/// In the place of the number of pictures.
+/// The size of the batch dimension, which may be any number.
 const ANY: i64 = -1;
 
 pub fn server_metadata() -> ServerMetadataResponse {
@@ -38,7 +38,7 @@ pub fn server_metadata() -> ServerMetadataResponse {
     }
 }
 
-/// `versions`: oldest first.
+/// `versions` begins with the oldest.
 pub fn metadata(manifest: &Manifest, versions: Vec<Version>) -> ModelMetadataResponse {
     let tensor = |name: &str, datatype: &str, one: &[usize]| TensorMetadata {
         name: name.to_owned(),
@@ -74,7 +74,7 @@ pub fn config(manifest: &Manifest, batching: &BatchConfig, on_gpu: bool) -> Mode
         platform: PLATFORM.to_owned(),
         backend: "digitd".to_owned(),
         version_policy: Some(ModelVersionPolicy { policy_choice: Some(PolicyChoice::All(All {})) }),
-        max_batch_size: int(MOST_PICTURES),
+        max_batch_size: int(MAX_IMAGES_PER_CALL),
         input: vec![ModelInput {
             name: INPUT.to_owned(),
             data_type: DataType::TypeFp32.into(),
@@ -105,15 +105,15 @@ fn facts(manifest: &Manifest) -> impl Iterator<Item = (String, ModelParameter)> 
     facts.into_iter().chain(names).map(named)
 }
 
-pub fn statistics(statistics: &Statistics) -> ModelStatistics {
-    let Figures { success, fail, queue, phases, last, batches } = &statistics.figures;
+pub fn statistics(statistics: &VersionStats) -> ModelStatistics {
+    let ModelStats { success, fail, queue, phases, last, batches } = &statistics.stats;
     let last = last.and_then(|last| last.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     ModelStatistics {
         name: statistics.model.to_string(),
         version: statistics.version.to_string(),
         last_inference: u64::try_from(last.as_millis()).unwrap_or(u64::MAX),
-        inference_count: statistics.figures.images(),
-        execution_count: statistics.figures.executions(),
+        inference_count: statistics.stats.images(),
+        execution_count: statistics.stats.executions(),
         inference_stats: Some(InferStatistics {
             success: duration(*success),
             fail: duration(*fail),
@@ -126,7 +126,7 @@ pub fn statistics(statistics: &Statistics) -> ModelStatistics {
     }
 }
 
-fn batch_statistics(images: usize, phases: Phases) -> InferBatchStatistics {
+fn batch_statistics(images: usize, phases: PhaseTotals) -> InferBatchStatistics {
     InferBatchStatistics {
         batch_size: images as u64,
         compute_input: duration(phases.input),
@@ -135,12 +135,12 @@ fn batch_statistics(images: usize, phases: Phases) -> InferBatchStatistics {
     }
 }
 
-fn duration(span: Span) -> Option<StatisticDuration> {
+fn duration(span: DurationTotal) -> Option<StatisticDuration> {
     let ns = u64::try_from(span.total.as_nanos()).unwrap_or(u64::MAX);
     Some(StatisticDuration { count: span.count, ns })
 }
 
-/// One version of the registry, which answers whether or not it is `loaded`.
+/// One version of the registry. It is ready whether or not it is `loaded`, because its first request loads it.
 pub fn index(model: &ModelName, version: Version, loaded: bool) -> ModelIndex {
     let reason = if loaded { "" } else { "not loaded: its first request loads it" };
     ModelIndex {

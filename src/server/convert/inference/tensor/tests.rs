@@ -1,4 +1,4 @@
-//! Every form of the input, and hostile ones.
+//! Tests of every form of the input, and of hostile ones.
 
 use super::*;
 use crate::pb::inference::{InferParameter, infer_parameter::ParameterChoice};
@@ -12,12 +12,12 @@ fn input(datatype: &str, shape: &[i64]) -> InferInputTensor {
     }
 }
 
-fn read(input: InferInputTensor, raw: &[Vec<u8>]) -> Result<Pictures, Invalid> {
+fn read(input: InferInputTensor, raw: &[Vec<u8>]) -> Result<ImageBatch, FieldError> {
     let raw = raw.iter().map(|bytes| Bytes::copy_from_slice(bytes)).collect();
-    tensor(vec![input], raw)?.check(Frame::MNIST)?.read()
+    tensor(vec![input], raw)?.check(ImageSize::MNIST)?.read()
 }
 
-fn typed(datatype: &str, contents: InferTensorContents) -> Result<Pictures, Invalid> {
+fn typed(datatype: &str, contents: InferTensorContents) -> Result<ImageBatch, FieldError> {
     read(InferInputTensor { contents: Some(contents), ..input(datatype, &[1, 1, 28, 28]) }, &[])
 }
 
@@ -29,7 +29,7 @@ fn uint(values: Vec<u32>) -> InferTensorContents {
     InferTensorContents { uint_contents: values, ..InferTensorContents::default() }
 }
 
-/// A ramp of bytes, and the same as numbers.
+/// A ramp as bytes and as floats.
 fn ramp() -> (Vec<u8>, Vec<f32>) {
     let bytes: Vec<u8> = (0..784).map(|index| (index % 256) as u8).collect();
     let floats = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
@@ -55,8 +55,8 @@ fn raw_values_are_not_copied() {
     for (datatype, length) in [("UINT8", 784), ("FP32", 3136)] {
         let raw = Bytes::from(vec![0; length]);
         let checked = tensor(vec![input(datatype, &[1, 784])], vec![raw.clone()]).unwrap();
-        let (Pictures::Bytes(bytes) | Pictures::FloatBytes(bytes)) =
-            checked.check(Frame::MNIST).unwrap().read().unwrap()
+        let (ImageBatch::Bytes(bytes) | ImageBatch::FloatBytes(bytes)) =
+            checked.check(ImageSize::MNIST).unwrap().read().unwrap()
         else {
             panic!("raw values stay bytes")
         };
@@ -65,21 +65,22 @@ fn raw_values_are_not_copied() {
 }
 
 #[test]
-fn a_wrong_input_is_told_with_what_was_expected() {
-    let refused = |input, raw: &[Vec<u8>]| read(input, raw).unwrap_err().to_string();
+fn a_wrong_input_is_message_with_what_was_expected() {
+    let rejected = |input, raw: &[Vec<u8>]| read(input, raw).unwrap_err().to_string();
     let picture = || vec![vec![0; 784]];
-    let told = refused(InferInputTensor { name: "x".to_owned(), ..input("UINT8", &[1, 784]) }, &picture());
-    assert_eq!(told, r#"inputs[0].name: is "x": the model reads "input""#);
-    let told = refused(input("INT64", &[1, 784]), &picture());
-    assert_eq!(told, r#"inputs[0].datatype: is "INT64": use FP32 (0 to 1) or UINT8 (0 to 255)"#);
-    let told = refused(input("UINT8", &[1, 3, 28, 28]), &picture());
+    let message =
+        rejected(InferInputTensor { name: "x".to_owned(), ..input("UINT8", &[1, 784]) }, &picture());
+    assert_eq!(message, r#"inputs[0].name is "x": the model reads "input""#);
+    let message = rejected(input("INT64", &[1, 784]), &picture());
+    assert_eq!(message, r#"inputs[0].datatype is "INT64": use FP32 (0 to 1) or UINT8 (0 to 255)"#);
+    let message = rejected(input("UINT8", &[1, 3, 28, 28]), &picture());
     let expected = "use [N, 1, 28, 28], [N, 28, 28] or [N, 784] with N from 1 to 16384";
-    assert_eq!(told, format!("inputs[0].shape: is [1, 3, 28, 28]: {expected}"));
-    let told = refused(input("FP32", &[2, 784]), &picture());
-    assert_eq!(told, "raw_input_contents[0]: has 784 bytes: FP32 of shape [2, 784] has 6272");
-    let told = typed("FP32", fp32(vec![0.0; 783])).unwrap_err().to_string();
+    assert_eq!(message, format!("inputs[0].shape is [1, 3, 28, 28]: {expected}"));
+    let message = rejected(input("FP32", &[2, 784]), &picture());
+    assert_eq!(message, "raw_input_contents[0] has 784 bytes: FP32 of shape [2, 784] has 6272");
+    let message = typed("FP32", fp32(vec![0.0; 783])).unwrap_err().to_string();
     let place = "inputs[0].contents.fp32_contents";
-    assert_eq!(told, format!("{place}: has 783 values: FP32 of shape [1, 1, 28, 28] has 784"));
+    assert_eq!(message, format!("{place} has 783 values: FP32 of shape [1, 1, 28, 28] has 784"));
     for inputs in [vec![], vec![input("UINT8", &[1, 784]); 2]] {
         assert_eq!(tensor(inputs, vec![]).unwrap_err().field, "inputs");
     }
@@ -92,7 +93,7 @@ fn values_are_in_one_place_and_in_the_field_of_their_type() {
     let two = read(input("UINT8", &[1, 784]), &[vec![0; 784], vec![]]);
     assert_eq!(two.unwrap_err().field, "raw_input_contents");
     let stray = typed("FP32", uint(vec![0; 784])).unwrap_err();
-    assert_eq!(stray.to_string(), "inputs[0].contents.uint_contents: does not hold FP32: use fp32_contents");
+    assert_eq!(stray.to_string(), "inputs[0].contents.uint_contents does not hold FP32: use fp32_contents");
     let nothing = typed("UINT8", InferTensorContents::default()).unwrap_err();
     assert_eq!(nothing.field, "inputs[0].contents.uint_contents");
     let region = ParameterChoice::StringParam("r".to_owned());
@@ -108,8 +109,8 @@ fn values_out_of_range_are_named_by_their_place() {
         let mut values = vec![0.5; 784];
         values[700] = bad;
         let raw = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let told = read(input("FP32", &[1, 784]), &[raw]).unwrap_err().to_string();
-        assert_eq!(told, format!("raw_input_contents[0]: has {bad} at 700: use 0 (background) to 1 (ink)"));
+        let message = read(input("FP32", &[1, 784]), &[raw]).unwrap_err().to_string();
+        assert_eq!(message, format!("raw_input_contents[0] has {bad} at 700: use 0 (background) to 1 (ink)"));
         assert_eq!(typed("FP32", fp32(values)).unwrap_err().field, "inputs[0].contents.fp32_contents");
     }
     let mut values = vec![255; 784];
@@ -118,7 +119,7 @@ fn values_out_of_range_are_named_by_their_place() {
 }
 
 #[test]
-fn hostile_shapes_are_refused() {
+fn hostile_shapes_are_rejected() {
     let huge = i64::MAX;
     for shape in [
         &[][..],
@@ -134,20 +135,20 @@ fn hostile_shapes_are_refused() {
         &[1, 1, 1, 28, 28],
         &[7; 10_000],
     ] {
-        let refused = read(input("UINT8", shape), &[vec![0; 784]]).unwrap_err();
-        assert_eq!(refused.field, "inputs[0].shape");
-        assert!(refused.message.len() < 300, "{refused}");
+        let rejected = read(input("UINT8", shape), &[vec![0; 784]]).unwrap_err();
+        assert_eq!(rejected.field, "inputs[0].shape");
+        assert!(rejected.message.len() < 300, "{rejected}");
     }
 }
 
 #[test]
 fn only_work_on_many_pictures_gets_a_thread() {
-    let weight = |datatype: &str, images: usize, each: usize| {
+    let cost = |datatype: &str, images: usize, each: usize| {
         let input = input(datatype, &[images as i64, 784]);
         let raw = vec![Bytes::from(vec![0; images * 784 * each])];
-        tensor(vec![input], raw).unwrap().check(Frame::MNIST).unwrap().weight()
+        tensor(vec![input], raw).unwrap().check(ImageSize::MNIST).unwrap().cost()
     };
-    assert_eq!(weight("FP32", 64, 4), Weight::Light);
-    assert_eq!(weight("FP32", 65, 4), Weight::Heavy);
-    assert_eq!(weight("UINT8", 16_384, 1), Weight::Light);
+    assert_eq!(cost("FP32", 64, 4), Cost::Inline);
+    assert_eq!(cost("FP32", 65, 4), Cost::Offload);
+    assert_eq!(cost("UINT8", 16_384, 1), Cost::Inline);
 }

@@ -1,0 +1,181 @@
+//! The events of a run as one unbroken sequence: where the stream breaks, it is reopened behind the last
+//! event that arrived.
+
+use std::time::Duration;
+
+use tonic::{Code, Streaming};
+
+use crate::v1::{TrainEvent, TrainRequest, WatchRunRequest, train_event::Event};
+use crate::{Client, Error, error::is_transient};
+
+/// Failed attempts in a row after which a stream counts as lost.
+const MAX_FAILURES: u32 = 8;
+
+/// Wait before the first attempt; it doubles from one attempt to the next.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
+/// Longest wait between two attempts.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// The events of a run, in order and without gaps, to its end.
+///
+/// A broken connection is reopened on the way; a server that is away for about 20 seconds loses no event.
+#[derive(Debug)]
+pub struct RunEvents {
+    client: Client,
+    run_id: String,
+    last_sequence: i32,
+    stream: Option<Streaming<TrainEvent>>,
+    phase: Phase,
+    /// Failed attempts since the last event.
+    failures: u32,
+    /// Why the stream broke, or why the last attempt to reopen it failed.
+    cause: String,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// The last event was `finished`: either the stream ends, or it continues because the run was resumed.
+    /// Or the last event was `validated`, which is the only one of its stream.
+    Finished,
+    Ended,
+}
+
+impl Client {
+    /// Starts a run and follows it to its end. With `validate_only` nothing starts, and the only event is
+    /// `validated`, with what the request would run.
+    ///
+    /// The run belongs to the server: it continues when the events are dropped.
+    /// [`cancel_run`](Self::cancel_run) stops it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] when the request is invalid, when its data set is not available, or when another
+    /// run trains and the request does not ask to be queued.
+    pub async fn train(&self, request: TrainRequest) -> Result<RunEvents, Error> {
+        let stream = self.training().train(request).await?.into_inner();
+        Ok(RunEvents::new(self.clone(), String::new(), 0, Some(stream)))
+    }
+
+    /// Replays a run's events after event number `after` (0 for all of them), then follows the run to its
+    /// end. Runs that have ended can be replayed too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] when there is no such run.
+    pub async fn watch(&self, run_id: &str, after: i32) -> Result<RunEvents, Error> {
+        let mut events = RunEvents::new(self.clone(), run_id.to_owned(), after, None);
+        events.stream = Some(events.open().await?);
+        Ok(events)
+    }
+}
+
+impl RunEvents {
+    fn new(client: Client, run_id: String, after: i32, stream: Option<Streaming<TrainEvent>>) -> Self {
+        Self {
+            client,
+            run_id,
+            last_sequence: after,
+            stream,
+            phase: Phase::Running,
+            failures: 0,
+            cause: String::new(),
+        }
+    }
+
+    /// The run's id. It is empty before the first event of a run that was started here, and where a
+    /// request is only validated.
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    /// The next event; `None` after the last `finished`, or after `validated`.
+    ///
+    /// The call is cancel-safe: dropping its future loses no event.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lost`] when the stream broke and eight attempts to reopen it failed, or the server no
+    /// longer has the run; [`Error::Refused`] when the server ends the stream for another reason.
+    pub async fn next(&mut self) -> Result<Option<TrainEvent>, Error> {
+        while self.phase != Phase::Ended {
+            let Some(stream) = &mut self.stream else {
+                self.reopen().await?;
+                continue;
+            };
+            match stream.message().await {
+                Ok(Some(event)) => {
+                    if let Some(event) = self.accept(event) {
+                        return Ok(Some(event));
+                    }
+                }
+                Ok(None) if self.phase == Phase::Finished => self.phase = Phase::Ended,
+                // All events have arrived, so a connection that breaks behind them loses nothing.
+                Err(_) if self.phase == Phase::Finished => self.phase = Phase::Ended,
+                Ok(None) if self.run_id.is_empty() => return Err(Error::Incomplete("event")),
+                Ok(None) => self.close("the server ended the stream".to_owned()),
+                Err(status) if self.run_id.is_empty() || !is_interruption(status.code()) => {
+                    return Err(status.into());
+                }
+                Err(status) => self.close(Error::from(status).to_string()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Records an event as received; `None` for one that was received before.
+    fn accept(&mut self, event: TrainEvent) -> Option<TrainEvent> {
+        if let Some(Event::Validated(_)) = event.event {
+            // This event has no number and no run.
+            self.phase = Phase::Finished;
+            return Some(event);
+        }
+        if event.sequence <= self.last_sequence {
+            return None;
+        }
+        self.failures = 0;
+        self.last_sequence = event.sequence;
+        self.run_id.clone_from(&event.run_id);
+        self.phase = match event.event {
+            Some(Event::Finished(_)) => Phase::Finished,
+            _ => Phase::Running,
+        };
+        Some(event)
+    }
+
+    fn close(&mut self, cause: String) {
+        self.stream = None;
+        self.cause = cause;
+    }
+
+    /// Waits, longer from failure to failure, and makes one attempt to reopen the stream.
+    async fn reopen(&mut self) -> Result<(), Error> {
+        if self.failures == MAX_FAILURES {
+            return Err(self.lost(self.cause.clone()));
+        }
+        tokio::time::sleep((FIRST_WAIT * 2_u32.pow(self.failures)).min(MAX_WAIT)).await;
+        self.failures += 1;
+        match self.open().await {
+            Ok(stream) => self.stream = Some(stream),
+            Err(error) if error.is_transient() => self.cause = error.to_string(),
+            Err(error) => return Err(self.lost(error.to_string())),
+        }
+        Ok(())
+    }
+
+    fn lost(&self, cause: String) -> Error {
+        Error::Lost { run_id: self.run_id.clone(), after: self.last_sequence, cause }
+    }
+
+    async fn open(&self) -> Result<Streaming<TrainEvent>, Error> {
+        let request = WatchRunRequest { run_id: self.run_id.clone(), after_sequence: self.last_sequence };
+        Ok(self.client.training().watch_run(request).await?.into_inner())
+    }
+}
+
+/// Whether a stream that ended with `code` was interrupted: the connection broke, or the server dropped
+/// the watcher.
+fn is_interruption(code: Code) -> bool {
+    is_transient(code) || matches!(code, Code::Internal | Code::Cancelled)
+}

@@ -1,0 +1,22 @@
+//! Why a picture is not taken.
+
+use crate::data::ImageSize;
+
+/// Why a picture is refused; the message says what is accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("image has {bytes} bytes: send at most {limit}")]
+    TooManyBytes { bytes: usize, limit: usize },
+    #[error("image has {width}x{height} pixels: send 1 to {limit} on a side")]
+    Size { width: u32, height: u32, limit: u32 },
+    #[error("image is of no known format: send PNG, JPEG, BMP, GIF, WebP or PNM")]
+    UnknownFormat,
+    #[error("image does not decode: {0}")]
+    Broken(String),
+    #[error(
+        "image has {width}x{height} pixels: without normalization it must have {}x{}",
+        expected.width,
+        expected.height
+    )]
+    NotADigit { width: usize, height: usize, expected: ImageSize },
+}

@@ -1,0 +1,160 @@
+//! Lines, dots and text of a picture, on a canvas of plotters. Sizes are given in pixels of the
+//! finished picture, positions in points of the canvas, which is finer.
+
+use std::sync::LazyLock;
+
+use plotters::{
+    coord::Shift,
+    drawing::{DrawingArea, DrawingAreaErrorKind},
+    element::{Circle, DashedPathElement, PathElement, Text},
+    prelude::DrawingBackend,
+    style::{
+        Color as _, FontStyle, IntoFont as _, RGBColor, ShapeStyle, TextStyle,
+        text_anchor::{HPos, Pos, VPos},
+    },
+};
+
+use super::Error;
+
+/// Points of the canvas for a pixel of the finished picture, in each direction.
+pub const FINE: i32 = 3;
+
+pub const INK: RGBColor = RGBColor(40, 40, 40);
+pub const GREY: RGBColor = RGBColor(110, 110, 110);
+pub const GRID: RGBColor = RGBColor(226, 226, 226);
+
+/// DejaVu Sans, so that a machine without fonts draws the same; its licence is in the same folder.
+static FONT: &[u8] = include_bytes!("font/DejaVuSans.ttf");
+const FAMILY: &str = "sans-serif";
+
+/// The weight of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineWeight {
+    /// Thin and pale, behind others.
+    Faint,
+    Firm,
+}
+
+/// A part of the picture that is drawn on.
+pub struct Canvas<B: DrawingBackend> {
+    pub area: DrawingArea<B, Shift>,
+    pub medium: Medium,
+}
+
+/// The output format; plotters' two back ends each have their own faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Medium {
+    Svg,
+    /// Thick lines have spikes at sharp corners, and words stand too high.
+    Pixels,
+}
+
+/// Makes the font known to plotters; before any word is written.
+pub fn register_font() -> Result<(), Error> {
+    static REGISTERED: LazyLock<bool> =
+        LazyLock::new(|| plotters::style::register_font(FAMILY, FontStyle::Normal, FONT).is_ok());
+    if *REGISTERED { Ok(()) } else { Err(Error("its font is damaged".to_owned())) }
+}
+
+impl<B: DrawingBackend> Canvas<B> {
+    /// Another part of the same picture.
+    pub fn part(&self, area: DrawingArea<B, Shift>) -> Self {
+        Self { area, medium: self.medium }
+    }
+
+    /// The thick line of a curve.
+    pub fn line(&self, spots: &[(i32, i32)], stroke: LineWeight, color: RGBColor) -> Result<(), Error> {
+        let style = styled(stroke, color);
+        if self.medium == Medium::Svg {
+            return self.area.draw(&PathElement::new(spots.to_vec(), style)).map_err(failed);
+        }
+        // Piece by piece, with round joints.
+        let joint = ShapeStyle { filled: true, ..style };
+        for pair in spots.windows(2) {
+            self.area.draw(&PathElement::new(pair.to_vec(), style)).map_err(failed)?;
+            self.area.draw(&Circle::new(pair[1], (style.stroke_width / 2) as i32, joint)).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    pub fn dashes(&self, spots: &[(i32, i32)], color: RGBColor) -> Result<(), Error> {
+        let style = styled(LineWeight::Firm, color);
+        let dashes = DashedPathElement::new(spots.to_vec(), 7 * FINE, 5 * FINE, style);
+        self.area.draw(&dashes).map_err(failed)
+    }
+
+    pub fn dot(&self, at: (i32, i32), color: RGBColor) -> Result<(), Error> {
+        self.area.draw(&Circle::new(at, 4 * FINE, color.filled())).map_err(failed)
+    }
+
+    pub fn cross(&self, (x, y): (i32, i32), color: RGBColor) -> Result<(), Error> {
+        let arm = 5 * FINE;
+        for slope in [-1, 1] {
+            let ends = vec![(x - arm, y - arm * slope), (x + arm, y + arm * slope)];
+            self.area.draw(&PathElement::new(ends, color.stroke_width(2 * FINE as u32))).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// A thin straight line.
+    pub fn rule(&self, ends: [(i32, i32); 2], color: RGBColor) -> Result<(), Error> {
+        self.area.draw(&PathElement::new(ends.to_vec(), color.stroke_width(FINE as u32))).map_err(failed)
+    }
+
+    /// A text whose middle is at the height of a spot.
+    pub fn write(&self, words: &str, (x, y): (i32, i32), style: &TextFormat) -> Result<(), Error> {
+        let lower = match self.medium {
+            Medium::Svg => 0,
+            Medium::Pixels => style.size * FINE * 3 / 20,
+        };
+        self.area.draw(&Text::new(words.to_owned(), (x, y + lower), style.text())).map_err(failed)
+    }
+
+    /// Returns the width of a text, in points of the canvas.
+    pub fn width_of(&self, words: &str, style: &TextFormat) -> Result<i32, Error> {
+        Ok(self.area.estimate_text_size(words, &style.text()).map_err(failed)?.0 as i32)
+    }
+
+    /// The first letters of a text, which take at most so many points.
+    pub fn fitting(&self, words: &str, width: i32, style: &TextFormat) -> Result<String, Error> {
+        let mut kept: Vec<char> = words.chars().collect();
+        let mut shown = words.to_owned();
+        while self.width_of(&shown, style)? > width && !kept.is_empty() {
+            kept.pop();
+            shown = kept.iter().collect::<String>().trim_end().to_owned() + "…";
+        }
+        Ok(shown)
+    }
+}
+
+/// The format of a text.
+#[derive(Clone, Copy)]
+pub struct TextFormat {
+    /// The size of the font, in pixels.
+    pub size: i32,
+    pub color: RGBColor,
+    /// The end of the text that is at its position.
+    pub side: HPos,
+}
+
+impl TextFormat {
+    fn text(&self) -> TextStyle<'static> {
+        let font = (FAMILY, self.size * FINE).into_font();
+        font.color(&self.color).pos(Pos::new(self.side, VPos::Center))
+    }
+}
+
+fn styled(stroke: LineWeight, color: RGBColor) -> ShapeStyle {
+    // Mixed with white rather than transparent: pieces that overlap would show.
+    let faint = |part: u8| 255 - (255 - part) / 3;
+    match stroke {
+        LineWeight::Faint => {
+            RGBColor(faint(color.0), faint(color.1), faint(color.2)).stroke_width(FINE as u32 * 4 / 3)
+        }
+        LineWeight::Firm => color.stroke_width(FINE as u32 * 2),
+    }
+}
+
+pub fn failed<E: std::error::Error + Send + Sync>(error: DrawingAreaErrorKind<E>) -> Error {
+    Error(error.to_string())
+}

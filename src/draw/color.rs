@@ -1,0 +1,106 @@
+//! Colour maps: a diverging one for signed values, a sequential one for magnitudes, greys for ink.
+
+use plotters::style::RGBColor;
+
+/// A value that is infinite or no number.
+pub const BROKEN: RGBColor = RGBColor(214, 0, 214);
+
+pub const PAPER: RGBColor = RGBColor(255, 255, 255);
+
+/// Below 0, and above: Okabe and Ito's blue and vermilion (2008, "Color Universal Design"), darkened,
+/// which people of every color vision can distinguish.
+const BELOW: RGBColor = RGBColor(0, 84, 148);
+const ABOVE: RGBColor = RGBColor(198, 74, 0);
+
+/// Nine colours of viridis (Smith and van der Walt 2015), equally far apart.
+const VIRIDIS: [RGBColor; 9] = [
+    RGBColor(68, 1, 84),
+    RGBColor(71, 44, 122),
+    RGBColor(59, 81, 139),
+    RGBColor(44, 113, 142),
+    RGBColor(33, 144, 141),
+    RGBColor(39, 173, 129),
+    RGBColor(92, 200, 99),
+    RGBColor(170, 220, 50),
+    RGBColor(253, 231, 37),
+];
+
+/// A colour map and the range of values that it covers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ColorMap {
+    /// White at 0, deep at −bound (blue) and +bound (orange).
+    Diverging { bound: f64 },
+    /// Dark at `low`, bright at `high`.
+    Sequential { low: f64, high: f64 },
+}
+
+impl ColorMap {
+    /// Chooses the map for these values: a diverging one if any is below 0.
+    pub fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
+        let finite = || values.clone().filter(|value| value.is_finite());
+        let high = finite().fold(0.0, f64::max);
+        let low = finite().fold(f64::INFINITY, f64::min);
+        match low < 0.0 {
+            true => Self::Diverging { bound: high.max(-low) },
+            false => Self::Sequential { low: 0.0, high },
+        }
+    }
+
+    pub fn color(self, value: f64) -> RGBColor {
+        if !value.is_finite() {
+            return BROKEN;
+        }
+        match self {
+            Self::Diverging { .. } => {
+                let place = self.place(value) * 2.0 - 1.0;
+                mix(PAPER, if place < 0.0 { BELOW } else { ABOVE }, place.abs())
+            }
+            Self::Sequential { .. } => {
+                let place = self.place(value) * (VIRIDIS.len() - 1) as f64;
+                let first = (place as usize).min(VIRIDIS.len() - 2);
+                mix(VIRIDIS[first], VIRIDIS[first + 1], place - first as f64)
+            }
+        }
+    }
+
+    /// The color over a ground: nothing of it at 0, all of it at the ends.
+    pub fn over(self, ground: RGBColor, value: f64) -> RGBColor {
+        let strength = match self {
+            Self::Diverging { .. } => (self.place(value) * 2.0 - 1.0).abs(),
+            Self::Sequential { .. } => self.place(value),
+        };
+        match value.is_finite() {
+            // A little more than its share, so that small values are seen at all.
+            true => mix(ground, self.color(value.signum() * self.ends().1), strength.powf(0.75) * 0.9),
+            false => BROKEN,
+        }
+    }
+
+    /// Returns the smallest and the largest value that the map distinguishes.
+    pub fn ends(self) -> (f64, f64) {
+        match self {
+            Self::Diverging { bound } => (-bound, bound),
+            Self::Sequential { low, high } => (low, high),
+        }
+    }
+
+    /// From 0 to 1; in the middle (or at the lower end) where all values are equal.
+    fn place(self, value: f64) -> f64 {
+        let (low, high) = self.ends();
+        match (high > low, self) {
+            (true, _) => ((value - low) / (high - low)).clamp(0.0, 1.0),
+            (false, Self::Diverging { .. }) => 0.5,
+            (false, Self::Sequential { .. }) => 0.0,
+        }
+    }
+}
+
+/// Ink from 0 (paper) to 1, light enough that colours over it are seen.
+pub fn ink(value: f64) -> RGBColor {
+    mix(PAPER, RGBColor(90, 90, 90), if value.is_finite() { value.clamp(0.0, 1.0) } else { 0.0 })
+}
+
+fn mix(from: RGBColor, to: RGBColor, share: f64) -> RGBColor {
+    let part = |from: u8, to: u8| (f64::from(from) + (f64::from(to) - f64::from(from)) * share).round() as u8;
+    RGBColor(part(from.0, to.0), part(from.1, to.1), part(from.2, to.2))
+}

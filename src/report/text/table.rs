@@ -1,0 +1,102 @@
+//! Tables: a header, a rule, columns of numbers aligned right.
+
+use comfy_table::{
+    Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle, Table,
+    TableStyle,
+};
+
+use super::layout::{Color, Layout};
+
+const STYLE: TableStyle = TableStyle::new()
+    .header_lines(ContentLineStyle::none())
+    .header_separator(LineStyle::none().fill('─'))
+    .content_lines(ContentLineStyle::none());
+
+/// The meaning of a cell's colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    Plain,
+    Good,
+    Doubtful,
+    Bad,
+    Faint,
+}
+
+/// A cell in a tone; without colour the tone is not seen.
+pub fn cell(text: impl ToString, tone: Tone) -> Cell {
+    let cell = Cell::new(text);
+    match tone {
+        Tone::Plain => cell,
+        Tone::Good => cell.fg(comfy_table::Color::Green),
+        Tone::Doubtful => cell.fg(comfy_table::Color::Yellow),
+        Tone::Bad => cell.fg(comfy_table::Color::Red),
+        Tone::Faint => cell.add_attribute(Attribute::Dim),
+    }
+}
+
+/// An empty table with that header. A name that ends in `<` aligns its column left.
+pub fn table(layout: Layout, header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(STYLE);
+    // Cells that are too wide are wrapped.
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(layout.width as u16);
+    match layout.color {
+        Color::On => table.enforce_styling(),
+        Color::Off => table.force_no_tty(),
+    };
+    table.set_header(header.iter().map(|name| name.trim_end_matches('<')));
+    for (column, name) in table.column_iter_mut().zip(header) {
+        let alignment = match name.ends_with('<') {
+            true => CellAlignment::Left,
+            false => CellAlignment::Right,
+        };
+        column.set_cell_alignment(alignment);
+    }
+    table
+}
+
+/// Fits a table into `width`. Where it is wider, these columns are left out, the first named first,
+/// until it fits: rows that are wrapped are harder to read than rows with fewer columns.
+pub fn fit(table: &mut Table, width: usize, optional: &[usize]) {
+    table.set_width(width as u16);
+    let widths = table.column_max_content_widths();
+    // A blank stands on either side of every cell.
+    let mut needed: usize = widths.iter().map(|width| usize::from(*width) + 2).sum();
+    for &index in optional {
+        if needed > width
+            && let Some(column) = table.column_mut(index)
+        {
+            column.set_constraint(ColumnConstraint::Hidden);
+            needed -= usize::from(widths[index]) + 2;
+        }
+    }
+}
+
+/// The table's text, without blanks at the ends of lines.
+pub fn text(table: &Table) -> String {
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    lines.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(layout: Layout) -> String {
+        let mut table = table(layout, &["name<", "count"]);
+        table.add_row([cell("conv1", Tone::Plain), cell(520, Tone::Good)]);
+        table.add_row([cell("fc", Tone::Plain), cell("9 810", Tone::Plain)]);
+        text(&table)
+    }
+
+    #[test]
+    fn names_stand_left_and_numbers_right() {
+        assert_eq!(sample(Layout::PLAIN), " name   count\n──────────────\n conv1    520\n fc     9 810\n");
+    }
+
+    #[test]
+    fn colour_comes_only_where_it_is_asked_for() {
+        assert!(sample(Layout::COLORED).contains("\u{1b}["));
+        assert!(!sample(Layout::PLAIN).contains('\u{1b}'));
+    }
+}

@@ -1,0 +1,255 @@
+//! The loaded versions: loading on first use, and evicting the least recently used one. Which version a reference means
+//! is for `resolver` to find out.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Instant,
+};
+
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use tokio::sync::watch;
+
+use super::{
+    config::BatchConfig,
+    loaded::{LoadedVersion, ResolveStamp},
+    resolve_table::ResolveTable,
+    stats::{StatsRecorder, VersionStats},
+    worker::{self, ServingSetup},
+};
+use crate::{
+    compute::{Device, Error, Metrics},
+    ids::{ModelName, Version},
+    registry::{self, Manifest, ModelRef, Registry},
+};
+
+/// The versions that are loaded, and those that are being loaded.
+#[derive(Debug)]
+pub struct LoadedModels {
+    pub(super) registry: Registry,
+    device: Device,
+    config: BatchConfig,
+    metrics: Arc<Metrics>,
+    /// Committed to only under `loaded`, so that no reference outlives the eviction of its version.
+    pub(super) resolved: ResolveTable,
+    loaded: RwLock<HashMap<Key, Arc<LoadedVersion>>>,
+    /// The statistics of every version that was ever loaded and is not deleted.
+    stats: RwLock<BTreeMap<Key, Arc<StatsRecorder>>>,
+    /// The versions that are being loaded, each once however many callers wait for it.
+    loading: Mutex<HashMap<Key, PendingLoad>>,
+    /// Whether a version can predict: false until the first one is loaded.
+    can_predict: watch::Sender<bool>,
+    /// Held while a version is loaded: one at a time, so that memory is bounded.
+    turn: tokio::sync::Mutex<()>,
+    began: Instant,
+}
+
+/// Names a version.
+pub type Key = (ModelName, Version);
+
+/// A version that is being loaded.
+#[derive(Debug, Clone)]
+pub struct PendingLoad {
+    pub since: tokio::time::Instant,
+    pub outcome: Shared<BoxFuture<'static, Result<Arc<LoadedVersion>, Error>>>,
+}
+
+/// Removes a load from the pending ones, however it ended.
+struct LoadGuard {
+    models: Arc<LoadedModels>,
+    key: Key,
+}
+
+impl Drop for LoadGuard {
+    fn drop(&mut self) {
+        self.models.loading().remove(&self.key);
+    }
+}
+
+impl LoadedModels {
+    pub fn new(registry: Registry, device: Device, config: BatchConfig, metrics: Arc<Metrics>) -> Self {
+        Self {
+            registry,
+            device,
+            config,
+            metrics,
+            resolved: ResolveTable::default(),
+            loaded: RwLock::default(),
+            stats: RwLock::default(),
+            loading: Mutex::default(),
+            can_predict: watch::Sender::new(false),
+            turn: tokio::sync::Mutex::default(),
+            began: Instant::now(),
+        }
+    }
+
+    /// Loads a version in a task that continues if its caller disconnects, or joins the one that loads it already.
+    pub(super) fn load(self: &Arc<Self>, manifest: Manifest, stamp: ResolveStamp) -> PendingLoad {
+        let key = (manifest.model.clone(), manifest.version);
+        let mut loading = self.loading();
+        if let Some(load) = loading.get(&key) {
+            return load.clone();
+        }
+        let guard = LoadGuard { models: self.clone(), key: key.clone() };
+        let task = tokio::spawn(async move {
+            let outcome = guard.models.load_exclusively(&guard.key, manifest, stamp).await;
+            if outcome.is_ok() {
+                let models = guard.models.clone();
+                tokio::spawn(async move { models.forget_deleted().await });
+            }
+            outcome
+        });
+        let outcome =
+            async { task.await.unwrap_or_else(|error| Err(Error::backend("loading a model", error))) };
+        let load = PendingLoad { since: tokio::time::Instant::now(), outcome: outcome.boxed().shared() };
+        loading.insert(key, load.clone());
+        load
+    }
+
+    async fn load_exclusively(
+        &self,
+        key: &Key,
+        manifest: Manifest,
+        stamp: ResolveStamp,
+    ) -> Result<Arc<LoadedVersion>, Error> {
+        let _turn = self.turn.lock().await;
+        if let Some(loaded) = self.find(key) {
+            return Ok(loaded);
+        }
+        let weights = self.registry.weights(&manifest).await?;
+        let manifest = Arc::new(manifest);
+        let stats = self.recorder(key);
+        let serving = ServingSetup { device: self.device, config: &self.config, stats: stats.clone() };
+        let batcher = worker::start(manifest.clone(), weights, serving).await?;
+        tracing::info!(model = %key.0, version = %key.1, "loaded");
+        let loaded = Arc::new(LoadedVersion::new(manifest, stamp, batcher, stats));
+        self.touch(&loaded);
+        self.insert(key.clone(), loaded.clone());
+        Ok(loaded)
+    }
+
+    fn insert(&self, key: Key, fresh: Arc<LoadedVersion>) {
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        loaded.insert(key, fresh);
+        while loaded.len() > self.config.max_loaded_versions {
+            let oldest = loaded.iter().min_by_key(|(_, loaded)| loaded.last_used());
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
+            let Some(old) = loaded.remove(&oldest) else { break };
+            tracing::info!(model = %oldest.0, version = %oldest.1, "evicted");
+            self.resolved.evict(&old);
+        }
+    }
+
+    /// Evicts a version that was deleted, and removes its statistics and their series.
+    pub fn forget(&self, key: &Key) {
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = loaded.remove(key) {
+            self.resolved.evict(&old);
+        }
+        drop(loaded);
+        if self.stats.write().unwrap_or_else(PoisonError::into_inner).remove(key).is_some() {
+            self.metrics.inference.remove(&key.0, key.1);
+        }
+    }
+
+    /// Forgets the versions that other servers deleted. Whenever a version is loaded the others are checked, so there are
+    /// never more of them than are loaded between two checks.
+    async fn forget_deleted(&self) {
+        let known: Vec<Key> = {
+            let stats = self.stats.read().unwrap_or_else(PoisonError::into_inner);
+            stats.keys().cloned().collect()
+        };
+        for key in known {
+            let read = self.registry.manifest(&key.0, key.1).await;
+            if let Err(registry::Error::VersionNotFound { .. } | registry::Error::ModelNotFound(_)) = read {
+                self.forget(&key);
+            }
+        }
+    }
+
+    /// The statistics of every version that was loaded since the server's start, by name and number.
+    pub fn stats(&self) -> Vec<VersionStats> {
+        let stats = self.stats.read().unwrap_or_else(PoisonError::into_inner);
+        let one = |((model, version), stats): (&Key, &Arc<StatsRecorder>)| VersionStats {
+            model: model.clone(),
+            version: *version,
+            stats: stats.read(),
+        };
+        stats.iter().map(one).collect()
+    }
+
+    /// Whether any version is loaded.
+    pub fn are_any_loaded(&self) -> bool {
+        !self.loaded.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Sets the gauges of the loaded versions.
+    pub fn refresh_metrics(&self) {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        let waiting = loaded.values().map(|loaded| (&*loaded.manifest, loaded.batcher.waiting_images()));
+        self.metrics.inference.set_loaded(waiting);
+    }
+
+    /// How predictions are batched, with the number of workers filled in.
+    pub fn batching(&self) -> BatchConfig {
+        BatchConfig { workers: self.config.worker_count(self.device), ..self.config.clone() }
+    }
+
+    /// Whether predictions are computed on a GPU.
+    pub fn on_gpu(&self) -> bool {
+        self.device.is_cuda()
+    }
+
+    /// Whether a version is loaded.
+    pub fn has(&self, name: &ModelName, version: Version) -> bool {
+        self.find(&(name.clone(), version)).is_some()
+    }
+
+    /// Becomes true when the first version is loaded.
+    pub fn can_predict(&self) -> watch::Receiver<bool> {
+        self.can_predict.subscribe()
+    }
+
+    /// Records that a version can predict.
+    pub(super) fn set_can_predict(&self) {
+        self.can_predict.send_replace(true);
+    }
+
+    /// Commits what a reference resolved to, unless the version was evicted.
+    pub(super) fn commit(&self, model: &ModelRef, stamp: ResolveStamp, loaded: &Arc<LoadedVersion>) {
+        let key = (loaded.manifest.model.clone(), loaded.manifest.version);
+        let all = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        if all.get(&key).is_some_and(|current| Arc::ptr_eq(current, loaded)) {
+            self.resolved.commit(model, stamp, loaded);
+        }
+    }
+
+    fn recorder(&self, key: &Key) -> Arc<StatsRecorder> {
+        let mut stats = self.stats.write().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || {
+            let metrics = self.metrics.inference.version(&key.0, key.1);
+            Arc::new(StatsRecorder::new(self.config.max_batch_size, metrics))
+        };
+        stats.entry(key.clone()).or_insert_with(fresh).clone()
+    }
+
+    fn loading(&self) -> MutexGuard<'_, HashMap<Key, PendingLoad>> {
+        // Inserting and removing leave the map whole, whoever panicked.
+        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn find(&self, key: &Key) -> Option<Arc<LoadedVersion>> {
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    pub(super) fn touch(&self, loaded: &LoadedVersion) {
+        let now = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        loaded.touch(now);
+    }
+}
+
+#[cfg(test)]
+mod tests;
