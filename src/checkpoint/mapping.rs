@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_networks_own_names_may_stand_under_a_prefix() {
+    fn the_names_of_the_network_may_have_a_prefix() {
         let arrays: &[(&str, &[i64])] =
             &[("model.second.weight", &[2, 2]), ("model.first.weight", &[2, 2]), ("model.fc.weight", &[3])];
         let own = ["model.first.weight", "model.second.weight", "model.fc.weight"];
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubt_is_an_error_that_names_the_candidates() {
+    fn an_ambiguous_mapping_is_an_error_that_names_the_candidates() {
         let refusal = |arrays| map(TWINS, arrays).unwrap_err();
         let message = refusal(&[("stem.weight", &[2, 2]), ("body.weight", &[2, 2]), ("head.weight", &[3])]);
         assert!(message.contains("body, stem is layer \"first\""), "{message}");
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_that_are_missing_or_too_many_are_named() {
+    fn missing_and_surplus_modules_are_named() {
         let refusal = |arrays| map(TWINS, arrays).unwrap_err();
         let message = refusal(&[("net.1.weight", &[2, 2]), ("head.weight", &[3])]);
         assert!(message.contains("the network has 2 of weight [2, 2], the file has net.1"), "{message}");

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_come_back_to_the_bit_and_give_the_same_bytes() {
+    fn weights_survive_a_round_trip_to_the_bit_and_give_the_same_bytes() {
         let bytes = encode_network(&network());
         let back = decode(&bytes).unwrap();
         assert_eq!(back.parameters().flat(), network().parameters().flat());

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_data_set_is_rejected_with_its_place() {
+    fn an_invalid_data_set_is_rejected_with_its_location() {
         let rejected = |text| error(&[("DIGITD_DATA_SETS", text)], None);
         for (text, expected) in [
             ("letters", "DIGITD_DATA_SETS: \"letters\" is not a data set: write NAME=FOLDER"),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_the_wrong_kind_names_its_place() {
+    fn a_value_of_the_wrong_kind_names_its_location() {
         let message = error(&[("DIGITD_SERVING_WORKERS", "many")], None);
         assert!(message.contains("DIGITD_SERVING_WORKERS") && message.contains("whole number"), "{message}");
         let message = error(&[("DIGITD_COMPUTE_DEVICE", "gpu")], None);

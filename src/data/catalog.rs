@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_is_kept() {
+    fn a_data_set_is_read_once_and_cached() {
         let catalog = Catalog::new(Vec::new(), FetchPolicy::Never);
         let dims = crate::data::dataset::Dims::MNIST;
         let kept = ImageSet::new(dims, vec![7; 784], vec![3]).unwrap();
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_written_makes_mnist_unavailable() {
+    fn an_unwritable_folder_makes_mnist_unavailable() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("in the way");
         std::fs::write(&file, "").unwrap();

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_center_of_mass_comes_to_the_middle() {
+    fn the_center_of_mass_is_moved_to_the_middle() {
         // A heavy foot: the box is in the middle, the mass is not.
         let mut pixels = vec![255; 20 * 20];
         pixels[..8 * 20]
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn another_frame_has_its_own_box_and_middle() {
+    fn a_frame_of_another_size_is_centered_in_its_box() {
         let frame = ImageSize { height: 20, width: 12 };
         for (width, height) in [(9, 9), (30, 3), (3, 30), (64, 64), (1, 1)] {
             let image =
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn ink_is_never_moved_out_of_the_image() {
+    fn ink_is_never_shifted_out_of_the_image() {
         let mut ink = [0.0; SIDE * SIDE];
         ink[..SIDE * 4].fill(1.0);
         ink[SIDE * 27 + 3] = 1.0;

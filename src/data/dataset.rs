@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_and_a_selection_hold_the_images_asked_for() {
+    fn a_slice_and_a_selection_hold_the_requested_images() {
         let slice = tiny().slice(1..3);
         assert_eq!((slice.len(), slice.image(0), slice.label(1)), (2, &[10, 11][..], 2));
         assert_eq!(slice.slice(1..99).pixels(), [20, 21]);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_do_not_belong_together_are_rejected() {
+    fn inconsistent_sizes_are_rejected() {
         for (dims, pixels, labels, word) in [
             (Dims { height: 0, ..TINY }, 0, vec![], "image size"),
             (Dims { width: 65, ..TINY }, 65, vec![0], "image size"),

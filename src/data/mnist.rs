@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_file_is_found_under_every_name_it_goes_by() {
+    fn each_file_is_found_under_each_of_its_names() {
         for name in [
             "t10k-labels-idx1-ubyte",
             "t10k-labels-idx1-ubyte.gz",

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_the_networks_logits_whatever_the_batch_size() {
+    fn predictions_are_the_networks_logits_whatever_the_batch_size() {
         let images = set(&[(0, 0), (1, 1), (1, 0), (0, 1), (0, 0)]);
         for batch_size in [1, 2, 5, 9] {
             let mut seen = Vec::new();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_nobody_waits_for_are_not_computed() {
+    fn predictions_without_a_caller_are_not_computed() {
         let images = set(&[(0, 0), (1, 1), (1, 0), (0, 1), (0, 0)]);
         let mut batches = 0;
         let mut look = |_| {

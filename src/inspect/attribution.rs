@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn an_occlusion_is_what_predictions_of_covered_pictures_lose() {
+    fn an_occlusion_is_what_predictions_of_covered_images_lose() {
         let network = network(&NetworkConfig::tutorial());
         let config = OcclusionConfig { patch: 5, stride: 4, fill: 0.5 };
         let found = occlusion(&network, &ramp(), Some(2), config).unwrap();
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn grad_mode_is_what_it_was() {
+    fn grad_mode_is_restored() {
         let network = network(&NetworkConfig::tutorial());
         let _guard = tch::no_grad_guard();
         gradients(&network, &ramp(), 1).unwrap();

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_at_no_distance_from_itself() {
+    fn a_network_has_no_distance_from_itself() {
         let network = network(&NetworkConfig::tutorial(), 1);
         let found = compared(&network, &network.deep_copy(), &digits(), 10);
         assert_eq!((found.answers.changed, found.answers.total()), (0, 300));
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_at_no_distance_that_is_one() {
+    fn a_value_that_is_not_a_number_makes_the_distance_nan() {
         let values = |values: [f64; 3]| ParameterDistance::of("w".into(), &[1.0, 2.0, 3.0], &values).max_abs;
         assert_eq!(values([1.0, 5.0, 3.0]), 3.0);
         assert!(values([f64::NAN, 5.0, 3.0]).is_nan() && values([1.0, 5.0, f64::NAN]).is_nan());
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_is_not_compared_to_its_end() {
+    fn a_comparison_without_a_caller_stops_early() {
         let network = network(&NetworkConfig::tutorial(), 1);
         let asked = std::cell::Cell::new(0);
         let wanted = || asked.replace(1) == 1;

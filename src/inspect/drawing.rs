@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_and_channels_that_are_chosen_are_drawn_alone() {
+    fn only_the_requested_layers_and_channels_are_drawn() {
         let network = network(&NetworkConfig::tutorial());
         let some = drawn(&network, &["conv1"], &Channels::Chosen(vec![3]));
         let all = drawn(&network, &["conv1"], &Channels::All);

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_shows_its_kernel_its_bias_and_what_it_gives() {
+    fn a_channel_shows_its_kernel_its_bias_and_its_output() {
         let mut network = network();
         network.parameters_mut().assign(1, &Tensor::full([20], 0.25, (Kind::Float, Device::Cpu)));
         let report = show(&network, contents(&["conv1", "fc"], Channels::Chosen(vec![7]))).unwrap();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_that_never_answers_is_named() {
+    fn a_channel_that_is_never_active_is_named() {
         let mut network = network();
         // Above 0, so that every other channel is active where the picture is blank.
         let mut bias = vec![0.1f32; 20];
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn every_channel_is_shown_once_in_the_order_asked_for() {
+    fn every_channel_is_shown_once_in_the_requested_order() {
         let twice: Vec<i64> = (0..20).rev().chain(0..20).collect();
         let report = show(&network(), contents(&[], Channels::Chosen(twice))).unwrap();
         let channels = &report.layers[2].output.as_ref().unwrap().channels;
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn contents_that_no_answer_holds_are_rejected_unless_fewer_layers_are_named() {
+    fn contents_too_large_for_a_response_are_rejected_unless_fewer_layers_are_named() {
         let conv =
             |padding| LayerKind::Conv(ConvConfig { out_channels: 1, kernel_size: 1, stride: 1, padding });
         let shrink = LayerKind::MaxPool(PoolConfig { kernel_size: 400, stride: 400 });

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_counted_apart() {
+    fn values_that_are_not_finite_are_counted_apart() {
         let tensor = Tensor::from_slice(&[3.0, f64::NAN, f64::NEG_INFINITY, 0.0]);
         let details = Statistics::in_full(&tensor, 2).details.unwrap();
         assert_eq!((details.nan_fraction, details.infinite_fraction), (0.25, 0.25));

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_temperature_makes_answers_as_sure_as_they_are_right() {
+    fn a_temperature_calibrates_the_confidence() {
         // Sure by 9 to 1 and right in 3 of 4: the best p is 3/4, and ln 9 / T = ln 3.
         let set = predictions(&[([0.9, 0.1], 0), ([0.9, 0.1], 0), ([0.9, 0.1], 0), ([0.9, 0.1], 1)]);
         let found = temperature(&set).unwrap();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn where_colder_or_hotter_is_always_better_there_is_no_temperature() {
+    fn there_is_no_temperature_where_the_loss_has_no_minimum() {
         assert_eq!(temperature(&predictions(&[([0.9, 0.1], 0), ([0.2, 0.8], 1)])), None);
         assert_eq!(temperature(&predictions(&[([0.9, 0.1], 1)])), None);
         assert_eq!(temperature(&predictions(&[])), None);

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_labels_and_columns_answers() {
+    fn rows_are_labels_and_columns_are_predictions() {
         assert_eq!(matrix(&[(2, 0), (2, 1), (2, 1)]).row(2), [1, 2, 0]);
     }
 
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_was_never_answered_right_counts_as_zero_in_the_averages() {
+    fn a_class_that_was_never_predicted_correctly_counts_as_zero_in_the_averages() {
         let averages = matrix(&[(0, 0), (1, 0)]).averages(Weighting::Macro);
         assert_eq!((averages.precision, averages.recall), (0.25, 0.5));
         let nothing = ConfusionMatrix::new(3).averages(Weighting::Support);

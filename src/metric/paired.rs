@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exact_test_is_a_fair_coins() {
+    fn the_exact_test_is_that_of_a_fair_coin() {
         // 2 (1 + 5) / 2^5, and 2 / 2^6.
         assert_eq!(comparison(1, 4).mcnemar().p_value, 0.375);
         assert_eq!(comparison(0, 6).mcnemar().p_value, 0.03125);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn many_tosses_neither_overflow_nor_vanish() {
+    fn many_discordant_pairs_neither_overflow_nor_underflow() {
         // The middle term of 2n tosses is about 1 / √(πn).
         let found = half_binomial_tail(500_000, 1_000_000);
         assert!((found - 0.5 - 0.5 / (std::f64::consts::PI * 500_000.0).sqrt()).abs() < 1e-9, "{found}");
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_four_cases_and_the_changed_answers_are_counted() {
+    fn the_four_cases_and_the_changed_predictions_are_counted() {
         let of = |predictions: [usize; 5]| {
             let logits = predictions.iter().flat_map(|&it| (0..3).map(move |class| f64::from(class == it)));
             Predictions::new(3, logits.collect(), vec![0, 0, 0, 0, 0])

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_with_its_statistics_is_saved_loaded_and_copied_whole() {
+    fn a_network_is_saved_loaded_and_copied_with_its_statistics() {
         let network = network(vec![norm(), LayerKind::Flatten]);
         let _ = network.forward(&pixels(&[1.0, 3.0, 5.0, 7.0]), TRAIN);
         assert_eq!(network.total_parameters(), 2, "running statistics are not trained");

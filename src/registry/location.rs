@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_is_rejected() {
+    fn an_invalid_location_is_rejected() {
         for url in
             ["", "s3:", "s3://", "s3:///x", "s3://ab", "s3://Digits", "s3://digits/a//b", "gs://digits/x"]
         {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_in_a_place_is_not_repeated() {
+    fn a_password_in_a_location_is_hidden() {
         let settings = StoreLocation::parse("s3://name:word@digits/prefix").unwrap_err().to_string();
         assert!(settings.contains("s3://(hidden)@digits/prefix") && !settings.contains("word"), "{settings}");
     }

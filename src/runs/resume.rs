@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_goes_on_with_the_images_that_it_was_begun_with_alone() {
+    fn a_run_resumes_only_on_the_images_that_it_started_with() {
         let found = DatasetDigests { train: "t".to_owned(), validation: "v".to_owned() };
         let checked =
             |summary: SummaryBuilder| check_data(&summary, &found).map_err(|error| error.to_string());

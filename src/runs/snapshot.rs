@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_gets_the_next_step_and_a_copy_is_made_for_nobody_else() {
+    fn a_request_gets_the_next_step_and_no_copy_is_made_without_one() {
         let requests = SnapshotRequests::default();
         requests.answer(|| panic!("nobody asked"));
         let (first, gone) = (requests.request().unwrap(), requests.request().unwrap());
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_may_wait_are_rejected_and_at_the_end_all_are_notified() {
+    fn requests_beyond_the_limit_are_rejected_and_waiting_ones_end_with_the_run() {
         let requests = SnapshotRequests::default();
         let mut waiting: Vec<_> = (0..MAX_REQUESTS).map(|_| requests.request().unwrap()).collect();
         assert!(matches!(requests.request(), Err(Error::QueueFull { .. })));

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_calls_than_may_wait_are_rejected() {
+    async fn calls_beyond_the_queue_limit_are_rejected() {
         let pool = DecodePool::with_decoders(1, IntCounter::new("rejected", "Refused.").unwrap());
         let _busy = pool.decoders.clone().acquire_owned().await.unwrap();
         let mut waiting = Vec::new();

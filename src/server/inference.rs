@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_two_deadlines_the_earlier_holds() {
+    fn the_earlier_of_two_deadlines_applies() {
         let (soon, late) = (Duration::from_millis(1), Duration::from_secs(3600));
         let far = Instant::now() + late;
         assert_eq!(earlier(None, None), None);

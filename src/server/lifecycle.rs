@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn draining_waits_for_calls_under_way() {
+    async fn draining_waits_for_calls_in_progress() {
         let (_sender, shutdown) = Shutdown::begin();
         let call = shutdown.track_call();
         let ended = tokio::spawn({

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn workers_that_nobody_waits_for_end() {
+    async fn workers_of_an_abandoned_start_end() {
         let registry = Registry::open("memory:").await.unwrap();
         let manifest = Arc::new(testing::publish(&registry, &weights()).await);
         let config = BatchConfig { workers: 2, ..BatchConfig::default() };

@@ -106,7 +106,7 @@ fn a_download_that_breaks_off_is_continued_where_it_stopped() {
 }
 
 #[test]
-fn what_an_earlier_process_received_is_continued() {
+fn a_download_of_an_earlier_process_is_continued() {
     let mirror = Mirror::start(vec![Answer::Whole(packed(9))]);
     let target = FetchFolder::new(&[&mirror]);
     std::fs::write(target.part(), &packed(9)[..1234]).unwrap();
@@ -116,7 +116,7 @@ fn what_an_earlier_process_received_is_continued() {
 }
 
 #[test]
-fn a_part_that_was_whole_already_only_gets_its_name() {
+fn a_complete_part_file_is_only_renamed() {
     let mirror = Mirror::start(vec![Answer::Whole(packed(9))]);
     let target = FetchFolder::new(&[&mirror]);
     std::fs::write(target.part(), packed(9)).unwrap();
@@ -126,7 +126,7 @@ fn a_part_that_was_whole_already_only_gets_its_name() {
 }
 
 #[test]
-fn a_part_of_another_packing_is_begun_anew() {
+fn a_part_file_of_another_compression_is_discarded() {
     let mirror = Mirror::start(vec![Answer::Whole(packed(9)), Answer::Whole(packed(9))]);
     let target = FetchFolder::new(&[&mirror]);
     std::fs::write(target.part(), vec![1; 3000]).unwrap();
@@ -136,7 +136,7 @@ fn a_part_of_another_packing_is_begun_anew() {
 }
 
 #[test]
-fn a_mirror_that_ignores_the_range_is_taken_from_the_start() {
+fn a_mirror_that_ignores_the_range_is_read_from_the_start() {
     let script = vec![Answer::BreaksOff(packed(9), 5000), Answer::IgnoresRange(packed(9))];
     let (target, result) = check(script, &["", " 5000-"]);
     result.unwrap();
@@ -144,7 +144,7 @@ fn a_mirror_that_ignores_the_range_is_taken_from_the_start() {
 }
 
 #[test]
-fn a_mirror_that_sends_another_range_is_given_up() {
+fn a_mirror_that_sends_another_range_is_skipped() {
     let script = vec![Answer::BreaksOff(packed(9), 5000), Answer::WrongRange(packed(9))];
     let (target, result) = check(script, &["", " 5000-"]);
     assert!(message(result).contains("another part"));
@@ -183,7 +183,7 @@ fn a_length_that_is_too_short_leaves_no_file() {
 }
 
 #[test]
-fn a_length_that_is_too_long_is_asked_for_again_and_found_whole() {
+fn a_length_that_is_too_long_is_requested_again_and_found_complete() {
     let script = vec![Answer::Promises(packed(9).len() + 500, packed(9)), Answer::Whole(packed(9))];
     let (target, result) = check(script, &["", &format!(" {}-", packed(9).len())]);
     result.unwrap();
@@ -229,7 +229,7 @@ fn statuses_and_dead_mirrors_lead_to_the_next_one() {
 }
 
 #[test]
-fn a_broken_file_under_the_wanted_name_is_replaced() {
+fn a_broken_file_under_the_target_name_is_replaced() {
     let mirror = Mirror::start(vec![Answer::Whole(packed(9))]);
     let target = FetchFolder::new(&[&mirror]);
     std::fs::write(target.folder.path().join(NAME), "half a file").unwrap();

@@ -97,7 +97,7 @@ async fn follow(scripts: Vec<Script>) -> (Vec<i32>, Result<(), Error>, Vec<i32>)
 }
 
 #[tokio::test]
-async fn a_broken_stream_is_taken_up_after_its_last_event() {
+async fn a_broken_stream_resumes_after_its_last_event() {
     let (received, ended, requested) =
         follow(vec![vec![batch(1), batch(2), broken()], vec![batch(3)], vec![batch(4), finished(5)]]).await;
     ended.unwrap();
@@ -106,7 +106,7 @@ async fn a_broken_stream_is_taken_up_after_its_last_event() {
 }
 
 #[tokio::test]
-async fn an_event_that_comes_twice_is_seen_once() {
+async fn a_repeated_event_is_returned_once() {
     let (received, ended, _) =
         follow(vec![vec![batch(1), batch(2), broken()], vec![batch(2), finished(3)]]).await;
     ended.unwrap();
@@ -114,7 +114,7 @@ async fn an_event_that_comes_twice_is_seen_once() {
 }
 
 #[tokio::test]
-async fn the_answer_to_a_validation_is_all_that_comes() {
+async fn a_validation_returns_its_response_alone() {
     let validated = || {
         let event = Some(Event::Validated(RunPlan::default()));
         Ok(TrainEvent { event, ..Default::default() })
@@ -127,7 +127,7 @@ async fn the_answer_to_a_validation_is_all_that_comes() {
 }
 
 #[tokio::test]
-async fn a_rejected_request_is_not_tried_again() {
+async fn a_rejected_request_is_not_retried() {
     let rejected = Err(Status::invalid_argument("epochs is 0"));
     let (received, ended, requested) = follow(vec![vec![rejected], vec![finished(1)]]).await;
     assert!(received.is_empty());
@@ -136,7 +136,7 @@ async fn a_rejected_request_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_run_that_does_not_come_back_is_lost_and_named() {
+async fn a_run_that_stays_unreachable_is_reported_by_its_id() {
     let (received, ended, _) = follow(vec![vec![batch(1), broken()]]).await;
     assert_eq!(received, [1]);
     let Err(Error::Lost { run_id, after, cause }) = ended else { panic!("{ended:?}") };

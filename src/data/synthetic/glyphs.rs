@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_digit_has_styles_of_its_own_size() {
+    fn every_digit_has_styles_of_the_expected_size() {
         for digit in 0..10 {
             assert!(styles(digit).len() >= 3, "{digit}");
             for style in styles(digit) {
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_another_form_is_not_read() {
+    fn a_malformed_line_is_rejected() {
         assert!(read("# a comment\n\n3 1.5 0,0 1,1 / 2,2 3,3\n").is_some_and(|styles| styles[3].len() == 1));
         for bad in ["10 1 0,0 1,1", "3 1 0,0", "3 1 0,0 1", "3 x 0,0 1,1", "3"] {
             assert!(read(bad).is_none(), "{bad}");

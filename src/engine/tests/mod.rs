@@ -113,7 +113,7 @@ async fn read(
 }
 
 #[tokio::test]
-async fn a_run_trains_publishes_a_version_and_the_version_answers() {
+async fn a_run_trains_and_publishes_a_version_that_predicts() {
     let engine = engine(&memory().await).await;
     assert!(*engine.ready().borrow());
     assert!(matches!(predict(&engine, &ModelRef::default()).await, Err(Error::ModelNotFound(_))));
@@ -146,7 +146,7 @@ async fn a_run_trains_publishes_a_version_and_the_version_answers() {
 }
 
 #[tokio::test]
-async fn a_trained_version_is_measured_and_shown() {
+async fn a_trained_version_is_evaluated_and_inspected() {
     let engine = engine(&memory().await).await;
     let run = train(&engine, short()).await.unwrap();
     events(&engine, run).await;
@@ -179,7 +179,7 @@ async fn a_trained_version_is_measured_and_shown() {
 }
 
 #[tokio::test]
-async fn one_run_trains_at_a_time_and_a_cancelled_one_makes_room_and_keeps_its_checkpoint() {
+async fn one_run_trains_at_a_time_and_a_cancelled_one_frees_the_slot_and_keeps_its_checkpoint() {
     let engine = engine(&memory().await).await;
     let run = train(&engine, endless()).await.unwrap();
     let busy = train(&engine, short()).await;
@@ -234,7 +234,7 @@ async fn a_request_that_cannot_be_is_rejected_and_holds_no_slot() {
 }
 
 #[tokio::test]
-async fn a_panic_while_preparing_is_reported_without_its_details_and_the_thread_goes_on() {
+async fn a_panic_while_preparing_is_reported_without_its_details_and_does_not_end_the_thread() {
     let registry = memory().await;
     let catalog = Arc::new(Catalog::new(Vec::new(), FetchPolicy::Never));
     // libtorch panics on a device that does not exist.
@@ -315,7 +315,7 @@ async fn a_run_that_was_killed_after_publishing_is_reported_as_completed() {
 }
 
 #[tokio::test]
-async fn a_run_of_a_living_server_is_left_alone() {
+async fn a_run_of_a_live_server_is_left_alone() {
     let registry = memory().await;
     let first = engine(&registry).await;
     let run = train(&first, endless()).await.unwrap();
@@ -330,7 +330,7 @@ async fn a_run_of_a_living_server_is_left_alone() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_let_go_ends_its_run() {
+async fn an_engine_that_is_dropped_ends_its_run() {
     let registry = memory().await;
     let first = engine(&registry).await;
     let run = train(&first, endless()).await.unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_moved_alias_and_a_new_version_answer_at_once() {
+async fn a_moved_alias_and_a_new_version_serve_at_once() {
     let registry = memory().await;
     let engine = engine(&registry).await;
     let version = async || predict(&engine, &ModelRef::default()).await.map(|answer| answer.version.get());
@@ -18,7 +18,7 @@ async fn a_moved_alias_and_a_new_version_answer_at_once() {
 }
 
 #[tokio::test]
-async fn more_versions_than_stay_loaded_all_answer() {
+async fn more_versions_than_stay_loaded_all_predict() {
     let registry = memory().await;
     for _ in 0..11 {
         testing::publish(&registry, &weights()).await;
@@ -32,7 +32,7 @@ async fn more_versions_than_stay_loaded_all_answer() {
 }
 
 #[tokio::test]
-async fn pictures_answer_in_order_and_are_checked() {
+async fn predictions_come_in_the_order_of_their_images_which_are_checked() {
     let engine = engine(&memory().await).await;
     let run = train(&engine, short()).await.unwrap();
     events(&engine, run).await;
@@ -61,7 +61,7 @@ async fn pictures_answer_in_order_and_are_checked() {
 }
 
 #[tokio::test]
-async fn weights_of_another_network_are_told_as_corrupt() {
+async fn weights_of_another_network_are_reported_as_corrupt() {
     let registry = memory().await;
     testing::publish(&registry, b"not safetensors").await;
     // The server starts all the same: it can train, and tells whoever predicts.

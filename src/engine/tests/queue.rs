@@ -122,7 +122,7 @@ async fn a_run_that_is_resumed_waits_for_its_turn_and_waits_once() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_cancelled_at_its_turn_does_not_begin() {
+async fn a_run_that_is_cancelled_at_its_turn_does_not_start() {
     let engine = engine(&memory().await).await;
     let first = train(&engine, endless()).await.unwrap();
     let second = queue(&engine, short()).await;
@@ -137,7 +137,7 @@ async fn a_run_that_is_cancelled_at_its_turn_does_not_begin() {
 }
 
 #[tokio::test]
-async fn a_full_queue_is_an_answer() {
+async fn a_full_queue_rejects_with_an_error() {
     let engine = engine(&memory().await).await;
     let first = train(&engine, endless()).await.unwrap();
     let mut waiting = Vec::new();
@@ -154,7 +154,7 @@ async fn a_full_queue_is_an_answer() {
 }
 
 #[tokio::test]
-async fn a_run_whose_turn_finds_no_data_fails_and_gives_the_slot_on() {
+async fn a_queued_run_without_data_fails_and_releases_the_slot() {
     let engine = engine(&memory().await).await;
     let first = train(&engine, endless()).await.unwrap();
     // MNIST is not on this machine.
@@ -167,7 +167,7 @@ async fn a_run_whose_turn_finds_no_data_fails_and_gives_the_slot_on() {
 }
 
 #[tokio::test]
-async fn a_run_that_its_server_left_waiting_is_reported_as_interrupted() {
+async fn a_run_left_in_the_queue_by_its_server_is_reported_as_interrupted() {
     let registry = memory().await;
     let config = Box::new(short());
     let queued = Event::Queued(crate::train::RunQueued { behind: RunId::new(), position: 1, config });

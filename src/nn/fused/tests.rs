@@ -141,7 +141,7 @@ fn pixels(images: &Tensor) -> Vec<f32> {
 }
 
 #[test]
-fn a_predictor_answers_as_the_network_does_whatever_is_asked_with_it() {
+fn a_predictor_gives_the_networks_probabilities_whatever_the_batch() {
     for instructions in all_instructions().into_iter().map(Some).chain([None]) {
         for (blocks, side) in SHAPES {
             let (network, x) = (network(blocks, side), images(5, side));
@@ -227,7 +227,7 @@ fn ties_and_zeros_have_the_gradients_of_libtorch() {
 }
 
 #[test]
-fn a_weight_that_is_no_number_reaches_the_answer() {
+fn a_weight_that_is_not_finite_reaches_the_output() {
     let mut network = network(&[(3, 5, 2)], (28, 28));
     let mut weight = network.parameters().view(0).detach().copy();
     let _ = weight.get(1).get(0).get(2).get(2).fill_(f64::NAN);

@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn initial_values_have_paddles_spread_and_follow_the_seed() {
+    fn initial_values_have_paddles_distribution_and_follow_the_seed() {
         let network = tutorial(3);
         let spread = |name: &str| network.parameters().get(name).unwrap().std(false).double_value(&[]);
         assert!((spread("conv1.weight") - (2.0 / 25.0f64).sqrt()).abs() < 0.03);
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deep_copy_answers_the_same_and_shares_nothing() {
+    fn a_deep_copy_has_the_same_outputs_and_shares_nothing() {
         let mut network = tutorial(0);
         let x = Tensor::rand([1, 1, 28, 28], CPU);
         let (before, copy) = (network.predict(&x), network.deep_copy());

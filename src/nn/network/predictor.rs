@@ -112,7 +112,7 @@ mod tests {
     use crate::nn::{NetworkConfig, Shape};
 
     #[test]
-    fn batches_filled_up_for_a_device_are_answered_as_by_themselves() {
+    fn batches_padded_for_a_device_give_the_same_outputs() {
         let make = || {
             let config = NetworkConfig::tutorial();
             let mut network =

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn values_without_a_place_on_the_axis_do_not_stretch_it() {
+    fn values_that_cannot_be_shown_do_not_extend_the_axis() {
         let values = [f64::NAN, 0.5, f64::INFINITY, 0.0];
         let axis = Axis::along(&[curve(CurveKind::Train, &values)], Scale::Logarithmic).unwrap();
         assert!(axis.range.contains(&0.5_f64.log10()) && axis.range.end < 0.0, "{:?}", axis.range);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_batches_of_a_long_run_may_leave_the_panel_and_validation_may_not() {
+    fn the_first_batches_of_a_long_run_may_exceed_the_panel_and_validation_may_not() {
         let mut losses = vec![0.1; 100];
         losses[0] = 2.5;
         let train = curve(CurveKind::Train, &losses);

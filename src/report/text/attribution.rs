@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn pixels_that_raise_the_logit_stand_beside_those_that_lower_it() {
+    fn positive_and_negative_attributions_are_shown_side_by_side() {
         let it = Saliency {
             target_class: Some(3),
             logit: Some(1.5),

@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_a_run_shows_what_was_asked_for() {
+    fn a_batch_of_a_run_shows_what_was_requested() {
         let answer = one_layer();
         let shapes = BatchInspection {
             epoch: 1,
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_that_contradict_their_values_do_no_harm() {
+    fn shapes_that_contradict_their_values_do_not_panic() {
         let mut answer = one_layer();
         let output = answer.layers[0].output.as_mut().unwrap();
         output.channels[0].kernel_shape = vec![1, 9, -9];

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_network_input_stands_beside_the_bars() {
+    fn the_network_input_is_shown_beside_the_bars() {
         let pixels: Vec<u8> = (0..784).map(|at| if at % 28 == 3 { 255 } else { 0 }).collect();
         let mut answer = seven();
         answer.predictions[0].seen_png = image::to_png(&pixels, 28, 28).into();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_a_digit_and_nothing_is_not() {
+    fn zero_is_a_label_and_a_missing_label_is_not() {
         let zero = Prediction { label: Some(0), probability: Some(1.0), ..Default::default() };
         assert_eq!(prediction(&zero), "0 (100.00 %)");
         assert_eq!(prediction(&Prediction::default()), "no prediction");

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_assignment_has_nothing_before_it() {
+    fn a_first_assignment_has_no_previous_version() {
         let (by, reason) = ("ana".to_owned(), "published".to_owned());
         let first = AliasAssignment { number: 1, version: 1, by, reason, ..Default::default() };
         let text = assignments(&[first], Layout::PLAIN);

@@ -90,12 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn names_stand_left_and_numbers_right() {
+    fn names_are_aligned_left_and_numbers_right() {
         assert_eq!(sample(Layout::PLAIN), " name   count\n──────────────\n conv1    520\n fc     9 810\n");
     }
 
     #[test]
-    fn colour_comes_only_where_it_is_asked_for() {
+    fn colour_is_used_only_where_it_is_requested() {
         assert!(sample(Layout::COLORED).contains("\u{1b}["));
         assert!(!sample(Layout::PLAIN).contains('\u{1b}'));
     }

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_warning_shows_its_place_its_measurements_and_the_advice() {
+    fn a_warning_shows_its_location_its_measurements_and_the_advice() {
         let measured = |name: &str, value, threshold| Measurement {
             name: name.to_owned(),
             value: Some(value),

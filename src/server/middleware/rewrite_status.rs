@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn other_statuses_stay_as_they_are() {
+    fn other_statuses_are_unchanged() {
         let given = Status::out_of_range("page 9 of 3");
         assert_eq!(rewritten(given.clone()).message(), given.message());
         assert_eq!(rewritten(given).code(), Code::OutOfRange);

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn kernels_stand_in_a_grid_in_the_colour_of_their_sign() {
+    fn kernels_are_drawn_in_a_grid_coloured_by_sign() {
         // Three kernels of 1 × 2: two next to each other, the third below the first.
         let image = kernels(&array(&[3, 1, 1, 2], vec![-2.0, 2.0, 0.0, 1.0, 2.0, 0.0])).unwrap();
         let shown = pixels(&image);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_output_and_columns_input_channels_and_a_large_layer_is_cut() {
+    fn rows_are_output_and_columns_input_channels_and_a_large_layer_is_truncated() {
         let mut values = vec![0.0; 100 * 40];
         values[40] = 1.0;
         let image = kernels(&array(&[100, 40, 1, 1], values)).unwrap();

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_shows_its_relus_behind_their_pools_and_answers_as_ever() {
+    fn a_network_exposes_its_relus_after_their_pools_with_unchanged_outputs() {
         let network = testing::network(&TrainConfig::default());
         let x = Tensor::ones([2, 1, 28, 28], (Kind::Float, tch::Device::Cpu));
         let mut seen = Vec::new();

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gradient_norm_explodes_above_its_threshold_and_where_it_is_no_number() {
+    fn a_gradient_norm_explodes_above_its_threshold_and_where_it_is_not_finite() {
         let find = |gradient_norm| {
             let weights =
                 vec![weight(1.0, 0.0), WeightNorms { name: "conv1.weight".into(), ..weight(9.0, 0.0) }];

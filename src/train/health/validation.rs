@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silent_channel_is_dead_where_the_images_are_many() {
+    fn an_inactive_channel_is_dead_where_the_images_are_many() {
         let layer = |channels| DeadChannels { name: "relu1".to_owned(), channels, width: 20 };
         let found = dead_channels(&layer(vec![3, 7]), 100).unwrap();
         assert_eq!((found.subject.layer.as_deref(), found.subject.channels), (Some("relu1"), vec![3, 7]));
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_is_there_and_in_no_answer_is_missed() {
+    fn a_class_with_images_and_no_predictions_is_reported() {
         let matrix = |pairs: &[(usize, usize, usize)]| {
             let mut matrix = ConfusionMatrix::new(3);
             for &(label, answer, times) in pairs {

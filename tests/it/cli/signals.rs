@@ -32,7 +32,7 @@ fn ctrl_c_cancels_the_run_and_says_so_by_its_exit_code() {
 }
 
 #[test]
-fn a_run_goes_on_without_its_caller_and_can_be_cancelled_by_another() {
+fn a_detached_run_continues_and_can_be_cancelled_by_another_caller() {
     let server = Server::start();
     let (mut child, run) = long_run(&server);
     child.kill().unwrap();
@@ -46,7 +46,7 @@ fn a_run_goes_on_without_its_caller_and_can_be_cancelled_by_another() {
 }
 
 #[test]
-fn sigterm_interrupts_the_run_and_ends_the_server_in_good_order() {
+fn sigterm_interrupts_the_run_and_shuts_the_server_down_cleanly() {
     let server = Server::start();
     let (mut child, _) = long_run(&server);
     assert_eq!(server.end("TERM").code(), Some(0));
@@ -72,7 +72,7 @@ fn ctrl_c_cancels_a_run_that_waits_for_its_turn() {
 }
 
 #[test]
-fn a_request_is_validated_beside_a_run_and_begins_nothing() {
+fn a_request_is_validated_during_a_run_and_starts_nothing() {
     let server = Server::start();
     let (mut first, _) = long_run(&server);
     let request = ["train", "--validate-only", "--dataset", "synthetic", "--max-train-images", "300"];

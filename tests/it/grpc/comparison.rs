@@ -15,7 +15,7 @@ async fn compare(server: &TestServer, request: v1::CompareVersionsRequest) -> v1
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_versions_are_compared_in_parameters_outputs_and_answers() {
+async fn two_versions_are_compared_in_parameters_outputs_and_predictions() {
     let server = TestServer::start().await;
     server.train().await;
     server.train_seeded(1).await;
@@ -89,7 +89,7 @@ async fn a_version_that_differs_in_one_value_differs_there_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_is_seen_while_it_trains_and_its_end_is_what_it_would_have_been() {
+async fn a_run_is_compared_while_it_trains_without_changing_its_result() {
     let server = TestServer::start().await;
     let long = v1::TrainRequest { epochs: Some(30), ..tiny() };
     let mut events = server.training().train(long.clone()).await.unwrap().into_inner();

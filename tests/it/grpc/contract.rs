@@ -56,7 +56,7 @@ async fn services_that_predict_wait_for_the_first_model_and_the_others_serve() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn probes_are_answered_on_the_plain_port() {
+async fn probes_are_served_on_the_plain_port() {
     let server = TestServer::start().await;
     for (path, expected) in [("livez", "alive\n"), ("readyz", "ready\n")] {
         let url = format!("http://{}/{path}", server.http_addr);
@@ -147,7 +147,7 @@ fn every_message_field_enum_and_rpc_of_the_contract_is_commented() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_method_that_is_not_there_is_unimplemented() {
+async fn an_unknown_method_is_unimplemented() {
     let server = TestServer::start().await;
     let mut client = tonic::client::Grpc::new(server.channel());
     client.ready().await.unwrap();

@@ -98,7 +98,7 @@ async fn idx_files_of_another_size_are_trained_on_and_measured_and_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_changed_between_two_runs_is_read_anew() {
+async fn a_folder_that_changed_between_two_runs_is_read_again() {
     let folder = tempfile::tempdir().unwrap();
     write_idx(folder.path(), &bars(60), &bars(6));
     let server = TestServer::with_set("bars", folder.path()).await;
@@ -166,7 +166,7 @@ async fn layers_that_do_not_fit_the_data_set_and_data_that_is_broken_are_rejecte
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn folders_of_pictures_are_trained_on_and_answered_by_their_names() {
+async fn folders_of_images_are_trained_on_and_predicted_by_their_names() {
     let folder = tempfile::tempdir().unwrap();
     let set = bars(90);
     let server = trained_on_names(folder.path(), &set).await;
@@ -202,7 +202,7 @@ async fn folders_of_pictures_are_trained_on_and_answered_by_their_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_of_another_size_than_the_versions_are_rejected_with_the_right_one() {
+async fn images_of_the_wrong_size_are_rejected_with_the_size_of_the_version() {
     let folder = tempfile::tempdir().unwrap();
     write_idx(folder.path(), &bars(60), &bars(6));
     let server = TestServer::with_set("bars", folder.path()).await;

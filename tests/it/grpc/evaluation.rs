@@ -28,7 +28,7 @@ async fn evaluate(server: &TestServer, request: v1::EvaluateRequest) -> v1::Eval
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_misclassified_images_are_what_predict_says_of_those_images() {
+async fn the_misclassified_images_agree_with_predict() {
     let server = TestServer::start().await;
     server.train().await;
     let request =
@@ -200,7 +200,7 @@ async fn a_caller_that_leaves_a_stream_frees_the_analysis_for_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_version_that_is_not_there_or_reads_other_images_is_rejected() {
+async fn a_missing_or_incompatible_second_version_is_rejected() {
     let server = TestServer::start().await;
     server.train().await;
     let missing = v1::EvaluateRequest { compare_to: version(9), ..v1::EvaluateRequest::default() };
@@ -211,7 +211,7 @@ async fn a_second_version_that_is_not_there_or_reads_other_images_is_rejected() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_that_can_be_asked_for_fits_into_a_message() {
+async fn everything_that_can_be_requested_fits_into_a_message() {
     let server = TestServer::start().await;
     server.train_seeded(0).await;
     server.train_seeded(1).await;

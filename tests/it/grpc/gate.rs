@@ -146,7 +146,7 @@ async fn set_alias_measures_the_version_that_it_moves_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requirements_that_cannot_be_are_rejected_by_name() {
+async fn invalid_requirements_are_rejected_by_name() {
     let server = TestServer::start().await;
     server.train().await;
     for (require, field) in [

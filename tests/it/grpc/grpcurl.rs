@@ -64,7 +64,7 @@ async fn grpcurl_shows_the_services_and_their_comments() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn grpcurl_shows_how_far_an_answer_can_be_trusted() {
+async fn grpcurl_shows_how_far_a_prediction_can_be_trusted() {
     let Some(grpcurl) = grpcurl() else { return };
     let server = TestServer::start().await;
     server.train().await;

@@ -96,7 +96,7 @@ async fn callers_never_fail_while_an_alias_moves_and_get_the_version_that_it_had
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn versions_that_take_turns_in_memory_answer_every_call() {
+async fn versions_that_are_loaded_in_turn_serve_every_call() {
     let server =
         TestServer::serving(three_versions().await.stop().await, |serving| serving.max_loaded_versions = 1)
             .await;

@@ -83,7 +83,7 @@ async fn statistics(server: &TestServer, name: &str, version: &str) -> Vec<Model
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_protocols_answer_alike() {
+async fn both_protocols_predict_alike() {
     let server = TestServer::start().await;
     server.train().await;
     // More images than are decoded on the calling thread, and more than a batch holds.
@@ -102,7 +102,7 @@ async fn both_protocols_answer_alike() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_largest_call_is_answered_also_in_texts() {
+async fn the_largest_call_is_served_also_with_texts() {
     let server = TestServer::start().await;
     server.train().await;
     let blank = raw("UINT8", &[16_384, 784], vec![0; 784 * 16_384]);
@@ -115,7 +115,7 @@ async fn the_largest_call_is_answered_also_in_texts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rejections_name_the_field_as_everywhere() {
+async fn rejections_name_the_field_as_in_other_calls() {
     let server = TestServer::start().await;
     let mut inference = client(&server);
     let nothing = error(inference.model_infer(pictures(1)).await);
@@ -145,7 +145,7 @@ async fn rejections_name_the_field_as_everywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alias_means_what_it_points_to() {
+async fn an_alias_names_the_version_it_points_to() {
     let server = TestServer::start().await;
     server.train().await;
     server.train().await;
@@ -228,7 +228,7 @@ async fn a_stream_responds_in_order_and_ends_when_the_server_drains() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_damaged_is_not_ready() {
+async fn a_damaged_version_is_not_ready() {
     let server = TestServer::start().await;
     server.train().await;
     let store = server.stop().await;

@@ -38,7 +38,7 @@ async fn predict(server: &TestServer, pixels: &[u8]) -> v1::Prediction {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_reference_forward_is_met_layer_by_layer_through_the_api() {
+async fn the_reference_forward_pass_is_matched_layer_by_layer_through_the_api() {
     let Some(mnist) = support::mnist_dir() else { return };
     let catalog = Catalog::new(vec![mnist], FetchPolicy::Never);
     let spec = DatasetSpec::whole("mnist".parse().unwrap());
@@ -84,7 +84,7 @@ async fn the_reference_forward_is_met_layer_by_layer_through_the_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn values_come_to_the_bit_in_parts_and_in_slices() {
+async fn values_are_exact_to_the_bit_in_chunks_and_in_slices() {
     let server = TestServer::start().await;
     server.train().await;
     let stored = read(&export(&server, 1).await.1);
@@ -166,7 +166,7 @@ async fn parameters_and_channels_have_statistics_and_histograms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn gradients_are_of_the_pictures_own_loss() {
+async fn gradients_are_those_of_the_loss_of_the_image() {
     let server = TestServer::start().await;
     server.train().await;
     let ask = |input, label| v1::InspectRequest { input, label, gradients: true, ..Default::default() };
@@ -201,7 +201,7 @@ async fn gradients_are_of_the_pictures_own_loss() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_of_an_unknown_data_set_shows_its_contents_for_a_picture_of_ones_own() {
+async fn a_version_of_an_unknown_data_set_is_inspected_with_a_supplied_image() {
     let server = TestServer::start().await;
     server.train().await;
     let (_, file) = export(&server, 1).await;
@@ -228,7 +228,7 @@ async fn a_version_of_an_unknown_data_set_shows_its_contents_for_a_picture_of_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn saliency_and_occlusion_are_about_the_answer_unless_a_class_is_named() {
+async fn saliency_and_occlusion_explain_the_prediction_unless_a_class_is_named() {
     let server = TestServer::start().await;
     server.train().await;
     let set = unseen_images(5);
@@ -271,7 +271,7 @@ async fn saliency_and_occlusion_are_about_the_answer_unless_a_class_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn drawings_are_png_of_what_was_asked_for() {
+async fn drawings_are_png_of_what_was_requested() {
     let server = TestServer::start().await;
     server.train().await;
     let kinds = [
@@ -311,7 +311,7 @@ async fn drawings_are_png_of_what_was_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_stay_below_what_their_caller_takes() {
+async fn responses_stay_below_the_message_limit_of_their_caller() {
     let server = TestServer::start().await;
     server.train().await;
     let all = v1::InspectRequest {

@@ -50,7 +50,7 @@ fn one_image() -> v1::PredictRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deadline_that_has_passed_is_deadline_exceeded() {
+async fn an_expired_deadline_of_a_call_is_deadline_exceeded() {
     let server = TestServer::start().await;
     server.train().await;
     let late = call(&server, "/digitd.v1.PredictionService/Predict", "1n", &one_image()).await;
@@ -60,7 +60,7 @@ async fn a_deadline_that_has_passed_is_deadline_exceeded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_ends_at_its_deadline_and_its_run_goes_on() {
+async fn a_stream_ends_at_its_deadline_and_its_run_continues() {
     let server = TestServer::start().await;
     let late = call(&server, "/digitd.v1.TrainingService/Train", "300m", &endless()).await;
     check(&late, Code::DeadlineExceeded, "DEADLINE");
@@ -106,7 +106,7 @@ async fn the_largest_call_fits_into_a_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_is_answered_under_its_callers_id() {
+async fn a_response_carries_the_request_id_of_its_caller() {
     let server = TestServer::start().await;
     let mut request = Request::new(v1::ListModelsRequest {});
     request.metadata_mut().insert("x-request-id", "from-me-1".parse().unwrap());

@@ -77,7 +77,7 @@ async fn the_tutorials_network_predicts_the_same_and_its_metadata_name_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_deep_network_answers_the_same() {
+async fn the_deep_network_predicts_the_same() {
     let network = Some(v1::Network { preset: "deep".to_owned(), layers: Vec::new() });
     check_trained(v1::TrainRequest { network, ..tiny() }).await;
 }
@@ -116,18 +116,18 @@ fn odd() -> v1::Network {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_kind_of_layer_answers_the_same_whatever_its_name() {
+async fn every_kind_of_layer_predicts_the_same_whatever_its_name() {
     check_trained(v1::TrainRequest { network: Some(odd()), ..tiny() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_of_float64_answers_as_predict_does() {
+async fn a_network_of_float64_gives_the_outputs_of_predict() {
     let precision = v1::Precision::Float64.into();
     check_trained(v1::TrainRequest { network: Some(odd()), precision, ..tiny() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_for_other_pictures_and_named_classes_answers_the_same() {
+async fn a_network_for_other_image_sizes_and_named_classes_predicts_the_same() {
     let Some(python) = support::python("onnx", "onnxruntime") else { return };
     let server = TestServer::start().await;
     import(&server, normed(), &file(NORMED)).await.unwrap();

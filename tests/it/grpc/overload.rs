@@ -44,7 +44,7 @@ impl CallOutcomes {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_beyond_the_queue_are_rejected_with_a_time_to_try_again_and_the_server_stays_well() {
+async fn calls_beyond_the_queue_are_rejected_with_a_retry_time_and_the_server_stays_healthy() {
     let server = TestServer::start().await;
     server.train().await;
     let server = TestServer::serving(server.stop().await, |serving| serving.queue_capacity = 64).await;

@@ -28,7 +28,7 @@ fn dtypes(weights: &[u8]) -> Vec<safetensors::Dtype> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_computes_in_the_precision_that_it_was_asked_for() {
+async fn a_run_computes_in_the_requested_precision() {
     let server = TestServer::start().await;
     let (single, _, weights) = train(&server, Precision::Float32).await;
     assert_eq!(dtypes(&weights), [safetensors::Dtype::F32; 6]);

@@ -60,7 +60,7 @@ async fn a_server_set_to_multiply_in_bfloat16_predicts_nearly_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_answers_in_the_order_of_its_pictures() {
+async fn predictions_of_a_batch_are_in_the_order_of_its_images() {
     let server = TestServer::start().await;
     server.train().await;
     let images = first_images(20);
@@ -80,7 +80,7 @@ async fn a_batch_answers_in_the_order_of_its_pictures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_form_of_a_picture_reads_the_same() {
+async fn every_form_of_an_image_decodes_alike() {
     let server = TestServer::start().await;
     server.train().await;
     let set = unseen_images(150);
@@ -105,7 +105,7 @@ async fn every_form_of_a_picture_reads_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_come_before_the_packed_ones() {
+async fn images_precede_the_pixel_batch() {
     let server = TestServer::start().await;
     server.train().await;
     let set = unseen_images(3);
@@ -119,7 +119,7 @@ async fn pictures_come_before_the_packed_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_most_probable_digits_are_listed_where_asked() {
+async fn the_most_probable_digits_are_listed_on_request() {
     let server = TestServer::start().await;
     server.train().await;
     let request = v1::PredictRequest { top_k: Some(3), ..of(first_images(1)) };
@@ -132,7 +132,7 @@ async fn the_most_probable_digits_are_listed_where_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reference_chooses_the_version_that_answers() {
+async fn a_reference_selects_the_version_that_predicts() {
     use v1::model_ref::Which;
     let server = TestServer::start().await;
     server.train().await;
@@ -152,7 +152,7 @@ async fn a_reference_chooses_the_version_that_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_there_cannot_answer() {
+async fn a_missing_version_cannot_predict() {
     use v1::model_ref::Which;
     let server = TestServer::start().await;
     let mut prediction = server.prediction();
@@ -169,7 +169,7 @@ async fn what_is_not_there_cannot_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_that_cannot_be_read_are_named() {
+async fn unreadable_images_are_named() {
     let server = TestServer::start().await;
     server.train().await;
     let mut prediction = server.prediction();
@@ -194,7 +194,7 @@ async fn pictures_that_cannot_be_read_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_answers_in_order_and_an_error_is_its_own_requests_alone() {
+async fn a_stream_responds_in_order_and_an_error_ends_its_request_alone() {
     let server = TestServer::start().await;
     server.train().await;
     let images = first_images(30);
@@ -224,7 +224,7 @@ async fn a_stream_answers_in_order_and_an_error_is_its_own_requests_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_models_answer_side_by_side_in_one_stream() {
+async fn several_models_predict_in_one_stream() {
     let server = TestServer::start().await;
     let named = |name: &str| v1::ModelRef { name: name.to_owned(), which: None };
     for name in ["digits", "others"] {
@@ -251,7 +251,7 @@ async fn several_models_answer_side_by_side_in_one_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn predictions_go_on_while_a_run_trains() {
+async fn predictions_are_served_while_a_run_trains() {
     let server = TestServer::start().await;
     server.train().await;
     let mut run = server.training().train(super::server::endless()).await.unwrap().into_inner();

@@ -226,7 +226,7 @@ fn cases() -> Vec<Case> {
 }
 
 #[test]
-fn every_figure_is_scikit_learns() {
+fn every_metric_is_scikit_learns() {
     let cases = cases();
     let Some(expected) = reference(&cases) else { return };
     let mut compared = 0;
@@ -266,7 +266,7 @@ fn network(manifest: &Manifest, weights: &[u8]) -> Network {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_figure_of_a_trained_network_over_the_wire_is_scikit_learns() {
+async fn every_metric_of_a_trained_network_through_the_api_is_scikit_learns() {
     let server = TestServer::start().await;
     // The version is in float64, so that no metric depends on the batch size.
     for seed in [0, 1] {

@@ -45,7 +45,7 @@ fn rejection(change: impl FnOnce(&Path)) -> String {
 }
 
 #[test]
-fn four_idx_files_make_a_data_set_of_their_own_size_and_classes() {
+fn four_idx_files_make_a_data_set_of_their_size_and_classes() {
     let (_folder, sets) = own(|_| {});
     let parts = sets.read(&name()).unwrap().unwrap();
     assert_eq!((parts.train.dims(), parts.train.len(), parts.test.len()), (DIMS, 9, 3));
@@ -74,7 +74,7 @@ fn names_of_emnist_and_packed_files_are_found() {
 }
 
 #[test]
-fn a_set_that_did_not_change_is_read_once_and_one_that_did_is_read_anew() {
+fn an_unchanged_set_is_read_once_and_a_changed_one_again() {
     let (folder, sets) = own(|_| {});
     let pixels = |sets: &CustomDatasets| sets.read(&name()).unwrap().unwrap().train;
     let first = pixels(&sets);

@@ -42,7 +42,7 @@ fn two_classes() -> EvaluateResponse {
 }
 
 #[test]
-fn the_totals_stand_in_one_line_and_the_rest_below() {
+fn the_totals_are_one_line_and_the_rest_follows() {
     let text = evaluation(&two_classes(), Layout::PLAIN);
     let head = "digits version 3 on mnist test: accuracy 98.58 % (9 858 of 10 000), loss 0.0441, in 1.5 s";
     assert_eq!(text.lines().next(), Some(head));
@@ -72,7 +72,7 @@ fn labels_are_rows_and_predictions_columns() {
 }
 
 #[test]
-fn the_matrix_is_coloured_where_colour_is_wanted() {
+fn the_matrix_is_coloured_where_colour_is_on() {
     let text = evaluation(&two_classes(), Layout::COLORED);
     // The diagonal is green, the most frequent confusion red.
     assert!(text.contains("\u{1b}[38;5;10m") && text.contains("\u{1b}[38;5;9m"), "{text:?}");
@@ -92,7 +92,7 @@ fn a_large_matrix_is_a_list_of_the_most_frequent_confusions() {
 }
 
 #[test]
-fn two_versions_stand_side_by_side_with_the_test_between_them() {
+fn two_versions_are_shown_side_by_side_with_their_paired_test() {
     let other = Some(Box::new(EvaluateResponse { version: 2, accuracy: Some(0.9), ..two_classes() }));
     let mcnemar = Some(McNemar { p_value: Some(0.0312), ..McNemar::default() });
     let comparison = VersionComparison { other, mcnemar, only_first: Some(6), ..Default::default() };
@@ -132,7 +132,7 @@ fn misclassified_images_are_rows_or_drawn() {
 }
 
 #[test]
-fn a_temperature_shows_the_calibration_it_gives_or_that_there_is_none() {
+fn a_temperature_is_shown_with_its_calibration_or_as_missing() {
     let none = Temperature { fitted_images: 10_000, ..Temperature::default() };
     assert!(temperature(&none).starts_with("none: "), "{}", temperature(&none));
     let some = Temperature { temperature: Some(1.25), loss: Some(0.03), ..none };

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_comparison_of_nothing_in_particular_is_of_the_newest_over_test_images() {
+    fn a_comparison_defaults_to_the_newest_version_and_test_images() {
         let job = compare_request(v1::CompareVersionsRequest::default()).unwrap();
         assert!(job.before.is_none());
         assert_eq!((job.max_images, job.max_changed, job.split), (10_000, 100, Split::Test));

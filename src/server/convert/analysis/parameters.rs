@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_is_what_was_asked_for() {
+    fn a_slice_holds_the_requested_values() {
         let parts = given(599_997, 2, ValueForm::Numbers);
         assert_eq!((parts.len(), &parts[0].numbers[..]), (1, &[599_997.0, 599_998.0][..]));
         assert_eq!(given(599_999, 100, ValueForm::Bytes)[0].values, 599_999f32.to_le_bytes()[..]);

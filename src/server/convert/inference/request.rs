@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_are_answered_in_the_order_that_they_are_asked_for() {
+    fn outputs_come_in_the_requested_order() {
         assert_eq!(requested_outputs(&[]).unwrap(), [RequestedOutput::Probabilities, RequestedOutput::Label]);
         let asked = [output("label", &[]), output("probabilities", &[("classification", 3)])];
         assert_eq!(
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_that_cannot_be_are_named() {
+    fn impossible_outputs_are_named() {
         let field = |outputs: &[_]| requested_outputs(outputs).unwrap_err().field;
         assert_eq!(field(&[output("label", &[]), output("x", &[])]), "outputs[1].name");
         assert_eq!(field(&[output("label", &[]), output("label", &[])]), "outputs[1].name");

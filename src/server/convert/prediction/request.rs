@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_lists_ten_answers_for_each_picture_or_more_for_fewer() {
+    fn a_call_lists_ten_labels_for_each_image_or_more_for_fewer() {
         let of = |pictures: usize, top_k: i32| {
             let pixel_batch = Bytes::from(vec![0; pictures]);
             let request =
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn more_answers_than_classes_can_be_are_rejected() {
+    fn more_labels_than_classes_are_rejected() {
         let request = v1::PredictRequest { top_k: Some(101), ..v1::PredictRequest::default() };
         assert_eq!(predict_request(request).unwrap_err().field, "top_k");
     }

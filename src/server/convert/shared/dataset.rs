@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn training_takes_mnist_where_nothing_is_named() {
+    fn training_defaults_to_mnist() {
         assert_eq!(train_dataset(None).unwrap().name.as_str(), "mnist");
         let seeded = train_dataset(set("", Some(3), Some(100))).unwrap();
         assert_eq!(
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn elsewhere_nothing_means_what_the_version_was_trained_on() {
+    fn other_calls_default_to_the_data_set_of_the_version() {
         assert_eq!(dataset("dataset", None), Ok(None));
         assert_eq!(dataset("dataset", set("", None, None)), Ok(None));
         assert_eq!(dataset("dataset", set("", Some(1), None)).unwrap_err().field, "dataset.name");

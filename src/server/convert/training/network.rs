@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_the_preset_are_the_tutorial() {
+    fn an_empty_network_and_the_preset_are_the_tutorials() {
         let by_name = v1::Network { preset: "tutorial".to_owned(), layers: Vec::new() };
         assert_eq!(network(None, 10).unwrap(), NetworkConfig::tutorial());
         assert_eq!(network(Some(by_name.clone()), 10).unwrap(), NetworkConfig::tutorial());
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_come_back_as_they_were_listed() {
+    fn layers_survive_a_round_trip() {
         let dropout = v1::Dropout {
             probability: Some(0.25),
             axes: vec![0, 1],

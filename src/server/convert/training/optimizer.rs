@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_rule_has_its_own_defaults() {
+    fn each_rule_has_its_defaults() {
         let left_out = OptimizerConfig::adam(0.5);
         let of = |rule| optimizer(Some(v1::Optimizer { rule: Some(rule) }), left_out);
         assert_eq!(optimizer(None, left_out), left_out);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_comes_back_whole() {
+    fn every_rule_survives_a_round_trip() {
         for config in [
             OptimizerConfig::sgd(0.5),
             OptimizerConfig::Momentum { learning_rate: 0.5, momentum: 0.8, nesterov: true },
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn averaging_is_off_unless_asked_and_has_a_default_decay() {
+    fn averaging_is_off_by_default_and_has_a_default_decay() {
         assert_eq!(weight_averaging(None), None);
         let asked = weight_averaging(Some(v1::WeightAveraging::default()));
         assert_eq!(asked, Some(WeightAveraging { decay: 0.999 }));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameters_own_rule_comes_back_beside_the_global_one() {
+    fn a_rule_for_one_parameter_survives_a_round_trip_with_the_global_one() {
         let own = v1::ParameterRegularization { l1: None, l2: Some(0.1) };
         let given = v1::Regularization {
             l1: Some(0.2),

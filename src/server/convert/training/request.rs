@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recipe_fills_in_what_is_left_out_and_what_is_given_stands() {
+    fn a_recipe_fills_in_unset_fields_and_keeps_set_ones() {
         let of = |recipe: v1::Recipe| v1::TrainRequest { recipe: recipe.into(), ..Default::default() };
         let (config, _) = checked_request(of(v1::Recipe::Accurate)).unwrap();
         let size = ValidationSize::Count(5_000);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_given_beside_a_recipe_replaces_that_number_alone() {
+    fn a_field_set_with_a_recipe_replaces_that_field_alone() {
         let adam = |learning_rate| {
             let rule = Rule::Adam(v1::Adam { learning_rate: Some(learning_rate), ..Default::default() });
             Some(v1::Optimizer { rule: Some(rule) })
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resolved_request_asks_for_the_same_run() {
+    fn a_resolved_request_describes_the_same_run() {
         let mut other = TrainConfig {
             model: "other".parse().unwrap(),
             dataset: DatasetSpec {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn terms_that_no_formula_bears_are_named_with_their_rule() {
+    fn terms_out_of_range_are_named_with_their_rule() {
         let rule = |rule| field(|request| request.optimizer = Some(v1::Optimizer { rule: Some(rule) }));
         let adam = v1::Adam { beta1: Some(1.0), ..v1::Adam::default() };
         assert_eq!(rule(Rule::Adam(adam)), "optimizer.adam.beta1");
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn how_a_run_is_asked_for_does_not_change_the_run() {
+    fn run_options_do_not_change_the_config_of_the_run() {
         let request = v1::TrainRequest {
             cancel_on_disconnect: true,
             queue: true,

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_the_runs_own_and_epochs_may_be_more() {
+    fn unset_fields_are_those_of_the_run_and_epochs_may_increase() {
         check(request(), Ok(4));
         check(from_train_config(&own()), Ok(4));
         check(v1::TrainRequest { epochs: Some(9), batch_size: Some(7), ..request() }, Ok(9));
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_makes_no_sense_is_named_as_ever() {
+    fn an_invalid_field_is_named_as_in_a_new_run() {
         check(v1::TrainRequest { epochs: Some(0), ..request() }, Err("epochs"));
         let sgd = v1::Sgd { learning_rate: Some(f64::NAN) };
         check(rule(Rule::Sgd(sgd)), Err("optimizer.sgd.learning_rate"));

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_shape_has_its_defaults_and_comes_back_whole() {
+    fn every_shape_has_its_defaults_and_survives_a_round_trip() {
         for shape in [
             Shape::Constant(v1::ConstantSchedule {}),
             Shape::Step(v1::StepSchedule::default()),

@@ -94,7 +94,7 @@ async fn a_panic_in_a_stream_ends_it_with_a_status() {
 }
 
 #[tokio::test]
-async fn a_passed_deadline_is_deadline_exceeded() {
+async fn an_expired_deadline_is_deadline_exceeded() {
     let (_sender, shutdown) = serving();
     let answer = ask(shutdown, with_timeout("20m"), |_| future::pending()).await;
     assert_eq!(reason(&answer), (Code::DeadlineExceeded, "DEADLINE".to_owned()));
@@ -135,7 +135,7 @@ async fn handlers_see_the_deadline_and_the_caller_sees_its_id() {
 }
 
 #[tokio::test]
-async fn a_draining_server_rejects_new_calls_and_answers_probes() {
+async fn a_draining_server_rejects_new_calls_and_serves_probes() {
     let (sender, shutdown) = serving();
     sender.send(Phase::Draining).unwrap();
     let rejected = ask(shutdown.clone(), request(), |_| async { panic!("called") }).await;
@@ -149,7 +149,7 @@ async fn a_draining_server_rejects_new_calls_and_answers_probes() {
 }
 
 #[tokio::test]
-async fn a_closing_server_ends_streams_that_would_not_end() {
+async fn a_closing_server_ends_open_streams() {
     let (sender, shutdown) = serving();
     let calls = shutdown.clone();
     let (began, mut under_way) = tokio::sync::mpsc::channel(1);

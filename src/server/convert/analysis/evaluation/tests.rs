@@ -57,7 +57,7 @@ fn an_evaluation_shows_rows_of_labels_and_leaves_out_what_is_undefined() {
 }
 
 #[test]
-fn an_evaluation_of_nothing_in_particular_is_of_the_test_split() {
+fn an_evaluation_defaults_to_the_test_split() {
     let job = evaluate_request(v1::EvaluateRequest::default(), None).unwrap();
     assert_eq!((job.split, job.batch_size, job.bins, job.misclassified), (Split::Test, 1000, 15, 10));
     assert!(job.dataset.is_none() && job.compare_to.is_none() && job.gate == Gate::default());
