@@ -175,8 +175,8 @@ impl AnalysisContext {
     /// The first validation images, or test images if the network was trained without validation.
     fn sample(&self, size: usize) -> Result<ImageSet, Error> {
         let dataset = self.model.own_dataset.clone().ok_or_else(|| {
-            let message =
-                "cannot be taken: the version does not tell what it was trained on; leave it out, or 0";
+            let message = "needs a data set, and the version does not record which one it was trained on: \
+                 leave the field out, or set it to 0";
             Error::field("sample_images", message)
         })?;
         let validation = self.images(&dataset, Split::Validation, "sample_images")?;

@@ -104,8 +104,7 @@ impl ModelInfo {
             }),
             (Some(asked), _) => Ok(asked),
             (None, None) => {
-                let message =
-                    "is left out, and the version does not tell what it was trained on: name a data set";
+                let message = "is left out, and the version does not record which one it was trained on: name a data set";
                 Err(Error::field(field, message))
             }
         }

@@ -41,7 +41,7 @@ fn an_impossible_plot_is_rejected_with_the_reason() {
     let printed = server.call(&["runs", "plot", &first, "--output", "loss.pdf"]).error();
     assert!(printed.contains("loss.pdf") && printed.contains(".svg or .png"), "{printed}");
     let printed = server.call(&["runs", "plot", &first, &first, "--output", "loss.png"]).error();
-    assert!(printed.contains("named twice"), "{printed}");
+    assert!(printed.contains("is named twice: name each run once"), "{printed}");
     let printed = server.call(&["runs", "plot", &first, "--output", "/nowhere/loss.png"]).error();
     assert!(printed.contains("cannot write /nowhere/loss.png"), "{printed}");
     let usage = server.call(&["runs", "plot", "--output", "loss.png", "--smoothing", "1"]);
