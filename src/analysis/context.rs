@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{
     model_info::ModelInfo,
-    requests::{InitialWeightsOrigin, RunMoment, WeightsOrigin},
+    requests::{InitialWeightsOrigin, RunStep, WeightsOrigin},
     service::{Analysis, SplitRequest},
 };
 use crate::{
@@ -76,22 +76,22 @@ impl Analysis {
         let RunWeights { run, state, config, source } = found;
         match source {
             WeightsSource::Training(snapshot) => {
-                let moment = RunMoment { run, state, at: snapshot.at, origin: WeightsOrigin::Training };
-                let model = ModelInfo::from_run(&config, moment, snapshot.dims, snapshot.class_names);
+                let step = RunStep { run, state, at: snapshot.at, origin: WeightsOrigin::Training };
+                let model = ModelInfo::from_run(&config, step, snapshot.dims, snapshot.class_names);
                 Ok((model, EncodedWeights::Network(Box::new(snapshot.network))))
             }
             WeightsSource::Version { version, epoch } => {
                 let model = ModelRef { name: config.model.clone(), which: VersionSelector::Version(version) };
                 let (model, weights) = self.find_version(&model).await?;
                 let at = StepId { epoch, ..StepId::default() };
-                let run = RunMoment { run, state, at, origin: WeightsOrigin::Version };
+                let run = RunStep { run, state, at, origin: WeightsOrigin::Version };
                 Ok((ModelInfo { run: Some(run), ..model }, weights))
             }
             WeightsSource::Checkpoint { dims, bytes } => {
                 // The step is read with the weights.
                 let at = StepId::default();
-                let moment = RunMoment { run, state, at, origin: WeightsOrigin::Checkpoint };
-                let model = ModelInfo::from_run(&config, moment, dims, Vec::new());
+                let step = RunStep { run, state, at, origin: WeightsOrigin::Checkpoint };
+                let model = ModelInfo::from_run(&config, step, dims, Vec::new());
                 Ok((model, EncodedWeights::Checkpoint { run, config, dims, bytes }))
             }
         }
@@ -130,7 +130,7 @@ impl Analysis {
         needs: Vec<SplitRequest>,
         job: impl FnOnce(AnalysisContext) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.prepare(model.own_dataset.clone(), needs).await?;
+        self.prepare(model.training_dataset.clone(), needs).await?;
         let (catalog, device) = (self.catalog.clone(), self.device);
         let abandoned = Arc::<AtomicBool>::default();
         let _caller = AbandonOnDrop(abandoned.clone());

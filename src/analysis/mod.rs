@@ -16,7 +16,7 @@ pub use evaluation_report::{EvaluationReport, MisclassifiedImage, SecondVersion,
 pub use gate::{Gate, Promotion};
 pub use requests::{
     AttributionRequest, Attributions, ComparisonJob, Depth, DrawingJob, HealthJob, HealthReport,
-    InitialWeightsOrigin, InspectInput, InspectJob, Inspection, ParametersJob, ParametersReport, RunMoment,
+    InitialWeightsOrigin, InspectInput, InspectJob, Inspection, ParametersJob, ParametersReport, RunStep,
     SubjectInfo, Target, VersionComparison, WeightsOrigin,
 };
 pub use service::{Analysis, MAX_BATCH_SIZE};

@@ -9,7 +9,7 @@ pub fn contents(layers: &[&str], sample_images: usize) -> Depth {
         channels: Channels::Random(0),
         sample_images: Some(sample_images),
         histogram_bins: 0,
-        most_numbers: 1 << 20,
+        max_values: 1 << 20,
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::target::{from_run_moment, target};
+use super::target::{from_run_step, target};
 use crate::{
     engine::{ParametersJob, ParametersReport, SubjectInfo},
     ids::FieldError,
@@ -107,7 +107,7 @@ impl ValueSlice {
         v1::InspectParametersResponse {
             name: shown.model.to_string(),
             version: shown.version.map(|version| int(version.get())).unwrap_or_default(),
-            run: shown.run.map(from_run_moment),
+            run: shown.run.map(from_run_step),
             parameter: stored.name.clone(),
             shape: ints(&stored.shape),
             precision: precision.to_wire(),

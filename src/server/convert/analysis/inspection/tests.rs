@@ -100,8 +100,8 @@ fn a_run_replaces_a_model_and_excludes_one() {
 fn fields_left_out_have_their_defaults() {
     let params = inspect_request(contents()).unwrap();
     assert_eq!(params.max_answer_bytes, 4_000_000);
-    let Depth::Contents { histogram_bins, most_numbers, .. } = params.job.depth else { panic!("contents") };
-    assert_eq!((histogram_bins, most_numbers), (20, 500_000));
+    let Depth::Contents { histogram_bins, max_values, .. } = params.job.depth else { panic!("contents") };
+    assert_eq!((histogram_bins, max_values), (20, 500_000));
     let occlusion = Some(v1::OcclusionRequest { patch_size: Some(1), ..v1::OcclusionRequest::default() });
     let params = inspect_request(v1::InspectRequest { occlusion, ..v1::InspectRequest::default() }).unwrap();
     let occlusion = params.job.attributions.occlusion.unwrap();
