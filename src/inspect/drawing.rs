@@ -22,7 +22,7 @@ const MAX_FEATURES: usize = 1024;
 /// The number of outputs in a row of that drawing.
 const FEATURES_PER_ROW: usize = 32;
 
-/// The largest number of histograms in one drawing, so that it is at most about 1300 pixels high.
+/// The largest number of histograms in one drawing, six rows of four, which fit a screen.
 const CHARTS: usize = 24;
 
 /// The number of bins of a drawn histogram: bars of a few pixels each.
