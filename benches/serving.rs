@@ -119,8 +119,8 @@ async fn ask(channel: Channel, protocol: Protocol) {
     let (datatype, bytes) = match protocol {
         Protocol::Native => {
             let request = PredictRequest { pixel_batch: vec![0; 784].into(), ..PredictRequest::default() };
-            let answer = PredictionServiceClient::new(channel).predict(request).await;
-            answer.expect("a version is served");
+            let response = PredictionServiceClient::new(channel).predict(request).await;
+            response.expect("a version is served");
             return;
         }
         Protocol::InferenceUint8 => ("UINT8", 784),

@@ -149,11 +149,11 @@ async fn call(load: Arc<Load>, channel: Channel, number: usize) -> CallerStats {
         if began >= load.until {
             break;
         }
-        let answer = ask(channel.clone(), &load.options, load.calls[turn % load.calls.len()].clone()).await;
+        let response = ask(channel.clone(), &load.options, load.calls[turn % load.calls.len()].clone()).await;
         if began < load.measure_from {
             continue;
         }
-        match answer {
+        match response {
             Ok(_) => stats.microseconds.push(began.elapsed().as_micros().try_into().unwrap_or(u32::MAX)),
             Err(status) => {
                 stats.failed += 1;
@@ -171,8 +171,8 @@ async fn ask(channel: Channel, options: &Options, pixels: Bytes) -> Result<Vec<i
             let model = ModelRef { name: options.model.clone(), ..ModelRef::default() };
             let request =
                 PredictRequest { model: Some(model), pixel_batch: pixels, ..PredictRequest::default() };
-            let answer = PredictionServiceClient::new(channel).predict(request).await?.into_inner();
-            Ok(answer.predictions.iter().map(|prediction| prediction.label().into()).collect())
+            let response = PredictionServiceClient::new(channel).predict(request).await?.into_inner();
+            Ok(response.predictions.iter().map(|prediction| prediction.label().into()).collect())
         }
         Protocol::Oip => {
             let input = InferInputTensor {
@@ -190,8 +190,8 @@ async fn ask(channel: Channel, options: &Options, pixels: Bytes) -> Result<Vec<i
                 ..ModelInferRequest::default()
             };
             let mut client = GrpcInferenceServiceClient::new(channel);
-            let answer = client.model_infer(request).await?.into_inner();
-            let labels = answer.raw_output_contents.first().map_or(&[][..], |labels| labels.as_chunks().0);
+            let response = client.model_infer(request).await?.into_inner();
+            let labels = response.raw_output_contents.first().map_or(&[][..], |labels| labels.as_chunks().0);
             Ok(labels.iter().copied().map(i64::from_le_bytes).collect())
         }
     }

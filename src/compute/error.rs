@@ -45,7 +45,7 @@ pub enum Error {
     Loading,
     #[error("the server is going down: try again in a few seconds")]
     Draining,
-    #[error("the deadline passed before the answer was computed")]
+    #[error("the deadline passed before the result was computed")]
     DeadlineExceeded,
     #[error("version {version} of {:?} is what an alias points to: move {} first", model.as_str(), .aliases.iter().map(Alias::as_str).collect::<Vec<_>>().join(", "))]
     VersionAliased { model: ModelName, version: Version, aliases: Vec<Alias> },
@@ -169,7 +169,7 @@ impl From<data::Error> for Error {
             }
             E::InvalidSize(error) => error.into(),
             E::UnknownSplit(_) => Self::field("split", "is unknown: use train, validation or test"),
-            E::Picture(_) => Self::field("image", message),
+            E::Image(_) => Self::field("image", message),
         }
     }
 }

@@ -172,7 +172,7 @@ const OUTCOMES: [&str; 5] = ["ok", "queue_full", "deadline", "cancelled", "error
 /// How a call for predictions ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallOutcome {
-    Answered,
+    Succeeded,
     /// The queue was full.
     Rejected,
     DeadlineExceeded,
@@ -279,7 +279,7 @@ impl VersionMetrics {
         match outcome {
             CallOutcome::Rejected => self.rejected[0].inc(),
             CallOutcome::DeadlineExceeded => self.rejected[1].inc(),
-            CallOutcome::Answered | CallOutcome::Cancelled | CallOutcome::Failed => {}
+            CallOutcome::Succeeded | CallOutcome::Cancelled | CallOutcome::Failed => {}
         }
         self.outcomes[outcome as usize].inc();
     }

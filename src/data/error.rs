@@ -31,7 +31,7 @@ pub enum Error {
     #[error("there is no split {0:?}: use train, validation or test")]
     UnknownSplit(String),
     #[error(transparent)]
-    Picture(#[from] image::Error),
+    Image(#[from] image::Error),
     #[error("cannot {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
 }

@@ -34,12 +34,12 @@ pub fn calibration(predictions: &Predictions, bins: usize) -> Option<Calibration
     let inner: Vec<f64> = (1..bins).map(bound).collect();
     let mut sums = vec![(0u32, 0.0, 0u32); bins];
     for image in 0..predictions.len() {
-        let answer = predictions.predicted(image);
-        let confidence = predictions.probability(image, answer);
+        let predicted = predictions.predicted(image);
+        let confidence = predictions.probability(image, predicted);
         let (count, confidences, right) = &mut sums[inner.partition_point(|bound| *bound < confidence)];
         *count += 1;
         *confidences += confidence;
-        *right += u32::from(answer == predictions.label(image));
+        *right += u32::from(predicted == predictions.label(image));
     }
     let table = sums.iter().enumerate().map(|(at, &(count, confidences, right))| {
         let of_images = |sum: f64| (count > 0).then(|| sum / f64::from(count));

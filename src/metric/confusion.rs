@@ -46,13 +46,13 @@ impl ConfusionMatrix {
     }
 
     /// Counts one image. Panics if the label or the prediction is beyond the classes.
-    pub fn add(&mut self, label: usize, answer: usize) {
+    pub fn add(&mut self, label: usize, prediction: usize) {
         assert!(
-            label < self.classes && answer < self.classes,
-            "labels and answers are below {}",
+            label < self.classes && prediction < self.classes,
+            "labels and predictions are below {}",
             self.classes
         );
-        self.counts[label * self.classes + answer] += 1;
+        self.counts[label * self.classes + prediction] += 1;
     }
 
     pub fn classes(&self) -> usize {
@@ -96,13 +96,13 @@ impl ConfusionMatrix {
     pub(super) fn class_report(&self, label: usize) -> ClassReport {
         let hit = self.row(label)[label];
         let support: u32 = self.row(label).iter().sum();
-        let answered: u32 = (0..self.classes).map(|row| self.row(row)[label]).sum();
+        let predicted: u32 = (0..self.classes).map(|row| self.row(row)[label]).sum();
         let share = |part: u32, whole: u32| (whole > 0).then(|| f64::from(part) / f64::from(whole));
         ClassReport {
             label,
-            precision: share(hit, answered),
+            precision: share(hit, predicted),
             recall: share(hit, support),
-            f1: share(2 * hit, answered + support),
+            f1: share(2 * hit, predicted + support),
             support,
         }
     }
@@ -114,7 +114,7 @@ mod tests {
 
     fn matrix(pairs: &[(usize, usize)]) -> ConfusionMatrix {
         let mut matrix = ConfusionMatrix::new(3);
-        pairs.iter().for_each(|&(label, answer)| matrix.add(label, answer));
+        pairs.iter().for_each(|&(label, prediction)| matrix.add(label, prediction));
         matrix
     }
 

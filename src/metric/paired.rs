@@ -70,8 +70,8 @@ impl PairedComparison {
             found.changed += 1;
             if found.listed.len() < most_listed {
                 let of = |predictions: &Predictions| {
-                    let answer = predictions.predicted(image);
-                    (answer, predictions.probability(image, answer))
+                    let class = predictions.predicted(image);
+                    (class, predictions.probability(image, class))
                 };
                 found.listed.push(ChangedPrediction {
                     index: image,

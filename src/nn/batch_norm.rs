@@ -146,12 +146,12 @@ mod tests {
         let mut other = self::network(vec![norm(), LayerKind::Flatten]);
         other.load(&exported).unwrap();
         let x = pixels(&[2.0, -1.0]);
-        let answer = values(&network.forward(&x, Mode::Evaluate));
-        assert_eq!(values(&other.forward(&x, Mode::Evaluate)), answer);
+        let output = values(&network.forward(&x, Mode::Evaluate));
+        assert_eq!(values(&other.forward(&x, Mode::Evaluate)), output);
         let copy = network.deep_copy();
         let _ = network.forward(&pixels(&[9.0, 9.0, 0.0, 0.0]), TRAIN);
-        assert_eq!(values(&copy.forward(&x, Mode::Evaluate)), answer);
-        assert_ne!(values(&network.forward(&x, Mode::Evaluate)), answer);
+        assert_eq!(values(&copy.forward(&x, Mode::Evaluate)), output);
+        assert_ne!(values(&network.forward(&x, Mode::Evaluate)), output);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 use super::{Error, location::StoreLocation};
 
 /// Longest wait for a store to show that it can be written.
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
+const FIRST_RESPONSE: Duration = Duration::from_secs(10);
 
 /// An object store and its location.
 #[derive(Debug, Clone)]
@@ -34,9 +34,9 @@ impl Store {
         let location = StoreLocation::parse(url)?;
         let unwritable = |message: String| Error::Unwritable { url: url.to_owned(), message };
         let store = Self { inner: location.open(variables).await.map_err(unwritable)?, url: url.into() };
-        match tokio::time::timeout(FIRST_ANSWER, store.check()).await {
+        match tokio::time::timeout(FIRST_RESPONSE, store.check()).await {
             Ok(checked) => checked.map_err(unwritable)?,
-            Err(_) => return Err(unwritable(format!("it did not answer within {FIRST_ANSWER:?}"))),
+            Err(_) => return Err(unwritable(format!("it did not respond within {FIRST_RESPONSE:?}"))),
         }
         Ok(store)
     }

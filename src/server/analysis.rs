@@ -60,7 +60,7 @@ impl AnalysisApi {
         };
         let image = check_one(own.image, own.normalization, spec)?;
         if job.needs_image() {
-            job.input = InspectInput::Image(self.pool.read(image).await?.pictures.into_values());
+            job.input = InspectInput::Image(self.pool.read(image).await?.images.into_values());
         }
         Ok(())
     }
@@ -99,9 +99,9 @@ impl AnalysisService for AnalysisApi {
         if let Some(image) = image {
             self.set_image(image, &mut job).await?;
         }
-        let answer = from_inspection(self.engine.inspect(job).await?);
-        check_size(answer.encoded_len(), max_answer_bytes)?;
-        Ok(Response::new(answer))
+        let response = from_inspection(self.engine.inspect(job).await?);
+        check_size(response.encoded_len(), max_answer_bytes)?;
+        Ok(Response::new(response))
     }
 
     async fn inspect_parameters(
@@ -129,7 +129,7 @@ fn check_size(bytes: usize, most: usize) -> Result<(), FieldError> {
         return Ok(());
     }
     let message = format!(
-        "is {most}, and the answer would be {bytes} bytes: name fewer layers, channels or drawings, or raise \
+        "is {most}, and the response would be {bytes} bytes: name fewer layers, channels or drawings, or raise \
          this, and the limit of your client with it"
     );
     Err(FieldError::new("max_answer_bytes", message))

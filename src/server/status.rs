@@ -108,7 +108,7 @@ pub fn draining() -> Status {
 }
 
 pub fn deadline() -> Status {
-    status(Code::DeadlineExceeded, "DEADLINE", "the deadline passed before the answer was ready", [])
+    status(Code::DeadlineExceeded, "DEADLINE", "the deadline passed before the response was ready", [])
 }
 
 pub fn message_too_large() -> Status {

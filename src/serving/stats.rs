@@ -200,7 +200,7 @@ impl Drop for CallTimer<'_> {
             self.outcome = CallOutcome::DeadlineExceeded;
         }
         let timer = match self.outcome {
-            CallOutcome::Answered => &self.recorder.success,
+            CallOutcome::Succeeded => &self.recorder.success,
             CallOutcome::Rejected
             | CallOutcome::DeadlineExceeded
             | CallOutcome::Cancelled
@@ -282,8 +282,8 @@ mod tests {
     fn a_call_without_a_response_counts_as_failed() {
         let recorder = recorder(1);
         drop(recorder.call(None));
-        recorder.call(None).ended(CallOutcome::Answered);
-        recorder.call(None).ended(CallOutcome::Answered);
+        recorder.call(None).ended(CallOutcome::Succeeded);
+        recorder.call(None).ended(CallOutcome::Succeeded);
         let stats = recorder.read();
         assert_eq!((stats.success.count, stats.fail.count), (2, 1));
     }

@@ -24,12 +24,12 @@ type ScriptStream = tokio_stream::Iter<std::vec::IntoIter<Result<TrainEvent, Sta
 
 /// Streams the scripts one after the other, and records the event that each call started from.
 #[derive(Clone, Default)]
-struct Scripted {
+struct FakeServer {
     scripts: Arc<Mutex<Vec<Script>>>,
     requested: Arc<Mutex<Vec<i32>>>,
 }
 
-impl Scripted {
+impl FakeServer {
     fn next(&self, after: i32) -> Result<Response<ScriptStream>, Status> {
         self.requested.lock().unwrap().push(after);
         let mut scripts = self.scripts.lock().unwrap();
@@ -43,14 +43,14 @@ impl Scripted {
     fn router(self) -> Router {
         let watched = self.clone();
         let train = move |call: extract::Request| async move {
-            let answer = service_fn(|_: Request<TrainRequest>| ready(self.next(0)));
-            Grpc::new(ProstCodec::default()).server_streaming(answer, call).await
+            let service = service_fn(|_: Request<TrainRequest>| ready(self.next(0)));
+            Grpc::new(ProstCodec::default()).server_streaming(service, call).await
         };
         let watch_run = move |call: extract::Request| async move {
-            let answer = service_fn(|request: Request<WatchRunRequest>| {
+            let service = service_fn(|request: Request<WatchRunRequest>| {
                 ready(watched.next(request.into_inner().after_sequence))
             });
-            Grpc::new(ProstCodec::default()).server_streaming(answer, call).await
+            Grpc::new(ProstCodec::default()).server_streaming(service, call).await
         };
         Router::new()
             .route("/digitd.v1.TrainingService/Train", post(train))
@@ -75,7 +75,7 @@ fn broken() -> Result<TrainEvent, Status> {
 /// Follows a run of a server with these scripts. Returns the numbers of its events, how it ended, and the
 /// event that each call started from.
 async fn follow(scripts: Vec<Script>) -> (Vec<i32>, Result<(), Error>, Vec<i32>) {
-    let server = Scripted { scripts: Arc::new(Mutex::new(scripts)), ..Default::default() };
+    let server = FakeServer { scripts: Arc::new(Mutex::new(scripts)), ..Default::default() };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(axum::serve(listener, server.clone().router()).into_future());

@@ -151,10 +151,10 @@ async fn present(
         layers: vec!["conv1".to_owned()],
         ..Default::default()
     };
-    let answer = connection.client.inspect(request).await?;
-    print(&text::layer_table(&answer, layout));
+    let response = connection.client.inspect(request).await?;
+    print(&text::layer_table(&response, layout));
     print("\n");
-    print(&text::contents(&answer, Depth::OneKernel, layout));
+    print(&text::contents(&response, Depth::OneKernel, layout));
 
     heading("Predict five test images");
     let catalog = embedded_server::catalog(settings, vec![FOLDER.into()]);
@@ -219,7 +219,7 @@ async fn choose_dataset(args: &DemoArgs, settings: &Settings) -> Result<String, 
         Err(cause) => {
             tracing::info!(%cause, "MNIST could not be fetched");
             print(
-                "No mirror answers: using the built-in digits, data set `synthetic`.\n\
+                "No mirror responds: using the built-in digits, data set `synthetic`.\n\
                  `digitd data fetch` waits longer and reports what is wrong.\n",
             );
             Ok(SYNTHETIC.to_owned())
@@ -248,7 +248,7 @@ fn fetch_briefly(folder: PathBuf) -> Result<(), String> {
             Ok(Some(done)) => return done,
             Ok(None) if begin.elapsed() > WHOLE_FETCH => return Err("the mirrors are slow".to_owned()),
             Ok(None) => wait = FIRST_BYTES,
-            Err(_) => return Err("no mirror answers".to_owned()),
+            Err(_) => return Err("no mirror responds".to_owned()),
         }
     }
 }

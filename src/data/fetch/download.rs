@@ -124,17 +124,19 @@ impl<'a> Download<'a> {
             request = request.header(header::RANGE, format!("bytes={}-", self.received));
         }
         let response =
-            request.call().map_err(|error| Failure::Mirror(format!("does not answer ({error})")))?;
+            request.call().map_err(|error| Failure::Mirror(format!("does not respond ({error})")))?;
         match response.status() {
             StatusCode::OK => self.restart()?,
             StatusCode::PARTIAL_CONTENT if self.continues(&response) => {}
             StatusCode::PARTIAL_CONTENT => {
                 self.restart()?;
-                return Err(Failure::Mirror("answered with another part than the one asked for".to_owned()));
+                return Err(Failure::Mirror(
+                    "responded with another range than the requested one".to_owned(),
+                ));
             }
             // Nothing lies behind what is there: the file may be whole, its content will tell.
             StatusCode::RANGE_NOT_SATISFIABLE if self.received > 0 => return Ok(()),
-            other => return Err(Failure::Mirror(format!("answered {other}"))),
+            other => return Err(Failure::Mirror(format!("responded {other}"))),
         }
         self.receive_body(response, progress)
     }

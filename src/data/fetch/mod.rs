@@ -69,17 +69,17 @@ fn fetch_file(
     if target.is_file() && file.verify(&target).is_ok() {
         return Ok(());
     }
-    let mut answers = Vec::new();
+    let mut failures = Vec::new();
     for mirror in &config.mirrors {
         match from_mirror(config, file, mirror, progress) {
             Ok(part) => return fs::rename(&part, &target).map_err(Error::io("write", &target)),
-            Err(Failure::Mirror(answer)) => answers.push(format!("{mirror} {answer}")),
+            Err(Failure::Mirror(failure)) => failures.push(format!("{mirror} {failure}")),
             Err(Failure::Here(error)) => return Err(error),
         }
     }
-    let answers = if answers.is_empty() { "no mirror is set".to_owned() } else { answers.join("; ") };
+    let failures = if failures.is_empty() { "no mirror is set".to_owned() } else { failures.join("; ") };
     let advice = format!(
-        "{} could not be fetched ({answers}): put it into {} yourself, name a folder that has it with \
+        "{} could not be fetched ({failures}): put it into {} yourself, name a folder that has it with \
          --data-dir, or use the built-in data set \"{SYNTHETIC}\"",
         file.name,
         config.directory.display()

@@ -106,10 +106,10 @@ async fn predict(engine: &Engine, model: &ModelRef) -> Result<PredictionBatch, E
 async fn read(
     engine: &Engine,
     model: &ModelRef,
-    pictures: ImageBatch,
+    images: ImageBatch,
     deadline: Option<Instant>,
 ) -> Result<PredictionBatch, Error> {
-    engine.served(model, deadline).await?.predict(pictures, deadline).await
+    engine.served(model, deadline).await?.predict(images, deadline).await
 }
 
 #[tokio::test]
@@ -140,9 +140,9 @@ async fn a_run_trains_and_publishes_a_version_that_predicts() {
         (manifest.run_id, manifest.config, manifest.total_parameters),
         (Some(run), Some(config), 20_350)
     );
-    let answer = predict(&engine, &ModelRef::default()).await.unwrap();
-    assert_eq!((answer.version, answer.probabilities.len()), (Version::FIRST, 10));
-    assert!((answer.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+    let prediction = predict(&engine, &ModelRef::default()).await.unwrap();
+    assert_eq!((prediction.version, prediction.probabilities.len()), (Version::FIRST, 10));
+    assert!((prediction.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-5);
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use super::*;
 async fn a_moved_alias_and_a_new_version_serve_at_once() {
     let registry = memory().await;
     let engine = engine(&registry).await;
-    let version = async || predict(&engine, &ModelRef::default()).await.map(|answer| answer.version.get());
+    let version =
+        async || predict(&engine, &ModelRef::default()).await.map(|prediction| prediction.version.get());
     for expected in [1, 2] {
         testing::publish(&registry, &weights()).await;
         assert_eq!(version().await.unwrap(), expected);
@@ -49,7 +50,7 @@ async fn predictions_come_in_the_order_of_their_images_which_are_checked() {
         let one = pixels[index * 784..(index + 1) * 784].to_vec();
         let one = read(&engine, &model, ImageBatch::Bytes(one.into()), None).await.unwrap();
         let of_bulk = &bulk.probabilities[index * 10..(index + 1) * 10];
-        assert!(one.probabilities.iter().zip(of_bulk).all(|(a, b)| (a - b).abs() < 1e-5), "picture {index}");
+        assert!(one.probabilities.iter().zip(of_bulk).all(|(a, b)| (a - b).abs() < 1e-5), "image {index}");
     }
     let torn = ImageBatch::FloatBytes(vec![0; 784 * 4 - 3].into());
     for bad in [ImageBatch::Bytes(vec![0; 783].into()), ImageBatch::Floats(vec![0.0; 785]), torn] {

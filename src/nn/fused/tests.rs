@@ -236,8 +236,8 @@ fn a_weight_that_is_not_finite_reaches_the_output() {
     for instructions in all_instructions() {
         let fused = compiled_for(instructions, &network);
         network = network.with_fused(Some(fused));
-        let answer = network.predict(&images(1, (28, 28)));
-        assert!(answer.isnan().all().int64_value(&[]) == 1, "{answer:?}");
+        let output = network.predict(&images(1, (28, 28)));
+        assert!(output.isnan().all().int64_value(&[]) == 1, "{output:?}");
         for bfloat16 in [false, true] {
             let (front, layers) = (compiled_for(instructions, &network), &network.config().layers);
             let mut fused = FusedNetwork::of(&front, layers, network.parameters(), bfloat16).unwrap();

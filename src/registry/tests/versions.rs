@@ -191,7 +191,7 @@ pub async fn an_existing_object_with_the_same_bytes_counts_as_written(store: Tes
     let (store, path) = (&store.registry.store, Path::from("models/an-object"));
     let create = async |bytes: &[u8]| store.put_if_absent_or_same(&path, bytes.to_vec()).await.unwrap();
     assert_eq!(create(b"once").await, PutOutcome::Created);
-    assert_eq!(create(b"once").await, PutOutcome::Created, "its first answer may have been lost");
+    assert_eq!(create(b"once").await, PutOutcome::Created, "its first response may have been lost");
     assert_eq!(create(b"else").await, PutOutcome::AlreadyExists);
     assert_eq!(create(b"on").await, PutOutcome::AlreadyExists);
     assert_eq!(store.put_if_absent(&path, b"once".to_vec()).await.unwrap(), PutOutcome::AlreadyExists);

@@ -117,9 +117,9 @@ pub fn alias_move(alias: &str, assignment: &AliasAssignment) -> String {
 }
 
 /// An imported version, and which array became which parameter where the names differ.
-pub fn imported_version(answer: &ImportVersionResponse) -> String {
-    let version = answer.version.clone().unwrap_or_default();
-    let renamed = answer.arrays.iter().filter(|array| array.array != array.parameter);
+pub fn imported_version(response: &ImportVersionResponse) -> String {
+    let version = response.version.clone().unwrap_or_default();
+    let renamed = response.arrays.iter().filter(|array| array.array != array.parameter);
     let mapping: String = renamed
         .map(|array| format!("  {} {:?} from {}\n", array.parameter, array.shape, array.array))
         .collect();

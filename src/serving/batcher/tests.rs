@@ -29,8 +29,8 @@ fn calls_that_wait_together_become_one_batch() {
 #[test]
 fn a_large_call_is_computed_in_chunks_in_order() {
     let batcher = batcher(100);
-    let answers = submit(&batcher, 10).unwrap();
-    assert_eq!(answers.len(), 3);
+    let receivers = submit(&batcher, 10).unwrap();
+    assert_eq!(receivers.len(), 3);
     let mut pixels = Vec::new();
     for size in [4, 4, 2] {
         let [chunk] = &batcher.take().unwrap()[..] else { panic!("a chunk fills a batch") };
@@ -117,13 +117,13 @@ fn an_expired_deadline_costs_no_compute() {
     let past = batcher.submit(pixel(), (1, 1), Some(Instant::now()));
     assert!(matches!(past, Err(Error::DeadlineExceeded)));
     let soon = Instant::now() + Duration::from_millis(1);
-    let mut answers = batcher.submit(pixel(), (1, 1), Some(soon)).unwrap();
+    let mut receivers = batcher.submit(pixel(), (1, 1), Some(soon)).unwrap();
     while Instant::now() <= soon {
         std::thread::yield_now();
     }
     batcher.close();
     assert!(batcher.take().is_none());
-    assert!(matches!(answers[0].try_recv().unwrap(), Err(Error::DeadlineExceeded)));
+    assert!(matches!(receivers[0].try_recv().unwrap(), Err(Error::DeadlineExceeded)));
 }
 
 #[test]

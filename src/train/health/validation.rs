@@ -43,10 +43,10 @@ pub(super) fn dead_channels(layer: &DeadChannels, images: u32) -> Option<RuleVio
 
 pub(super) fn never_predicted(confusion: &ConfusionMatrix) -> Option<RuleViolation> {
     let classes = confusion.classes();
-    let answered = |class: usize| (0..classes).map(|label| confusion.row(label)[class]).sum::<u32>();
+    let predicted = |class: usize| (0..classes).map(|label| confusion.row(label)[class]).sum::<u32>();
     let support = |class: usize| confusion.row(class).iter().sum::<u32>();
     let missed: Vec<usize> =
-        (0..classes).filter(|&class| support(class) >= LEAST_SUPPORT && answered(class) == 0).collect();
+        (0..classes).filter(|&class| support(class) >= LEAST_SUPPORT && predicted(class) == 0).collect();
     (confusion.total() >= LEAST_IMAGES && !missed.is_empty()).then(|| RuleViolation {
         rule: Rule::ClassNeverPredicted,
         measurements: vec![
@@ -82,8 +82,8 @@ mod tests {
     fn a_class_with_images_and_no_predictions_is_reported() {
         let matrix = |pairs: &[(usize, usize, usize)]| {
             let mut matrix = ConfusionMatrix::new(3);
-            for &(label, answer, times) in pairs {
-                (0..times).for_each(|_| matrix.add(label, answer));
+            for &(label, prediction, times) in pairs {
+                (0..times).for_each(|_| matrix.add(label, prediction));
             }
             matrix
         };

@@ -96,8 +96,8 @@ fn two_versions_are_shown_side_by_side_with_their_paired_test() {
     let other = Some(Box::new(EvaluateResponse { version: 2, accuracy: Some(0.9), ..two_classes() }));
     let mcnemar = Some(McNemar { p_value: Some(0.0312), ..McNemar::default() });
     let comparison = VersionComparison { other, mcnemar, only_first: Some(6), ..Default::default() };
-    let answer = EvaluateResponse { comparison: Some(Box::new(comparison)), ..two_classes() };
-    let text = evaluation(&answer, Layout::PLAIN);
+    let response = EvaluateResponse { comparison: Some(Box::new(comparison)), ..two_classes() };
+    let text = evaluation(&response, Layout::PLAIN);
     assert!(text.contains("Compared with digits version 2:\n"), "{text}");
     assert!(
         text.contains("only the first 6") && text.contains("p = 0.031, a significant difference"),
@@ -122,11 +122,11 @@ fn misclassified_images_are_rows_or_drawn() {
         png: png.into(),
         ..MisclassifiedImage::default()
     };
-    let answer = EvaluateResponse { misclassified: vec![image], ..two_classes() };
-    let rows = misclassified_images(&answer, false, Layout::PLAIN);
+    let response = EvaluateResponse { misclassified: vec![image], ..two_classes() };
+    let rows = misclassified_images(&response, false, Layout::PLAIN);
     let row = rows.lines().last().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(row, "321 0 1 87.50 % 12.50 % 2.0000");
-    let drawn = misclassified_images(&answer, true, Layout::PLAIN);
+    let drawn = misclassified_images(&response, true, Layout::PLAIN);
     assert!(drawn.contains("████") && drawn.contains("321: 0 as 1 87.50 %"), "{drawn}");
     assert!(misclassified_images(&two_classes(), true, Layout::PLAIN).is_empty());
 }

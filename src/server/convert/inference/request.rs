@@ -75,17 +75,17 @@ fn requested_outputs(outputs: &[InferRequestedOutputTensor]) -> Result<Vec<Reque
             LABEL => RequestedOutput::Label,
             other => {
                 let message =
-                    format!("is {}: the model answers {PROBABILITIES:?} and {LABEL:?}", quoted(other));
+                    format!("is {}: the model outputs {PROBABILITIES:?} and {LABEL:?}", quoted(other));
                 return Err(FieldError::new(format!("{place}.name"), message));
             }
         };
         if output.parameters.contains_key("shared_memory_region") {
-            let message = "names shared memory, which is not served: take the values from the answer";
+            let message = "names shared memory, which is not served: take the values from the response";
             return Err(FieldError::new(format!("{place}.parameters"), message));
         }
         // Otherwise the response could be larger than all outputs of the model.
         if all.iter().any(|before: &RequestedOutput| before.name() == requested.name()) {
-            return Err(FieldError::new(format!("{place}.name"), "is named twice: ask for each output once"));
+            return Err(FieldError::new(format!("{place}.name"), "is named twice: request each output once"));
         }
         all.push(requested);
     }

@@ -59,8 +59,8 @@ mod tests {
 
     #[test]
     fn a_call_lists_ten_labels_for_each_image_or_more_for_fewer() {
-        let of = |pictures: usize, top_k: i32| {
-            let pixel_batch = Bytes::from(vec![0; pictures]);
+        let of = |images: usize, top_k: i32| {
+            let pixel_batch = Bytes::from(vec![0; images]);
             let request =
                 v1::PredictRequest { pixel_batch, top_k: Some(top_k), ..v1::PredictRequest::default() };
             check_listed(&predict_request(request).unwrap(), 1, 47).map_err(|rejected| rejected.field)

@@ -60,7 +60,7 @@ pub fn evaluate_request(
             0..=MAX_MISCLASSIFIED,
             EvaluateJob::MISCLASSIFIED,
         )?,
-        pictures: request.misclassified_png,
+        pngs: request.misclassified_png,
         fit_temperature: request.fit_temperature,
         gate: Gate { requirements, promotion },
     })

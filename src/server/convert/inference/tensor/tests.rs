@@ -67,16 +67,15 @@ fn raw_values_are_not_copied() {
 #[test]
 fn a_wrong_input_is_rejected_with_what_was_expected() {
     let rejected = |input, raw: &[Vec<u8>]| read(input, raw).unwrap_err().to_string();
-    let picture = || vec![vec![0; 784]];
-    let message =
-        rejected(InferInputTensor { name: "x".to_owned(), ..input("UINT8", &[1, 784]) }, &picture());
+    let image = || vec![vec![0; 784]];
+    let message = rejected(InferInputTensor { name: "x".to_owned(), ..input("UINT8", &[1, 784]) }, &image());
     assert_eq!(message, r#"inputs[0].name is "x": the model reads "input""#);
-    let message = rejected(input("INT64", &[1, 784]), &picture());
+    let message = rejected(input("INT64", &[1, 784]), &image());
     assert_eq!(message, r#"inputs[0].datatype is "INT64": use FP32 (0 to 1) or UINT8 (0 to 255)"#);
-    let message = rejected(input("UINT8", &[1, 3, 28, 28]), &picture());
+    let message = rejected(input("UINT8", &[1, 3, 28, 28]), &image());
     let expected = "use [N, 1, 28, 28], [N, 28, 28] or [N, 784] with N from 1 to 16384";
     assert_eq!(message, format!("inputs[0].shape is [1, 3, 28, 28]: {expected}"));
-    let message = rejected(input("FP32", &[2, 784]), &picture());
+    let message = rejected(input("FP32", &[2, 784]), &image());
     assert_eq!(message, "raw_input_contents[0] has 784 bytes: FP32 of shape [2, 784] has 6272");
     let message = typed("FP32", fp32(vec![0.0; 783])).unwrap_err().to_string();
     let place = "inputs[0].contents.fp32_contents";

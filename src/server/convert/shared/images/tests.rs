@@ -46,11 +46,11 @@ fn decode(inputs: ImageInputs) -> Result<DecodedImages, FieldError> {
 
 fn read(images: Vec<v1::Image>, batch: &[u8], how: v1::Normalization) -> Result<ImageBatch, FieldError> {
     let batch = Bytes::copy_from_slice(batch);
-    Ok(decode(ImageInputs { images, batch, normalization: how.into(), return_pngs: false })?.pictures)
+    Ok(decode(ImageInputs { images, batch, normalization: how.into(), return_pngs: false })?.images)
 }
 
-fn bytes(pictures: ImageBatch) -> Bytes {
-    match pictures {
+fn bytes(images: ImageBatch) -> Bytes {
+    match images {
         ImageBatch::Bytes(bytes) => bytes,
         ImageBatch::Floats(_) | ImageBatch::FloatBytes(_) => panic!("numbers"),
     }
@@ -69,14 +69,14 @@ fn one_image_of_pixels_and_a_batch_are_read_without_a_copy() {
     else {
         panic!("nothing to read")
     };
-    assert_eq!(bytes(one.pictures).as_ptr(), given.as_ptr());
+    assert_eq!(bytes(one.images).as_ptr(), given.as_ptr());
     let CheckedImages::Ready(batch) =
         check(ImageInputs { batch: given.clone(), normalization: 1, ..ImageInputs::default() }, MNIST)
             .unwrap()
     else {
         panic!("nothing to read")
     };
-    assert_eq!(bytes(batch.pictures).as_ptr(), given.as_ptr());
+    assert_eq!(bytes(batch.images).as_ptr(), given.as_ptr());
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_version_of_another_size_reports_it_and_scales_encoded_images_to_it() {
     assert_eq!((error.field.as_str(), error.message.contains("6 (2 x 3)")), ("pixel_batch", true));
     let png = image::to_png(&[9, 9, 8, 8, 7, 7, 9, 9, 8, 8, 7, 7], 6, 2);
     let CheckedImages::Encoded(pending) = of(encoded(&png)).unwrap() else { panic!("a file has to be read") };
-    assert_eq!(bytes(pending.read(|| false).unwrap().unwrap().pictures), [9, 8, 7, 9, 8, 7][..]);
+    assert_eq!(bytes(pending.read(|| false).unwrap().unwrap().images), [9, 8, 7, 9, 8, 7][..]);
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn the_network_input_is_returned_as_png_on_request() {
         .iter()
         .flat_map(|png| image::decode(png, image::Grayscale::Luma).unwrap().pixels)
         .collect();
-    assert_eq!(drawn, bytes(decoded.pictures));
+    assert_eq!(drawn, bytes(decoded.images));
 }
 
 #[test]
