@@ -122,8 +122,8 @@ impl Analysis {
         ))
     }
 
-    /// Does `job` with a network on the analysis thread once the data that it needs are fetched, unless its caller has disconnected
-    /// by the time of its turn.
+    /// Runs `job` with a network on the analysis thread once the data that it needs are fetched, unless its caller has
+    /// disconnected by the time of its turn.
     pub(super) async fn run_with_network<T: Send + 'static>(
         &self,
         (model, weights): (ModelInfo, EncodedWeights),

@@ -182,8 +182,8 @@ impl From<inspect::Error> for Error {
             E::UnknownLayer { .. } => Self::field("layers", format!("are wrong: {message}")),
             E::TooMuch { .. } => Self::field("channels", format!("are too many: {message}")),
             E::UnknownChannel { .. } => Self::field("channels", format!("are wrong: {message}")),
-            E::PictureSize { given, expected } => {
-                Self::field("image", format!("has {given} pixels: use {expected}"))
+            E::ImageSize { actual, expected } => {
+                Self::field("image", format!("has {actual} pixels: use {expected}"))
             }
             E::UnknownClass { class, classes } => {
                 Self::field("target_class", format!("is {class}: use 0 to {}", classes - 1))

@@ -197,7 +197,7 @@ mod tests {
             show(&network, contents)
         };
         let refused = ask(&[]).unwrap_err();
-        assert!(matches!(refused, Error::TooMuch { most: 4_194_304, .. }), "{refused}");
+        assert!(matches!(refused, Error::TooMuch { max: 4_194_304, .. }), "{refused}");
         assert!(ask(&["conv1"]).is_ok());
     }
 

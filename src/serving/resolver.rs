@@ -72,7 +72,7 @@ impl LoadedModels {
     }
 
     /// The version that a reference means, loaded. A cached result is returned at once while it is young, and soon if
-    /// the store does not answer.
+    /// the store does not respond.
     pub async fn get(self: &Arc<Self>, model: &ModelRef) -> Result<Arc<LoadedVersion>, Error> {
         let Some(cached) = self.cached(model) else { return self.resolve(model).outcome.await };
         let age = cached.stamp.at.elapsed();
@@ -86,7 +86,7 @@ impl LoadedModels {
         }
         let patience = match &model.which {
             _ if changed => SWITCH_PATIENCE,
-            // A number always means the same version; it can only be deleted, which the look-up tells the next caller.
+            // A number always means the same version; it can only be deleted, which the look-up reports to the next caller.
             VersionSelector::Version(_) => Duration::ZERO,
             VersionSelector::Default | VersionSelector::Alias(_) => STORE_PATIENCE,
         };

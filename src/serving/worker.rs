@@ -174,7 +174,8 @@ impl ModelWorker {
         let result = outcome.map_err(|panic| Error::panicked("predicting", &*panic));
         let parts = self.parts(&batch, &result);
         if result.is_ok() {
-            // The batch is recorded before its results are sent, so that a caller with a result finds it in the statistics.
+            // The batch is recorded before its results are sent, so that a caller with a result finds it in the
+            // statistics.
             self.stats.executed(&ExecutedBatch {
                 images,
                 waits: batch.iter().map(|chunk| began.saturating_duration_since(chunk.since)).collect(),

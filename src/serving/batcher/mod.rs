@@ -87,9 +87,9 @@ impl Batcher {
         Self { config, queue: Mutex::new(queue), arrived: Condvar::new() }
     }
 
-    /// Queues `count` images of `area` pixels in chunks; the predictions come in their order. A call that is larger than a
-    /// batch is in the queue with one chunk at a time, each behind the calls that came meanwhile, so it delays no
-    /// other call and is computed however large it is. Errors: `QueueFull`, `DeadlineExceeded`.
+    /// Queues `count` images of `area` pixels in chunks; the predictions come in their order. A call that is larger than
+    /// a batch has one chunk in the queue at a time, each after the calls that arrived meanwhile, so it delays no other
+    /// call and is computed however large it is. Errors: `QueueFull`, `DeadlineExceeded`.
     pub fn submit(
         &self,
         batch: ImageBatch,
@@ -122,8 +122,8 @@ impl Batcher {
         Ok(receivers)
     }
 
-    /// The next batch: whole chunks, at most `max_batch_size` images. Chunks whose caller has disconnected are dropped, and those
-    /// past their deadline are rejected, before any compute. None once the queue is closed and empty.
+    /// The next batch: whole chunks, at most `max_batch_size` images. Chunks whose caller has disconnected are dropped,
+    /// and those past their deadline are rejected, before any compute. None once the queue is closed and empty.
     pub fn take(&self) -> Option<Vec<Chunk>> {
         let mut queue = self.lock();
         loop {
@@ -142,7 +142,7 @@ impl Batcher {
             }
             let batch = queue.batch(self.config.max_batch_size);
             if !queue.chunks.is_empty() {
-                // A large call may have queued its next chunk here, of which nobody else knows.
+                // A large call may have queued its next chunk here, of which no other worker was notified.
                 self.arrived.notify_one();
             }
             if !batch.is_empty() {
@@ -182,7 +182,7 @@ impl Queue {
                 continue;
             }
             if chunk.deadline.is_some_and(|deadline| deadline <= now) {
-                // The caller may have disconnected in this instant; then nobody needs the error.
+                // The caller may have disconnected in this instant and not need the error.
                 let _ = chunk.sender.send(Err(Error::DeadlineExceeded));
                 continue;
             }
