@@ -1,5 +1,5 @@
-//! The network that an analysis works on: a version, or a run with its newest weights; and the weights that its training
-//! began with.
+//! The network that an analysis works on: a version, or a run with its newest weights; and the weights that its
+//! training began with.
 
 use std::sync::{
     Arc,

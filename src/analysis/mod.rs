@@ -1,5 +1,5 @@
-//! Analyses of versions and runs: evaluation with the gate before an alias, inspection, comparison. Each is a job on the
-//! analysis thread with its own copy of the network.
+//! Analyses of versions and runs: evaluation with the gate before an alias, inspection, comparison. Each is a job
+//! on the analysis thread with its own copy of the network.
 
 mod comparison;
 mod context;

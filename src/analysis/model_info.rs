@@ -92,8 +92,9 @@ impl ModelInfo {
         }
     }
 
-    /// The requested data set, or the one that the network was trained on. If a request names the latter, what it leaves
-    /// out is as in training: otherwise its validation images could be images that the network was trained on.
+    /// The requested data set, or the one that the network was trained on. If a request names the latter, what it
+    /// leaves out is as in training: otherwise its validation images could be images that the network was trained
+    /// on.
     pub fn dataset(&self, requested: Option<DatasetSpec>, field: &str) -> Result<DatasetSpec, Error> {
         match (requested, self.training_dataset.clone()) {
             (None, Some(known)) => Ok(known),

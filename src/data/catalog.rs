@@ -178,7 +178,7 @@ impl Catalog {
     }
 
     /// Reads or fetches the files that `load_split` needs for this split, and caches them: after that
-    /// `load_split` waits for nobody. Errors if the files cannot be had.
+    /// `load_split` does not wait. Errors if the files are not available.
     pub fn prepare(&self, spec: &DatasetSpec, part: Split) -> Result<(), Error> {
         match (spec.name.as_str(), part) {
             (MNIST, Split::Train | Split::Validation) => self.mnist(mnist::Subset::Train).map(drop),
@@ -246,7 +246,7 @@ impl Catalog {
             return Err(unavailable(part, &self.folders, "it is in no folder that was named"));
         };
         match fetch::fetch(config, &part.files(), &mut |_| {}) {
-            // A folder that cannot be written is as good as none.
+            // A folder that cannot be written counts as none.
             Err(error @ Error::Io { .. }) => Err(unavailable(part, &self.folders, &error.to_string())),
             Err(error) => Err(error),
             Ok(()) => mnist::locate(part, &self.folders)

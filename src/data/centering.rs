@@ -48,8 +48,8 @@ pub fn fit_into_box(pixels: &[u8], width: usize, height: usize, frame: ImageSize
     ink
 }
 
-/// A picture of `from` (width, height) in the size `to`: averaged by area where it shrinks,
-/// interpolated where it grows; columns and rows apart.
+/// Resizes a picture from `from` (width, height) to `to`: averaged by area where it shrinks,
+/// interpolated where it grows; columns and rows separately.
 pub fn resize(pixels: &[u8], from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
     let (across, down) = (weights(from.0, to.0), weights(from.1, to.1));
     let weighted = |(start, parts): &(usize, Vec<f32>), value: &dyn Fn(usize) -> f32| -> f32 {
@@ -97,7 +97,7 @@ pub fn center_by_mass(ink: &[f32], frame: ImageSize) -> Vec<u8> {
         let moment: f32 = mass.iter().enumerate().map(|(at, part)| at as f32 * part).sum();
         let first = mass.iter().position(|&part| part > VISIBLE).unwrap_or(0) as isize;
         let last = mass.iter().rposition(|&part| part > VISIBLE).unwrap_or(side - 1) as isize;
-        // A stroke of even width lies half-way between two places: rounding noise must not decide.
+        // A stroke of even width is half-way between two positions, which rounding noise must not decide.
         let off = ((side as f32 / 2.0 - moment / total.max(f32::MIN_POSITIVE)) * 256.0).round() / 256.0;
         let wanted = off.round() as isize;
         wanted.clamp(-first, side as isize - 1 - last)
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_center_of_mass_is_moved_to_the_middle() {
-        // A heavy foot: the box is in the middle, the mass is not.
+        // The lower end is heavy: the box is in the middle, the centre of mass is not.
         let mut pixels = vec![255; 20 * 20];
         pixels[..8 * 20]
             .iter_mut()

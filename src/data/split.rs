@@ -56,7 +56,7 @@ impl Default for ValidationSize {
     }
 }
 
-/// How `total` images come apart: `train` and `validation` are ranges of the order that a seeded
+/// The split of `total` images: `train` and `validation` are ranges of the order that a seeded
 /// shuffle or the file gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SplitRanges {
@@ -66,7 +66,7 @@ pub(super) struct SplitRanges {
 
 impl SplitRanges {
     /// The last images are for validation, the first `max_train_images` of the rest for training.
-    /// Errors when that leaves nothing to train on.
+    /// Errors if no training images remain.
     pub fn new(
         total: usize,
         validation: ValidationSize,
@@ -98,7 +98,7 @@ impl SplitRanges {
     }
 }
 
-/// The order in which `total` images are split_images out: as in the file, or shuffled by the seed.
+/// The order in which `total` images are split: as in the file, or shuffled by the seed.
 pub(super) fn dealing_order(total: usize, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..total).collect();
     Random::new(seed, Stream::Split, 0, 0).shuffle(&mut order);

@@ -1,8 +1,8 @@
-//! Why the registry did not do what it was asked.
+//! The errors of the registry.
 
 use crate::ids::{Alias, ModelName, RunId, Version};
 
-/// The kinds a caller can act on.
+/// An error of the registry, by the kinds that a caller can act on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("there is no model \"{0}\": train one, or list the models that there are")]
@@ -23,7 +23,7 @@ pub enum Error {
     /// An object of the store is not what was written.
     #[error("{path} is damaged: {message}")]
     Corrupt { path: String, message: String },
-    /// Whole, as far as can be told, but of another digitd.
+    /// An object that seems complete but was written by another version of digitd.
     #[error("{path} has format {found}, and this digitd reads {known}: use {} digitd", age(*found, *known))]
     UnknownFormat { path: String, found: u32, known: u32 },
     #[error("{bytes} bytes of {what} are above the limit of {limit}")]

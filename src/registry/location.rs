@@ -21,8 +21,8 @@ const CONNECT: &str = "3s";
 /// Longest time of one request to a bucket: the largest file of weights at 1.5 MB/s.
 const REQUEST: &str = "60s";
 
-/// How long a request that failed is tried again. A caller waits for it, so it is not for long; what
-/// must not be lost, as a run's events, has a patience of its own.
+/// How long a failed request is retried. A caller waits for it, so the time is short; what
+/// must not be lost, such as the events of a run, has longer retries in its writer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The location of a store.
@@ -49,8 +49,8 @@ impl StoreLocation {
         location.ok_or_else(|| Error::Location(without_user(url)))
     }
 
-    /// Opens the store; a missing folder is created. The error is a message that says what is in the
-    /// way.
+    /// Opens the store; a missing folder is created. The error is a message that says what prevents
+    /// it.
     pub async fn open(
         &self,
         variables: impl Iterator<Item = (String, String)>,
@@ -59,7 +59,7 @@ impl StoreLocation {
             Self::Memory => Ok(Arc::new(InMemory::new())),
             Self::Folder(folder) => {
                 tokio::fs::create_dir_all(folder).await.map_err(|error| error.to_string())?;
-                // Durable before it is reported: a version or an event that somebody was shown must
+                // An object is durable before it is reported: a version or an event that a caller has seen must
                 // outlive a power cut, not only the process.
                 let local = LocalFileSystem::new_with_prefix(folder).map_err(|error| error.to_string())?;
                 Ok(Arc::new(local.with_fsync(true)))
@@ -90,7 +90,7 @@ fn open_bucket(
     name: &str,
     variables: impl Iterator<Item = (String, String)>,
 ) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
-    // An error means that it was chosen before, which is as well.
+    // An error means that a provider was installed before, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = |key| AmazonS3ConfigKey::Client(key);
     let settings = variables.filter_map(|(variable, value)| {
@@ -108,7 +108,7 @@ fn open_bucket(
             max_retries: 4,
             retry_timeout: PATIENCE,
         });
-    // Whoever names an endpoint without TLS means it, as for every AWS tool.
+    // An endpoint without TLS is accepted, as by every AWS tool.
     let plain = builder
         .get_config_value(&AmazonS3ConfigKey::Endpoint)
         .is_some_and(|endpoint| endpoint.starts_with("http://"));
@@ -116,7 +116,7 @@ fn open_bucket(
     Ok(Arc::new(builder.build()?))
 }
 
-/// The text without what precedes an `@`: it may be a password.
+/// The text without the part before an `@`, which may be a password.
 fn without_user(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) if rest.contains('@') => {

@@ -1,4 +1,4 @@
-//! Which server a run belongs to, and whether that server is still alive: how recovery tells a live run from one
+//! Which server a run belongs to, and whether that server is alive: how recovery distinguishes a live run from one
 //! whose server was killed.
 
 use std::{
@@ -106,7 +106,7 @@ pub(super) mod testing {
     }
 
     impl ServerId {
-        /// The same server after it was killed: its process id is given to nobody.
+        /// The same server after it was killed: its process id belongs to no process.
         pub fn killed(mut self) -> Self {
             self.pid = u32::MAX;
             self

@@ -33,7 +33,7 @@ pub async fn find(
     config: &TrainConfig,
 ) -> Result<(SummaryBuilder, ResumePoint), Error> {
     let runs = context.registry.runs();
-    // It may have lost its server a moment ago.
+    // Its server may have died a moment ago.
     if recovery::recover_run(context, run).await? == RecoveryOutcome::Open {
         // An error if there is no such run.
         let _: StoredState = runs.state(run).await?;

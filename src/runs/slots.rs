@@ -1,5 +1,5 @@
 //! The training slots and the queue of runs that wait for one: first come, first served. Whoever releases a slot
-//! grants it to the next run under the same lock, so nobody overtakes.
+//! grants it to the next run under the same lock, so no run overtakes another.
 
 use std::{
     collections::VecDeque,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{compute::Error, ids::RunId, train::RunState};
 
-/// Runs that may wait. The next one is rejected: to wait behind so many helps nobody.
+/// The largest number of runs that wait; the next one is rejected, so that the queue stays bounded.
 const MAX_WAITING: usize = 16;
 
 /// A run takes minutes, so it is in vain to ask again sooner.
@@ -218,7 +218,7 @@ impl TrainingSlots {
         let turn = {
             let mut state = self.lock();
             if let Some(ended) = state.slots[slot].take() {
-                // If the run never came to a step, nobody else has closed them.
+                // If the run never reached a step, the training thread has not closed them.
                 ended.snapshots.close();
             }
             let next = state.waiting.iter().position(|queued| queued.turn.is_some());
@@ -228,7 +228,7 @@ impl TrainingSlots {
             })
         };
         if let Some(turn) = turn {
-            // If nobody takes the permit, it is dropped here, and the slot is granted to the next run.
+            // If the receiver is dropped, the permit is dropped here, and the slot is granted to the next run.
             let _ = turn.send(SlotPermit { slot, slots: self.clone() });
         }
         self.changes.send_replace(());

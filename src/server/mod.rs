@@ -81,7 +81,7 @@ pub struct ServerConfig {
     pub max_message_bytes: usize,
     /// Longest time that calls may take to end while the server drains. Default 10 s.
     pub drain_timeout: Duration,
-    /// How often an idle connection gets a keepalive ping. If it does not answer within 20 s it is closed,
+    /// How often an idle connection gets a keepalive ping. If it does not respond within 20 s, it is closed,
     /// and its watches with it. Default 30 s.
     pub keepalive_interval: Duration,
 }

@@ -130,8 +130,8 @@ impl StatsRecorder {
         }
     }
 
-    /// Times a call from now on. If the timer is dropped without an outcome, the caller disconnected, perhaps because the
-    /// deadline passed.
+    /// Times a call from now on. If the timer is dropped without an outcome, the caller disconnected, perhaps
+    /// because the deadline passed.
     pub fn call(&self, deadline: Option<Instant>) -> CallTimer<'_> {
         CallTimer { recorder: self, since: Instant::now(), deadline, outcome: CallOutcome::Cancelled }
     }

@@ -35,7 +35,7 @@ pub struct Augmenter {
     height: i64,
     width: i64,
     device: Device,
-    /// Centred pixel places and ones, (x, y, 1): [1, height * width, 3].
+    /// Centred pixel positions and ones, (x, y, 1): [1, height * width, 3].
     places: Tensor,
     elastic: Option<Elastic>,
 }
@@ -167,7 +167,7 @@ impl Elastic {
     }
 }
 
-/// Place of a pixel along its axis, counted from the image's centre.
+/// The position of a pixel along its axis, counted from the image's centre.
 fn centered(index: i64, side: i64) -> f64 {
     index as f64 - (side - 1) as f64 / 2.0
 }

@@ -36,7 +36,7 @@ const LONGEST_LABEL: usize = 64;
 const TEST_SHARE: usize = 5;
 
 /// The seed of the split and of the order, which is part of the definition of such a data set: the
-/// pictures for testing stay the same whatever a request asks for.
+/// images for testing are the same for every request.
 const SEED: u64 = 0;
 
 /// The image files of a folder, by class.
@@ -57,7 +57,7 @@ struct LabeledFile {
 
 impl ImageFolder {
     /// The image files of a folder; none where it holds no folder with a PNG file. Errors on a class
-    /// without pictures and on files that are none.
+    /// without images and on other files.
     pub fn find(folder: &Path) -> Result<Option<Self>, Error> {
         let (train, test) = (folder.join("train"), folder.join("test"));
         let mut found = if train.is_dir() && test.is_dir() {

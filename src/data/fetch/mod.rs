@@ -15,13 +15,13 @@ use super::{
 
 pub use self::config::{FetchConfig, FetchProgress, MIRRORS, RemoteFile};
 
-/// Taken by whoever fetches into a folder, so that two servers do not write the same file.
+/// Locked by the process that fetches into a folder, so that two servers do not write the same file.
 const LOCK_NAME: &str = ".fetch.lock";
 
 /// Fetches those of MNIST's `files` that are not in the folder yet, under any of their names.
 ///
-/// Errors when no mirror has a file with the right content (`Unavailable`, with what each of them
-/// answered), and when the folder cannot be written.
+/// Errors when no mirror has a file with the right content (`Unavailable`, with the failure of
+/// each), and when the folder cannot be written.
 pub fn fetch(
     config: &FetchConfig,
     files: &[File],
@@ -29,7 +29,7 @@ pub fn fetch(
 ) -> Result<(), Error> {
     let missing = |file: &File| match file.find(&config.directory) {
         None => Ok(true),
-        // A broken file under the very name that is fetched is replaced; another name's is not ours.
+        // A broken file is replaced only under the name that is fetched.
         Some(path) if path.ends_with(file.packed_name()) => Ok(file.verify(&path).is_err()),
         Some(path) => file.verify(&path).map(|()| false),
     };
@@ -42,7 +42,7 @@ pub fn fetch(
     fetch_files(config, &wanted, progress)
 }
 
-/// Fetches `files`, each from the first mirror that gives the right content. A file that is there
+/// Fetches `files`, each from the first mirror that has the right content. A file that exists
 /// with the right content is left alone; a partial one (`NAME.part`) is continued.
 pub fn fetch_files(
     config: &FetchConfig,
@@ -87,7 +87,7 @@ fn fetch_file(
     Err(Error::Unavailable { name: mnist_name(), advice })
 }
 
-/// The path of a whole and verified download that only needs its name.
+/// The path of a complete and verified download that only has to be renamed.
 fn from_mirror(
     config: &FetchConfig,
     file: &RemoteFile,
@@ -99,7 +99,7 @@ fn from_mirror(
     download.run(progress)?;
     match file.verify(download.path()) {
         Ok(()) => return download.keep(),
-        // Mirrors pack differently: what an earlier try left may be another one's beginning.
+        // Mirrors compress differently: the partial file of an earlier attempt may be of another mirror.
         Err(_) if resumed => download.restart()?,
         Err(error) => return Err(download.discard(&error)),
     }

@@ -60,8 +60,8 @@ fn below(grid: &CellGrid, surface: &[f64; TERMS], picture: &GrayPicture) -> Vec<
     away
 }
 
-/// Whether the sheet lies half in a sharp shadow: the cells agree far better with what is there when
-/// all that is narrow and dark is filled than with any smooth surface.
+/// Whether a sharp shadow covers a part of the sheet: the cells agree far better with the picture whose
+/// narrow dark parts are filled than with any smooth surface.
 fn is_stepped(grid: &CellGrid, medians: &[i16], surface: &[f64; TERMS]) -> bool {
     let reach = grid.stroke_reach();
     let filled = grid.extreme(&grid.extreme(medians, reach, i16::max), reach, i16::min);
@@ -81,8 +81,8 @@ fn is_lighter(away: &[i16]) -> bool {
     weight(-1) > weight(1)
 }
 
-/// Takes away what is on the ink's side over more than a stroke's width: the shadow of a hand or of a
-/// sheet, which has edges that no smooth surface follows.
+/// Removes what differs in the direction of the ink over more than a stroke's width: the shadow of a hand
+/// or of a sheet, which has edges that no smooth surface follows.
 fn take_shadows(grid: &CellGrid, away: &mut [i16]) {
     let medians = grid.medians(|at| away[at]);
     let reach = grid.stroke_reach();
@@ -91,7 +91,7 @@ fn take_shadows(grid: &CellGrid, away: &mut [i16]) {
         let rows = grid.nearest(row, grid.down);
         for (column, value) in line.iter_mut().enumerate() {
             let columns = grid.nearest(column, grid.across);
-            // The darkest of the cells around: beside a shadow's edge, ink may lose a little, and the
+            // The darkest of the neighbouring cells is used: next to a shadow's edge, ink may become fainter, and the
             // shadow itself never becomes ink.
             let of_row = |row: usize| {
                 opened[row * grid.across + columns[0]].max(opened[row * grid.across + columns[1]])
@@ -209,7 +209,7 @@ fn surface(grid: &CellGrid, medians: &[i16]) -> [f64; TERMS] {
     surface
 }
 
-/// Gaussian elimination with a pinch on the diagonal: what a narrow grid leaves open becomes 0.
+/// Gaussian elimination with a small ridge on the diagonal: terms that a narrow grid does not determine become 0.
 fn solved(mut sums: [[f64; TERMS + 1]; TERMS]) -> [f64; TERMS] {
     (0..TERMS).for_each(|at| sums[at][at] += 1e-6);
     for at in 0..TERMS {

@@ -19,8 +19,8 @@ pub const MAX_PICTURE_SIDE: u32 = 4096;
 /// much again for its own work.
 const MAX_DECODER_BYTES: u64 = 2 * 8 * (MAX_PICTURE_SIDE as u64) * (MAX_PICTURE_SIDE as u64);
 
-/// Decodes PNG, JPEG, BMP, GIF (its first frame), WebP or PNM to grey. What is transparent shows
-/// white; a photograph is turned as its camera was. Bytes and pixels are checked before anything
+/// Decodes PNG, JPEG, BMP, GIF (its first frame), WebP or PNM to grey. Transparent pixels become
+/// white; a photograph is rotated as its metadata say. Bytes and pixels are checked before anything
 /// is decoded.
 pub fn decode(bytes: &[u8], shades: Grayscale) -> Result<GrayPicture, Error> {
     if bytes.len() > MAX_ENCODED_BYTES {

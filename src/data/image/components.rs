@@ -40,7 +40,7 @@ impl Component {
     }
 }
 
-/// Clears specks and frame lines out of the mask; answers the components that stay.
+/// Clears specks and frame lines from the mask; returns the remaining components.
 pub fn drop_specks(mask: &mut [bool], width: usize) -> Vec<Component> {
     let (labels, components) = components(mask, width);
     let size = (width, mask.len() / width);
@@ -48,7 +48,7 @@ pub fn drop_specks(mask: &mut [bool], width: usize) -> Vec<Component> {
     let largest = |of: &dyn Fn(&&Component) -> bool| {
         components.iter().filter(of).map(|component| component.pixels).max()
     };
-    // A picture of a bar from edge to edge has nothing but its frame: that is the ink then.
+    // A picture of a bar from edge to edge has only frame lines, which are the ink then.
     let (drop_frames, largest) = match largest(&|component| !framed(component)) {
         Some(inner) if inner * SPECK_PART >= largest(&|_| true).unwrap_or(0) => (true, inner),
         _ => (false, largest(&|_| true).unwrap_or(0)),

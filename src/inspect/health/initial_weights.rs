@@ -1,5 +1,5 @@
 //! Weights that are still what they were before training. digitd freezes nothing, so that a weight that
-//! never moved had no gradient in any step (and no decay): what stands before it is dead, or behind it.
+//! never changed had no gradient in any step (and no decay): a layer before or after it is dead.
 
 use super::finding::{Finding, FindingKind, MOST_CHANNELS, described, measurement, places};
 use crate::{
@@ -25,7 +25,7 @@ pub(super) fn never_moved(network: &Network, start: &Network) -> Vec<Finding> {
     findings
 }
 
-/// All of a parameter, or of a weight the channels that did not move. A single bias that stands still
+/// Reports a whole parameter, or the channels of a weight that did not change. A single bias that is unchanged
 /// is no finding of its own: its kernel does too.
 fn finding(layer: &str, now: &ParameterValues, before: &ParameterValues) -> Option<Finding> {
     let channels = usize::try_from(*now.shape.first()?).ok()?;

@@ -1,5 +1,5 @@
 //! Finds what is wrong with a network over a whole set of images: a pass over the set (`scan`), then
-//! the rules, each with the numbers that it goes by. `train::health` warns during a run; here a
+//! the rules, each with the measurements that it is based on. `train::health` warns during a run; here a
 //! finished network is judged.
 
 mod finding;
