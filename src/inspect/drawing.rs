@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The longest side, in values, of a map that is drawn value by value; larger maps are averaged down to it.
-const LONGEST_SIDE: i64 = 64;
+const MAX_MAP_SIDE: i64 = 64;
 
 /// The largest number of outputs of a vector that are drawn.
 const MAX_FEATURES: usize = 1024;
@@ -274,7 +274,7 @@ fn drawing(kind: DrawingKind, layer: Option<&str>, grid: &Grid) -> Result<Drawin
 /// A map as a tile.
 fn tile(map: &Tensor, label: String) -> Tile {
     let [height, width] = map.size()[..] else { return row_tile(values(map)) };
-    let smaller = [height.min(LONGEST_SIDE), width.min(LONGEST_SIDE)];
+    let smaller = [height.min(MAX_MAP_SIDE), width.min(MAX_MAP_SIDE)];
     let map = match smaller == [height, width] {
         true => map.shallow_clone(),
         false => map.to_kind(Kind::Double).view([1, 1, height, width]).adaptive_avg_pool2d(smaller),

@@ -60,7 +60,7 @@ const COLDEST: f64 = 1e-3;
 const HOTTEST: f64 = 1e3;
 
 /// More steps than any data needs: each of them halves the range at least, or is Newton's.
-const MOST_STEPS: usize = 200;
+const MAX_STEPS: usize = 200;
 
 /// The temperature T for which softmax(logits / T) has the smallest mean cross-entropy (Guo et al.
 /// 2017). That is a convex function of 1/T, so there is one minimum at most. None where there is none:
@@ -75,7 +75,7 @@ pub fn temperature(predictions: &Predictions) -> Option<f64> {
         return None;
     }
     let mut at = 1.0;
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         let (first, second) = slope(predictions, at);
         match first < 0.0 {
             true => low = at,

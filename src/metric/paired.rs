@@ -42,9 +42,9 @@ pub struct McNemar {
 }
 
 impl PairedComparison {
-    /// Compares the predictions and lists at most `most_listed` of the changed ones. Panics if the
+    /// Compares the predictions and lists at most `max_listed` of the changed ones. Panics if the
     /// two have different numbers of images or different labels.
-    pub fn of(first: &Predictions, second: &Predictions, most_listed: usize) -> Self {
+    pub fn of(first: &Predictions, second: &Predictions, max_listed: usize) -> Self {
         assert_eq!(first.len(), second.len(), "both saw the same images");
         let mut found = Self {
             both_right: 0,
@@ -68,7 +68,7 @@ impl PairedComparison {
                 continue;
             }
             found.changed += 1;
-            if found.listed.len() < most_listed {
+            if found.listed.len() < max_listed {
                 let of = |predictions: &Predictions| {
                     let class = predictions.predicted(image);
                     (class, predictions.probability(image, class))

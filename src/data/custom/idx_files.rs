@@ -14,7 +14,7 @@ use crate::data::{
 };
 
 /// Largest number of entries of a folder that are searched for files.
-const MOST_ENTRIES: usize = 10_000;
+const MAX_ENTRIES: usize = 10_000;
 
 /// The names of the four files, in the order of `IdxFiles`: the ends of the names once `.gz` is
 /// removed and `.idx` is written as `-idx`.
@@ -34,7 +34,7 @@ impl IdxFiles {
     /// two of one kind, which would be ambiguous.
     pub fn find(folder: &Path) -> Result<Option<Self>, Error> {
         let mut found: [Vec<PathBuf>; 4] = Default::default();
-        for path in entries(folder, MOST_ENTRIES)? {
+        for path in entries(folder, MAX_ENTRIES)? {
             let role = path.file_name().and_then(|name| name.to_str()).and_then(role_of);
             if let Some(role) = role {
                 found[role].push(path);

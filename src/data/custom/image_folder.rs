@@ -23,14 +23,14 @@ use crate::data::{
 const MAX_FILES_OF_CLASS: usize = 200_000;
 
 /// Largest number of entries of the folder that holds the classes.
-const MOST_ENTRIES: usize = 10_000;
+const MAX_ENTRIES: usize = 10_000;
 
 /// Size limit of a file in bytes: 64 × 64 pixels of four 16-bit channels, unpacked, and as much
 /// again.
-const MOST_BYTES: u64 = 64 << 10;
+const MAX_BYTES: u64 = 64 << 10;
 
 /// Longest name of a class, in bytes.
-const LONGEST_LABEL: usize = 64;
+const MAX_LABEL_BYTES: usize = 64;
 
 /// If a class has no test folder, one image in this many is for testing, at least one.
 const TEST_SHARE: usize = 5;
@@ -129,7 +129,7 @@ impl ImageFolder {
 /// The folders below as class names: by number where all are numbers, else as text.
 fn labels(folder: &Path) -> Result<Vec<String>, Error> {
     let mut labels = Vec::new();
-    for path in entries(folder, MOST_ENTRIES)? {
+    for path in entries(folder, MAX_ENTRIES)? {
         if !path.is_dir() {
             if is_png(&path) {
                 return Err(broken(&path, "lies in no class's folder: move it into the one of its label"));
@@ -137,10 +137,10 @@ fn labels(folder: &Path) -> Result<Vec<String>, Error> {
             continue;
         }
         let name = path.file_name().and_then(|name| name.to_str());
-        match name.filter(|name| name.len() <= LONGEST_LABEL && !name.contains(char::is_control)) {
+        match name.filter(|name| name.len() <= MAX_LABEL_BYTES && !name.contains(char::is_control)) {
             Some(name) => labels.push(name.to_owned()),
             None => {
-                let message = format!("is no name of a class: use a text of at most {LONGEST_LABEL} bytes");
+                let message = format!("is no name of a class: use a text of at most {MAX_LABEL_BYTES} bytes");
                 return Err(broken(&path, &message));
             }
         }
@@ -208,14 +208,14 @@ fn read_all(files: &[LabeledFile], size: &mut Option<(usize, usize)>) -> Result<
 
 fn read_file(fingerprint: &Fingerprint) -> Result<Vec<u8>, Error> {
     let path = &fingerprint.path;
-    if fingerprint.bytes > MOST_BYTES {
+    if fingerprint.bytes > MAX_BYTES {
         let message =
-            format!("has {} bytes: an image of 64x64 pixels has at most {MOST_BYTES}", fingerprint.bytes);
+            format!("has {} bytes: an image of 64x64 pixels has at most {MAX_BYTES}", fingerprint.bytes);
         return Err(broken(path, &message));
     }
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(Error::io("read", path))?;
-    file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
     Ok(bytes)
 }
 

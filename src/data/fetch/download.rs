@@ -16,7 +16,7 @@ use super::config::{FetchConfig, FetchProgress, RemoteFile};
 use crate::data::Error;
 
 /// The largest number of attempts per mirror; a download that broke off is continued.
-const MOST_TRIES: usize = 5;
+const MAX_ATTEMPTS: usize = 5;
 
 /// Why a file was not received.
 pub enum Failure {
@@ -85,7 +85,7 @@ impl<'a> Download<'a> {
     /// Receives until the file is complete by the mirror's length; continues where it breaks off, as long as
     /// each attempt receives something.
     pub fn run(&mut self, progress: &mut dyn FnMut(FetchProgress<'_>)) -> Result<(), Failure> {
-        for _ in 1..MOST_TRIES {
+        for _ in 1..MAX_ATTEMPTS {
             let before = self.received;
             match self.receive(progress) {
                 Err(Failure::Mirror(_)) if self.received > before => {}

@@ -12,11 +12,11 @@ use super::{
 const BRIGHT_SHARE: u8 = 10;
 
 /// Background and ink must differ by this much of 255; less is the grain of an empty sheet.
-const LEAST_CONTRAST: f64 = 15.0;
+const MIN_CONTRAST: f64 = 15.0;
 
 /// Ink must differ from the paper by so many times the paper's own unevenness, or it is part of that:
 /// noise cut in two at its middle is 2.7 (Gaussian) to 3.5 (uniform) apart.
-const LEAST_DISTANCE: f64 = 4.2;
+const MIN_DISTANCE: f64 = 4.2;
 
 /// Smaller pictures have strokes of one pixel, which smoothing would remove as noise.
 const SMOOTHED_FROM: usize = 64;
@@ -66,7 +66,7 @@ fn in_light(picture: &GrayPicture, shadows: Shadows) -> Option<Foreground> {
     };
     let OtsuThreshold { threshold, paper, ink, unevenness } = OtsuThreshold::of(&smooth)?;
     let contrast = ink - paper;
-    if contrast < LEAST_CONTRAST || contrast < LEAST_DISTANCE * unevenness {
+    if contrast < MIN_CONTRAST || contrast < MIN_DISTANCE * unevenness {
         return None;
     }
     let mut mask: Vec<bool> = smooth.iter().map(|&value| value > i16::from(threshold)).collect();

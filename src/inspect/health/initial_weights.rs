@@ -1,7 +1,7 @@
 //! Weights that are still what they were before training. digitd freezes nothing, so that a weight that
 //! never changed had no gradient in any step (and no decay): a layer before or after it is dead.
 
-use super::finding::{Finding, FindingKind, MOST_CHANNELS, described, measurement, places};
+use super::finding::{Finding, FindingKind, MAX_CHANNELS, described, measurement, places};
 use crate::{
     inspect::values::{ParameterValues, parameter_values},
     nn::Network,
@@ -41,7 +41,7 @@ fn finding(layer: &str, now: &ParameterValues, before: &ParameterValues) -> Opti
         return None;
     }
     let name = &now.name;
-    let listed = if all { &[][..] } else { &still[..still.len().min(MOST_CHANNELS)] };
+    let listed = if all { &[][..] } else { &still[..still.len().min(MAX_CHANNELS)] };
     let what = match all {
         true => format!("{name} is"),
         false if still.len() == 1 => format!("{} is", described(name, &still, channels, "kernels")),

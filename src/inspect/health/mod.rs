@@ -11,7 +11,7 @@ mod tests;
 
 use crate::{data::ImageSet, nn::Network};
 
-use finding::{MOST_CHANNELS, described, measurement, numbered, places};
+use finding::{MAX_CHANNELS, described, measurement, numbered, places};
 use scan::DatasetScan;
 
 pub use finding::{Finding, FindingKind, Measurement};
@@ -109,7 +109,7 @@ fn not_finite(network: &Network, scan: &DatasetScan) -> Vec<Finding> {
             kind: FindingKind::NotFinite,
             layer: layer.name.clone(),
             parameter: None,
-            places: places(&layer.name, &channels[..channels.len().min(MOST_CHANNELS)]),
+            places: places(&layer.name, &channels[..channels.len().min(MAX_CHANNELS)]),
             measurements: vec![measurement("channels_not_finite", channels.len() as f64, Some(0.0))],
             message: format!(
                 "{} outputs values that are infinite or NaN; it is the first layer that does.",
@@ -117,7 +117,7 @@ fn not_finite(network: &Network, scan: &DatasetScan) -> Vec<Finding> {
             ),
             advice: "Look at the weights of this layer and before it: large ones overflow even where each \
                      is finite.",
-            channels: channels.into_iter().take(MOST_CHANNELS).collect(),
+            channels: channels.into_iter().take(MAX_CHANNELS).collect(),
         });
     }
     findings
@@ -129,7 +129,7 @@ fn dead(scan: &DatasetScan) -> Vec<Finding> {
         let channels = &layer.dead_channels;
         let width = layer.means.len();
         let share = channels.len() as f64 / width as f64;
-        let listed = &channels[..channels.len().min(MOST_CHANNELS)];
+        let listed = &channels[..channels.len().min(MAX_CHANNELS)];
         Finding {
             kind: FindingKind::DeadChannels,
             layer: layer.name.clone(),

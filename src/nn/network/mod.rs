@@ -99,10 +99,10 @@ impl Network {
     /// Returns the largest batch size up to `wanted` with which a forward pass without gradients stays within
     /// 512 MiB between two layers; it is at least 1.
     pub fn forward_batch(&self, wanted: usize) -> usize {
-        const MOST_BYTES: i64 = 1 << 29;
+        const MAX_BYTES: i64 = 1 << 29;
         let widest = self.shapes.iter().map(|shape| shape.input.len() + shape.output.len()).max();
         // A shape holds at most 2^20 values, so that the quotient is never 0.
-        let most = MOST_BYTES / (widest.unwrap_or(1) * self.kind().elt_size_in_bytes() as i64);
+        let most = MAX_BYTES / (widest.unwrap_or(1) * self.kind().elt_size_in_bytes() as i64);
         wanted.min(most as usize).max(1)
     }
 

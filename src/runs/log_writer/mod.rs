@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    event_chunk::{self, MOST_BYTES, SEAL_BYTES},
+    event_chunk::{self, MAX_BYTES, SEAL_BYTES},
     event_sender::{EventSender, TimedEvent},
     lease::{Lease, REFRESH},
     log::RunLog,
@@ -135,7 +135,7 @@ impl LogWriter {
     /// Numbers events and adds them to the open chunk and to the summary, as many as fit into it.
     fn number(&mut self, events: &mut impl Iterator<Item = TimedEvent>) -> Vec<Arc<Record>> {
         let mut records = Vec::new();
-        while self.lines.len() < MOST_BYTES
+        while self.lines.len() < MAX_BYTES
             && let Some((time, event)) = events.next()
         {
             let sequence = self.builder.summary().last_sequence + 1;

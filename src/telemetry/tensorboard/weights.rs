@@ -12,7 +12,7 @@ const BUCKETS: usize = 50;
 const MAX_KERNELS: usize = 32;
 
 /// Approximate longest side of an image in pixels.
-const LONGEST: usize = 640;
+const MAX_SIDE: usize = 640;
 
 /// Longest side of one weight in pixels.
 const MAX_WEIGHT: usize = 8;
@@ -65,7 +65,7 @@ pub fn kernels(array: &Array) -> Option<Image> {
     let finite = array.values.iter().filter(|value| value.is_finite());
     let largest = finite.fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let longest = (columns * (width + 1)).max(rows * (height + 1));
-    let scale = (LONGEST / longest).clamp(1, MAX_WEIGHT);
+    let scale = (MAX_SIDE / longest).clamp(1, MAX_WEIGHT);
     let cell = (width * scale + 1, height * scale + 1);
     let image = RgbImage::from_fn((columns * cell.0 + 1) as u32, (rows * cell.1 + 1) as u32, |x, y| {
         let (x, y) = (x as usize, y as usize);

@@ -39,7 +39,7 @@ pub(super) const LEARNED_ACCURACY: f64 = 0.9;
 
 /// Norm of a step over the norm of the weights. About 1e-3 is right (Karpathy, CS231n, "Ratio of
 /// weights:updates"); these are a hundred times more and a thousand times less.
-pub(super) const LARGEST_UPDATE: f64 = 0.1;
+pub(super) const MAX_UPDATE: f64 = 0.1;
 pub(super) const SMALLEST_UPDATE: f64 = 1e-6;
 
 /// Steps small by schedule are not judged: below this share of the run's highest learning rate.
@@ -97,11 +97,8 @@ pub(super) fn update_ratio(weight: &WeightNorms, rate_share: f64) -> Option<Rule
     let ratio = weight.update / weight.weight;
     // Where no gradient comes, the length of the step is not what is wrong.
     let moved = weight.gradient / weight.weight >= VANISHING_SHARE;
-    let (threshold, advice) = if ratio > LARGEST_UPDATE {
-        (
-            LARGEST_UPDATE,
-            "Every step changes this weight by more than a tenth of it: lower the learning rate.",
-        )
+    let (threshold, advice) = if ratio > MAX_UPDATE {
+        (MAX_UPDATE, "Every step changes this weight by more than a tenth of it: lower the learning rate.")
     } else if ratio < SMALLEST_UPDATE && moved && rate_share >= JUDGED_RATE_SHARE {
         let advice = "The steps hardly change this weight: raise the learning rate.";
         (SMALLEST_UPDATE, advice)

@@ -190,7 +190,7 @@ async fn gradients_are_those_of_the_loss_of_the_image() {
     let together: f64 = gradients.layers.iter().map(|layer| layer.norm.unwrap().powi(2)).sum();
     assert!((gradients.norm.unwrap() - together.sqrt()).abs() < 1e-9);
 
-    // An image of the caller's own has the label of the request.
+    // A supplied image has the label of the request.
     let pixels: Vec<f32> = set.image(7).iter().map(|value| f32::from(*value) / 255.0).collect();
     let own = inspect(&server, ask(picture(pixels.clone()), Some(set.label(7).into()))).await;
     assert_eq!(own.gradients, Some(gradients), "its label among the rest");
