@@ -171,11 +171,11 @@ impl EncodedWeights {
             Self::Network(network) => Ok((*network, None)),
             Self::Version(manifest, weights) => Ok((decode_network(&manifest, &weights, device)?, None)),
             Self::Checkpoint { run, config, dims, bytes } => {
-                let kept = config.network_from_checkpoint(dims, &bytes, device);
+                let decoded = config.network_from_checkpoint(dims, &bytes, device);
                 let corrupt = |error| Error::Corrupt {
                     message: format!("the newest checkpoint of run {run} cannot be read: {error}"),
                 };
-                kept.map(|(at, network)| (network, Some(at))).map_err(corrupt)
+                decoded.map(|(at, network)| (network, Some(at))).map_err(corrupt)
             }
         }
     }

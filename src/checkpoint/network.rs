@@ -36,9 +36,9 @@ pub fn decode_network(
 ) -> Result<Network, Error> {
     let mut network = Network::zeros(expected.network, expected.input, expected.classes, kind, device)?;
     let file = Arrays::decode(bytes)?;
-    let wanted = expected.precision.kind();
-    if let Some((name, array)) = file.arrays.iter().find(|(_, array)| array.kind() != wanted) {
-        let (found, expected) = (dtype(array.kind()).0, spelt(dtype(wanted).0));
+    let expected_kind = expected.precision.kind();
+    if let Some((name, array)) = file.arrays.iter().find(|(_, array)| array.kind() != expected_kind) {
+        let (found, expected) = (dtype(array.kind()).0, spelt(dtype(expected_kind).0));
         return Err(Error::Kind { name: name.clone(), found, expected });
     }
     // The values are checked in the network's kind: a large float64 has no float32.

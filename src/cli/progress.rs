@@ -10,6 +10,9 @@ use crate::{
     report::{json, text::RunProgress},
 };
 
+/// The interval between two redraws of the bar, so that its clock moves while a long step or a validation runs.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(250);
+
 /// The form in which a run is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgressFormat {
@@ -78,7 +81,7 @@ impl ProgressView {
             Some(Event::Started(_)) => {
                 self.bar.set_length(self.run.total_steps());
                 self.bar.set_prefix(self.run.bar_prefix(1));
-                self.bar.enable_steady_tick(Duration::from_millis(250));
+                self.bar.enable_steady_tick(REDRAW_INTERVAL);
             }
             Some(Event::Batch(batch)) => {
                 self.bar.set_prefix(self.run.bar_prefix(batch.epoch));

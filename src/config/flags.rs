@@ -127,7 +127,7 @@ impl Flags {
             [] => None,
             sets => Some(custom_datasets::table("--dataset-dir", sets)?),
         };
-        let given = [
+        let values = [
             ("server", "grpc_addr", text(self.grpc_addr.map(|addr| addr.to_string()))),
             ("server", "http_addr", text(self.http_addr.map(|addr| addr.to_string()))),
             ("server", "max_message_bytes", number(self.max_message_bytes)),
@@ -150,7 +150,7 @@ impl Flags {
             ("log", "level", text(self.log_level.clone())),
         ];
         let mut sections = Map::new();
-        for (section, key, value) in given {
+        for (section, key, value) in values {
             if let Some(value) = value {
                 sections.entry(section.to_owned()).or_insert_with(Dict::new).insert(key.to_owned(), value);
             }

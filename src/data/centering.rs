@@ -99,8 +99,8 @@ pub fn center_by_mass(ink: &[f32], frame: ImageSize) -> Vec<u8> {
         let last = mass.iter().rposition(|&part| part > VISIBLE).unwrap_or(side - 1) as isize;
         // A stroke of even width is half-way between two positions, which rounding noise must not decide.
         let off = ((side as f32 / 2.0 - moment / total.max(f32::MIN_POSITIVE)) * 256.0).round() / 256.0;
-        let wanted = off.round() as isize;
-        wanted.clamp(-first, side as isize - 1 - last)
+        let shift = off.round() as isize;
+        shift.clamp(-first, side as isize - 1 - last)
     };
     let ImageSize { height, width } = frame;
     let row_mass = |row: usize| ink[row * width..(row + 1) * width].iter().sum();

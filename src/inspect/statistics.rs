@@ -97,8 +97,8 @@ impl Histogram {
         }
         let mut counts = vec![0; bins];
         for value in finite() {
-            let place = ((value - lower) / width * bins as f64) as usize;
-            counts[place.min(bins - 1)] += 1;
+            let bin = ((value - lower) / width * bins as f64) as usize;
+            counts[bin.min(bins - 1)] += 1;
         }
         Some(Self { lower, upper, counts })
     }

@@ -45,8 +45,8 @@ impl PairedComparison {
     /// Compares the predictions and lists at most `max_listed` of the changed ones. Panics if the
     /// two have different numbers of images or different labels.
     pub fn of(first: &Predictions, second: &Predictions, max_listed: usize) -> Self {
-        assert_eq!(first.len(), second.len(), "both saw the same images");
-        let mut found = Self {
+        assert_eq!(first.len(), second.len(), "the images are the same");
+        let mut comparison = Self {
             both_right: 0,
             only_first: 0,
             only_second: 0,
@@ -56,24 +56,24 @@ impl PairedComparison {
         };
         for image in 0..first.len() {
             let label = first.label(image);
-            assert_eq!(label, second.label(image), "both saw the same images");
+            assert_eq!(label, second.label(image), "the images are the same");
             let count = match (first.is_correct(image), second.is_correct(image)) {
-                (true, true) => &mut found.both_right,
-                (true, false) => &mut found.only_first,
-                (false, true) => &mut found.only_second,
-                (false, false) => &mut found.both_wrong,
+                (true, true) => &mut comparison.both_right,
+                (true, false) => &mut comparison.only_first,
+                (false, true) => &mut comparison.only_second,
+                (false, false) => &mut comparison.both_wrong,
             };
             *count += 1;
             if first.predicted(image) == second.predicted(image) {
                 continue;
             }
-            found.changed += 1;
-            if found.listed.len() < max_listed {
+            comparison.changed += 1;
+            if comparison.listed.len() < max_listed {
                 let of = |predictions: &Predictions| {
                     let class = predictions.predicted(image);
                     (class, predictions.probability(image, class))
                 };
-                found.listed.push(ChangedPrediction {
+                comparison.listed.push(ChangedPrediction {
                     index: image,
                     label,
                     first: of(first),
@@ -81,7 +81,7 @@ impl PairedComparison {
                 });
             }
         }
-        found
+        comparison
     }
 
     pub fn total(&self) -> u32 {

@@ -82,11 +82,11 @@ mod tests {
     fn training_and_evaluation_are_those_computed_by_hand() {
         let mut network = features();
         let parts = ["weight", "bias", "running_mean", "running_var"];
-        let given = [[2.0, 1.0], [0.5, 0.0], [0.0, 1.0], [1.0, 4.0]];
+        let values = [[2.0, 1.0], [0.5, 0.0], [0.0, 1.0], [1.0, 4.0]];
         let arrays = parts
             .iter()
-            .zip(given)
-            .map(|(part, values)| (format!("batch_norm1.{part}"), Tensor::from_slice(&values)));
+            .zip(values)
+            .map(|(part, row)| (format!("batch_norm1.{part}"), Tensor::from_slice(&row)));
         network.load(&arrays.collect()).unwrap();
 
         // The values 1, 3, 5 have mean 3, variance 8/3 and, unbiased, 4; 0, 0, 6 have mean 2, variance 8 and 12.
@@ -117,9 +117,9 @@ mod tests {
     fn inspecting_a_training_batch_leaves_the_statistics_as_they_are() {
         let network = features();
         let x = pixels(&[1.0, 0.0, 3.0, 0.0]);
-        let seen = network.forward_in(TRAIN, &x, &mut |_, _| ());
+        let observed = network.forward_in(TRAIN, &x, &mut |_, _| ());
         check(network.array("batch_norm1.running_mean").unwrap(), &[0.0, 0.0]);
-        assert_eq!(seen, network.forward(&x, TRAIN));
+        assert_eq!(observed, network.forward(&x, TRAIN));
     }
 
     #[test]

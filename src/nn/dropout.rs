@@ -46,10 +46,10 @@ pub(super) fn evaluate(x: &Tensor, config: &DropoutConfig) -> Tensor {
 /// Computes x·mask, divided by 1−p in `upscale_in_train`; p = 1 gives zeros, never NaN. Autograd takes the
 /// gradient with the same mask and factor.
 fn apply(x: &Tensor, mask: &Tensor, config: &DropoutConfig) -> Tensor {
-    let kept = x * mask.to_kind(x.kind());
+    let masked = x * mask.to_kind(x.kind());
     match config.mode {
-        DropoutMode::UpscaleInTrain if config.probability < 1.0 => kept / (1.0 - config.probability),
-        DropoutMode::UpscaleInTrain | DropoutMode::DownscaleInInfer => kept,
+        DropoutMode::UpscaleInTrain if config.probability < 1.0 => masked / (1.0 - config.probability),
+        DropoutMode::UpscaleInTrain | DropoutMode::DownscaleInInfer => masked,
     }
 }
 

@@ -171,11 +171,11 @@ mod tests {
 
     #[test]
     fn a_rule_for_one_parameter_replaces_the_global_one() {
-        let own = |decay| Regularization { per_parameter: [("w".to_owned(), decay)].into(), ..l2(0.1) };
-        check_regularized(OptimizerConfig::sgd(1.0), &own(Decay::default()), &[2.0], &[0.0], &[2.0]);
+        let only_w = |decay| Regularization { per_parameter: [("w".to_owned(), decay)].into(), ..l2(0.1) };
+        check_regularized(OptimizerConfig::sgd(1.0), &only_w(Decay::default()), &[2.0], &[0.0], &[2.0]);
         check_regularized(
             OptimizerConfig::sgd(1.0),
-            &own(Decay { l1: 0.5, l2: 0.0 }),
+            &only_w(Decay { l1: 0.5, l2: 0.0 }),
             &[2.0],
             &[0.0],
             &[1.5],

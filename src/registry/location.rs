@@ -25,6 +25,12 @@ const REQUEST: &str = "60s";
 /// must not be lost, such as the events of a run, has longer retries in its writer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// The longest pause between two attempts, so that several fit into `PATIENCE`.
+const MAX_BACKOFF: Duration = Duration::from_secs(2);
+
+/// The number of attempts after the first one.
+const MAX_RETRIES: usize = 4;
+
 /// The location of a store.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum StoreLocation {
@@ -104,8 +110,8 @@ fn open_bucket(
         .with_config(client(ClientConfigKey::ConnectTimeout), CONNECT)
         .with_config(client(ClientConfigKey::Timeout), REQUEST)
         .with_retry(RetryConfig {
-            backoff: BackoffConfig { max_backoff: Duration::from_secs(2), ..BackoffConfig::default() },
-            max_retries: 4,
+            backoff: BackoffConfig { max_backoff: MAX_BACKOFF, ..BackoffConfig::default() },
+            max_retries: MAX_RETRIES,
             retry_timeout: PATIENCE,
         });
     // An endpoint without TLS is accepted, as by every AWS tool.

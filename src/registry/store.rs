@@ -103,20 +103,20 @@ impl Store {
 
     /// The names directly below a folder: objects and folders. Empty if there is no such folder.
     pub async fn names(&self, folder: &Path) -> Result<Vec<String>, Error> {
-        let listed = match self.inner.list_with_delimiter(Some(folder)).await {
-            Ok(listed) => listed,
+        let listing = match self.inner.list_with_delimiter(Some(folder)).await {
+            Ok(listing) => listing,
             Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
             Err(source) => return Err(failed("list", folder)(source)),
         };
-        let objects = listed.objects.into_iter().map(|object| object.location);
-        let paths = objects.chain(listed.common_prefixes);
+        let objects = listing.objects.into_iter().map(|object| object.location);
+        let paths = objects.chain(listing.common_prefixes);
         Ok(paths.filter_map(|path| path.filename().map(str::to_owned)).collect())
     }
 
     /// Every object below a folder, and when it was last written. Empty if there is no such folder.
     pub async fn below(&self, folder: &Path) -> Result<Vec<(Path, DateTime<Utc>)>, Error> {
-        let listed = self.inner.list(Some(folder)).map_ok(|object| (object.location, object.last_modified));
-        match listed.try_collect().await {
+        let objects = self.inner.list(Some(folder)).map_ok(|object| (object.location, object.last_modified));
+        match objects.try_collect().await {
             Ok(all) => Ok(all),
             Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
             Err(source) => Err(failed("list", folder)(source)),

@@ -114,7 +114,7 @@ impl Registry {
         }
         numbers.retain(|number| page.before.is_none_or(|before| *number < before));
         let mut items = Vec::new();
-        let read = stream::iter(numbers.into_iter().rev()).map(|number| self.listed(model, number));
+        let read = stream::iter(numbers.into_iter().rev()).map(|number| self.list_entry(model, number));
         let mut read = pin!(read.buffered(CONCURRENT_READS));
         while let Some(entry) = read.try_next().await? {
             if let Some(ManifestEntry::Published(manifest)) = entry {
@@ -211,7 +211,7 @@ impl Registry {
     }
 
     /// Reads a version for a list, in which one that cannot be read must not hide the others.
-    async fn listed(&self, model: &ModelName, version: Version) -> Result<Option<ManifestEntry>, Error> {
+    async fn list_entry(&self, model: &ModelName, version: Version) -> Result<Option<ManifestEntry>, Error> {
         match self.entry(model, version).await {
             Err(error @ (Error::Corrupt { .. } | Error::UnknownFormat { .. })) => {
                 tracing::warn!(%model, %version, %error, "left out of the list");

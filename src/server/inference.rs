@@ -227,8 +227,8 @@ fn named_version(name: &str, version: &str) -> Result<ModelRef, FieldError> {
 
 /// The deadline of the call or that of the request, whichever is earlier.
 fn earlier(deadline: Option<Instant>, timeout: Option<Duration>) -> Option<Instant> {
-    let own = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    deadline.into_iter().chain(own).min()
+    let of_request = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    deadline.into_iter().chain(of_request).min()
 }
 
 /// Whether an error means that the version does not exist or cannot predict now.

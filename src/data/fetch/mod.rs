@@ -33,13 +33,13 @@ pub fn fetch(
         Some(path) if path.ends_with(file.packed_name()) => Ok(file.verify(&path).is_err()),
         Some(path) => file.verify(&path).map(|()| false),
     };
-    let mut wanted = Vec::new();
+    let mut remote_files = Vec::new();
     for file in files {
         if missing(file)? {
-            wanted.push(RemoteFile::from(*file));
+            remote_files.push(RemoteFile::from(*file));
         }
     }
-    fetch_files(config, &wanted, progress)
+    fetch_files(config, &remote_files, progress)
 }
 
 /// Fetches `files`, each from the first mirror that has the right content. A file that exists

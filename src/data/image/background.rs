@@ -49,7 +49,7 @@ fn below(grid: &CellGrid, surface: &[f64; TERMS], picture: &GrayPicture) -> Vec<
     let [constant, of_x, of_y, of_xx, of_xy, of_yy] = *surface;
     for (row, line) in picture.pixels.chunks_exact(picture.width).enumerate() {
         // Along a row, the surface is a parabola.
-        let y = grid.place(row, grid.height);
+        let y = grid.coordinate(row, grid.height);
         let (a, b) = ((constant + y * (of_y + y * of_yy)) as f32, (of_x + y * of_xy) as f32);
         let (c, step) = (of_xx as f32, 2.0 / grid.width as f32);
         away.extend(line.iter().enumerate().map(|(column, &pixel)| {
@@ -124,13 +124,13 @@ impl CellGrid {
 
     /// The surface's terms in the middle of a cell.
     fn terms(&self, at: usize) -> [f64; TERMS] {
-        let x = self.place(at % self.across, self.across);
-        let y = self.place(at / self.across, self.down);
+        let x = self.coordinate(at % self.across, self.across);
+        let y = self.coordinate(at / self.across, self.down);
         [1.0, x, y, x * x, x * y, y * y]
     }
 
-    /// A row or column from −1 to 1.
-    fn place(&self, at: usize, of: usize) -> f64 {
+    /// The position of a row or column of cells, from −1 to 1.
+    fn coordinate(&self, at: usize, of: usize) -> f64 {
         (2 * at + 1) as f64 / of as f64 - 1.0
     }
 

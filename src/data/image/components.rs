@@ -53,14 +53,19 @@ pub fn drop_specks(mask: &mut [bool], width: usize) -> Vec<Component> {
         Some(inner) if inner * SPECK_PART >= largest(&|_| true).unwrap_or(0) => (true, inner),
         _ => (false, largest(&|_| true).unwrap_or(0)),
     };
-    let kept: Vec<bool> = components
+    let is_kept: Vec<bool> = components
         .iter()
         .map(|component| component.pixels * SPECK_PART >= largest && !(drop_frames && framed(component)))
         .collect();
     for (pixel, &label) in mask.iter_mut().zip(&labels) {
-        *pixel = label.checked_sub(1).is_some_and(|at| kept[at as usize]);
+        *pixel = label.checked_sub(1).is_some_and(|at| is_kept[at as usize]);
     }
-    components.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(component, _)| component).collect()
+    components
+        .into_iter()
+        .zip(is_kept)
+        .filter(|(_, is_kept)| *is_kept)
+        .map(|(component, _)| component)
+        .collect()
 }
 
 /// Whether the components are several shapes beside or above each other, not the strokes of one.

@@ -129,13 +129,13 @@ fn dead(scan: &DatasetScan) -> Vec<Finding> {
         let channels = &layer.dead_channels;
         let width = layer.means.len();
         let share = channels.len() as f64 / width as f64;
-        let listed = &channels[..channels.len().min(MAX_CHANNELS)];
+        let shown = &channels[..channels.len().min(MAX_CHANNELS)];
         Finding {
             kind: FindingKind::DeadChannels,
             layer: layer.name.clone(),
             parameter: None,
-            channels: listed.to_vec(),
-            places: places(&layer.name, listed),
+            channels: shown.to_vec(),
+            places: places(&layer.name, shown),
             measurements: vec![
                 measurement("dead_fraction", share, Some(0.0)),
                 measurement("images", scan.images as f64, None),

@@ -195,9 +195,9 @@ impl Network {
 
     /// Does the same in any mode; running statistics stay as they are.
     pub fn forward_in(&self, mode: Mode, images: &Tensor, observe: &mut dyn FnMut(usize, &Tensor)) -> Tensor {
-        // A look at a batch is no step, but training mode would change the statistics.
-        let own = matches!(mode, Mode::Train(_)).then(|| self.deep_copy());
-        let network = own.as_ref().unwrap_or(self);
+        // Observing a batch is no step, but training mode would change the statistics, so a copy computes it.
+        let copy = matches!(mode, Mode::Train(_)).then(|| self.deep_copy());
+        let network = copy.as_ref().unwrap_or(self);
         let mut x = images.shallow_clone();
         for index in 0..self.config.layers.len() {
             x = network.layer(index, &x, mode);

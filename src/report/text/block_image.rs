@@ -64,8 +64,8 @@ pub fn blocks(values: &[f64], width: usize) -> Vec<String> {
         .iter()
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)));
     let block = |value: f64| {
-        let place = if high > low { (value - low) / (high - low) } else { 0.0 };
-        BLOCKS[((place * BLOCKS.len() as f64) as usize).min(BLOCKS.len() - 1)]
+        let share = if high > low { (value - low) / (high - low) } else { 0.0 };
+        BLOCKS[((share * BLOCKS.len() as f64) as usize).min(BLOCKS.len() - 1)]
     };
     let rows: Vec<&[f64]> = values.chunks(width).collect();
     if width <= SIDE / 2 {

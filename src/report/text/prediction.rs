@@ -6,11 +6,11 @@ use crate::{
     pb::digitd::v1::{PredictResponse, Prediction, Quality},
 };
 
-/// Columns of a bar.
+/// The width of a bar, in characters.
 const BAR: usize = 24;
 
-/// Probabilities below this share are not listed.
-const LISTED: f32 = 0.0005;
+/// The smallest probability that has a line.
+const MIN_LISTED: f32 = 0.0005;
 
 /// The predictions for the image `source`, with the image as the network saw it where the response has it.
 pub fn predictions(source: &str, response: &PredictResponse) -> String {
@@ -68,8 +68,8 @@ fn network_input(png: &[u8]) -> Vec<String> {
 fn bars(prediction: &Prediction) -> Vec<String> {
     let mut ranked: Vec<(usize, f32)> = prediction.probabilities.iter().copied().enumerate().collect();
     ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    let listed = ranked.iter().filter(|(_, probability)| *probability >= LISTED);
-    listed
+    let visible = ranked.iter().filter(|(_, probability)| *probability >= MIN_LISTED);
+    visible
         .map(|&(digit, probability)| {
             let share = f64::from(probability);
             format!("{digit} {:>8} {}", percent(Some(share)), bar(share, BAR))

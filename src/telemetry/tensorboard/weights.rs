@@ -29,9 +29,9 @@ pub fn histogram(values: &[f32]) -> Option<Histogram> {
     let width = (max - min) / BUCKETS as f64;
     let mut bucket = vec![0.0; if width > 0.0 { BUCKETS } else { 1 }];
     for value in finite() {
-        let place = if width > 0.0 { ((value - min) / width) as usize } else { 0 };
+        let index = if width > 0.0 { ((value - min) / width) as usize } else { 0 };
         let last = bucket.len() - 1;
-        bucket[place.min(last)] += 1.0;
+        bucket[index.min(last)] += 1.0;
     }
     let mut bucket_limit: Vec<f64> = (1..bucket.len()).map(|edge| min + edge as f64 * width).collect();
     bucket_limit.push(max);

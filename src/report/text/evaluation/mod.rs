@@ -18,12 +18,15 @@ use crate::{
     },
 };
 
-/// Most classes of a confusion matrix that is shown as a table; of a larger one the most frequent confusions
-/// are listed.
+/// The largest number of classes for which the confusion matrix is shown as a table; of a larger matrix the most
+/// frequent confusions are listed.
 const MAX_CLASSES: usize = 16;
 
-/// Confusions that are listed then.
-const LISTED: usize = 20;
+/// The number of confusions that are listed.
+const MAX_CONFUSIONS: usize = 20;
+
+/// The significance level of McNemar's test.
+const SIGNIFICANCE: f64 = 0.05;
 
 /// The whole evaluation without its misclassified images.
 pub fn evaluation(response: &EvaluateResponse, layout: Layout) -> String {
@@ -107,7 +110,7 @@ pub fn mcnemar_sentence(it: &VersionComparison) -> String {
     let images = |number: Option<i32>| count(number.unwrap_or_default());
     let test = it.mcnemar.unwrap_or_default();
     let verdict = match test.p_value {
-        Some(p) if p < 0.05 => "a significant difference",
+        Some(p) if p < SIGNIFICANCE => "a significant difference",
         Some(_) => "no significant difference",
         None => "not tested",
     };
@@ -225,7 +228,7 @@ fn frequent(matrix: &ConfusionMatrix, response: &EvaluateResponse, layout: Layou
     confusions.sort_by_key(|&(_, _, number)| std::cmp::Reverse(number));
     let name = |class: usize| response.classes.get(class).map_or_else(|| class.to_string(), class_name);
     let mut table = table::table(layout, &["label<", "prediction<", "images"]);
-    for &(label, prediction, number) in confusions.iter().take(LISTED) {
+    for &(label, prediction, number) in confusions.iter().take(MAX_CONFUSIONS) {
         table.add_row([Cell::new(name(label)), Cell::new(name(prediction)), cell(number, Tone::Bad)]);
     }
     format!("Most frequent of {} confusions:\n{}", confusions.len(), table::text(&table))

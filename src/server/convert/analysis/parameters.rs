@@ -145,14 +145,14 @@ mod tests {
         ParametersReport { subject: shown, parameters }
     }
 
-    fn given(offset: usize, limit: usize, form: ValueForm) -> Vec<v1::InspectParametersResponse> {
+    fn read(offset: usize, limit: usize, form: ValueForm) -> Vec<v1::InspectParametersResponse> {
         messages(stored(600_000), ValueSlice { offset, limit, form }).unwrap().collect()
     }
 
     #[test]
     fn parts_follow_each_other_and_none_is_above_a_megabyte() {
         for form in [ValueForm::Bytes, ValueForm::Numbers] {
-            let parts = given(0, usize::MAX, form);
+            let parts = read(0, usize::MAX, form);
             let mut next = 0;
             for part in &parts {
                 assert_eq!((part.offset, part.total), (Some(next), 600_000));
@@ -166,9 +166,9 @@ mod tests {
 
     #[test]
     fn a_slice_holds_the_requested_values() {
-        let parts = given(599_997, 2, ValueForm::Numbers);
+        let parts = read(599_997, 2, ValueForm::Numbers);
         assert_eq!((parts.len(), &parts[0].numbers[..]), (1, &[599_997.0, 599_998.0][..]));
-        assert_eq!(given(599_999, 100, ValueForm::Bytes)[0].values, 599_999f32.to_le_bytes()[..]);
+        assert_eq!(read(599_999, 100, ValueForm::Bytes)[0].values, 599_999f32.to_le_bytes()[..]);
         let beyond = messages(stored(10), ValueSlice { offset: 10, limit: 1, form: ValueForm::Bytes });
         assert_eq!(beyond.err().unwrap().field, "offset");
     }

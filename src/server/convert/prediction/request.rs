@@ -43,11 +43,11 @@ const MAX_LISTED: usize = 10 * MAX_IMAGES_PER_CALL;
 /// Errors if a call would list too many labels, for a version with images of `area` pixels and so many classes.
 pub fn check_listed(params: &PredictParams, area: usize, classes: usize) -> Result<(), FieldError> {
     let ImageInputs { images, batch, .. } = &params.images;
-    let listed = (images.len() + batch.len() / area) * params.top_k.min(classes);
-    if listed <= MAX_LISTED {
+    let labels = (images.len() + batch.len() / area) * params.top_k.min(classes);
+    if labels <= MAX_LISTED {
         return Ok(());
     }
-    let message = format!("lists {listed} labels: ask for at most {MAX_LISTED} a call");
+    let message = format!("lists {labels} labels: request at most {MAX_LISTED} a call");
     Err(FieldError::new("top_k", message))
 }
 

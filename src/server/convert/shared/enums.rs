@@ -32,8 +32,8 @@ pub trait ContractEnum: Copy {
 
     /// The value with this number, or the default for UNSPECIFIED. Errors also if there is no default.
     fn parse(field: &str, number: i32) -> Result<Self, FieldError> {
-        let given = Self::optional(field, number)?.or(Self::DEFAULT);
-        given.ok_or_else(|| FieldError::new(field, format!("is unspecified: use {}", Self::names())))
+        let value = Self::optional(field, number)?.or(Self::DEFAULT);
+        value.ok_or_else(|| FieldError::new(field, format!("is unspecified: use {}", Self::names())))
     }
 }
 

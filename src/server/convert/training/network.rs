@@ -16,16 +16,16 @@ pub fn network(network: Option<v1::Network>, classes: usize) -> Result<NetworkCo
     let v1::Network { preset, layers } = network.unwrap_or_default();
     match (preset.as_str(), layers.is_empty()) {
         ("", true) => Ok(NetworkConfig::tutorial().for_classes(classes)),
-        ("", false) => listed(layers),
+        ("", false) => from_requested_layers(layers),
         (preset, true) => {
             let network = NetworkConfig::preset(preset).map_err(FieldError::at("network.preset"))?;
             Ok(network.for_classes(classes))
         }
-        (_, false) => Err(FieldError::new("network", "gives both a preset and layers: give one of them")),
+        (_, false) => Err(FieldError::new("network", "has both a preset and layers: set one of them")),
     }
 }
 
-/// A network as a request gives it: by the name of the preset if it is one, and otherwise by its layers.
+/// A network in the form of a request: by the name of the preset if it is one, and otherwise by its layers.
 pub fn from_network(config: &NetworkConfig) -> v1::Network {
     if let Some(preset) = config.preset_name() {
         return v1::Network { preset: preset.to_owned(), layers: Vec::new() };
@@ -38,12 +38,12 @@ pub fn from_layers(config: &NetworkConfig) -> Vec<v1::Layer> {
     config.layers.iter().map(from_layer).collect()
 }
 
-fn listed(layers: Vec<v1::Layer>) -> Result<NetworkConfig, FieldError> {
+fn from_requested_layers(layers: Vec<v1::Layer>) -> Result<NetworkConfig, FieldError> {
     let layers = layers.into_iter().enumerate().map(|(index, layer)| {
         let path = format!("network.layers[{index}]");
         let name = (!layer.name.is_empty()).then_some(layer.name);
         let kind =
-            layer.kind.ok_or_else(|| FieldError::new(&path, "does not say what it computes: give a kind"))?;
+            layer.kind.ok_or_else(|| FieldError::new(&path, "does not say what it computes: set a kind"))?;
         Ok((name, layer_kind(&path, kind)?))
     });
     Ok(NetworkConfig::from_layers(layers.collect::<Result<_, FieldError>>()?))
@@ -147,18 +147,18 @@ mod tests {
             axes: vec![0, 1],
             mode: v1::DropoutMode::DownscaleInInfer.into(),
         };
-        let mut listed =
+        let mut expected =
             v1::Network { preset: String::new(), layers: from_layers(&NetworkConfig::tutorial()) };
-        listed.layers.insert(3, v1::Layer { name: "drop".to_owned(), kind: Some(Kind::Dropout(dropout)) });
+        expected.layers.insert(3, v1::Layer { name: "drop".to_owned(), kind: Some(Kind::Dropout(dropout)) });
         let norm = Kind::BatchNorm(v1::BatchNorm { momentum: Some(0.5), epsilon: Some(0.25) });
-        listed.layers.insert(1, v1::Layer { name: "bn1".to_owned(), kind: Some(norm) });
-        let config = network(Some(listed.clone()), 10).unwrap();
-        assert_eq!(from_network(&config), listed);
+        expected.layers.insert(1, v1::Layer { name: "bn1".to_owned(), kind: Some(norm) });
+        let config = network(Some(expected.clone()), 10).unwrap();
+        assert_eq!(from_network(&config), expected);
     }
 
     #[test]
     fn defaults_of_a_layer_are_filled_in() {
-        let given = layers(vec![
+        let requested = layers(vec![
             Kind::Conv(v1::Conv { out_channels: 2, kernel_size: 5, stride: None, padding: None }),
             Kind::MaxPool(v1::MaxPool { kernel_size: 2, stride: None }),
             Kind::Dropout(v1::Dropout::default()),
@@ -166,7 +166,7 @@ mod tests {
             Kind::Flatten(v1::Flatten {}),
             linear(10),
         ]);
-        let config = network(Some(given), 10).unwrap();
+        let config = network(Some(requested), 10).unwrap();
         let conv = ConvConfig { out_channels: 2, kernel_size: 5, stride: 1, padding: 0 };
         assert_eq!(config.layers[0].kind, LayerKind::Conv(conv));
         assert_eq!(config.layers[1].kind, LayerKind::MaxPool(PoolConfig { kernel_size: 2, stride: 2 }));

@@ -166,14 +166,14 @@ mod tests {
         let size = ValidationSize::Count(5_000);
         let validation = ValidationConfig { size, every_epochs: 1 };
         assert_eq!(config, TrainConfig { validation, ..Recipe::Accurate.config() });
-        let given = v1::TrainRequest {
+        let request = v1::TrainRequest {
             epochs: Some(2),
             augmentation: Some(augmentation::from_augmentation(&Augmentation::default())),
             weight_averaging: Some(v1::WeightAveraging { decay: Some(0.0) }),
             schedule: Some(schedule::from_schedule(Schedule::default())),
             ..of(v1::Recipe::Accurate)
         };
-        let (config, _) = checked_request(given).unwrap();
+        let (config, _) = checked_request(request).unwrap();
         assert_eq!((config.epochs, config.augmentation.is_none()), (2, true));
         assert_eq!(config.weight_averaging, Some(WeightAveraging { decay: 0.0 }));
         assert_eq!(config.schedule.shape, crate::optim::ScheduleShape::Constant);
@@ -187,16 +187,16 @@ mod tests {
             Some(v1::Optimizer { rule: Some(rule) })
         };
         let augmentation = Some(v1::Augmentation { rotation_degrees: Some(15.0), ..Default::default() });
-        let given = |recipe: v1::Recipe| v1::TrainRequest {
+        let with_fields = |recipe: v1::Recipe| v1::TrainRequest {
             recipe: recipe.into(),
             optimizer: adam(0.002),
             augmentation,
             ..Default::default()
         };
         for (named, recipe) in [(v1::Recipe::Accurate, Recipe::Accurate), (v1::Recipe::Fast, Recipe::Fast)] {
-            let (found, _) = checked_request(given(named)).unwrap();
-            let own = recipe.config();
-            let mut expected = TrainConfig { validation: found.validation, ..own.clone() };
+            let (found, _) = checked_request(with_fields(named)).unwrap();
+            let defaults = recipe.config();
+            let mut expected = TrainConfig { validation: found.validation, ..defaults.clone() };
             expected.augmentation.rotation_degrees = 15.0;
             if let OptimizerConfig::Adam { learning_rate, .. } = &mut expected.optimizer {
                 *learning_rate = 0.002;
@@ -206,10 +206,10 @@ mod tests {
         let sgd = Rule::Sgd(v1::Sgd::default());
         let other = v1::TrainRequest {
             optimizer: Some(v1::Optimizer { rule: Some(sgd) }),
-            ..given(v1::Recipe::Fast)
+            ..with_fields(v1::Recipe::Fast)
         };
         let (found, _) = checked_request(other).unwrap();
-        assert_eq!(found.optimizer, OptimizerConfig::sgd(0.01), "another rule has its own defaults");
+        assert_eq!(found.optimizer, OptimizerConfig::sgd(0.01), "another rule has its defaults defaults");
         assert_eq!(found.schedule, Recipe::Fast.config().schedule);
     }
 
@@ -276,8 +276,8 @@ mod tests {
         assert_eq!(rule(Rule::Sgd(sgd)), "optimizer.sgd.learning_rate");
         let half = v1::Validation { size: Some(Size::Fraction(f64::NAN)), every_epochs: None };
         assert_eq!(field(|request| request.validation = Some(half)), "validation.fraction");
-        let own = [("fc9.bias".to_owned(), v1::ParameterRegularization::default())].into();
-        let unknown = v1::Regularization { per_parameter: own, ..v1::Regularization::default() };
+        let rules = [("fc9.bias".to_owned(), v1::ParameterRegularization::default())].into();
+        let unknown = v1::Regularization { per_parameter: rules, ..v1::Regularization::default() };
         let path = field(|request| request.regularization = Some(unknown));
         assert_eq!(path, "regularization.per_parameter[\"fc9.bias\"]");
     }

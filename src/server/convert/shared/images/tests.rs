@@ -62,21 +62,21 @@ fn field(images: Vec<v1::Image>, batch: &[u8]) -> String {
 
 #[test]
 fn one_image_of_pixels_and_a_batch_are_read_without_a_copy() {
-    let given = Bytes::from(vec![7; AREA]);
-    let image = v1::Image { form: Some(Form::Pixels(given.clone())) };
+    let pixels = Bytes::from(vec![7; AREA]);
+    let image = v1::Image { form: Some(Form::Pixels(pixels.clone())) };
     let CheckedImages::Ready(one) =
         check(ImageInputs { images: vec![image], ..ImageInputs::default() }, MNIST).unwrap()
     else {
         panic!("nothing to read")
     };
-    assert_eq!(bytes(one.images).as_ptr(), given.as_ptr());
+    assert_eq!(bytes(one.images).as_ptr(), pixels.as_ptr());
     let CheckedImages::Ready(batch) =
-        check(ImageInputs { batch: given.clone(), normalization: 1, ..ImageInputs::default() }, MNIST)
+        check(ImageInputs { batch: pixels.clone(), normalization: 1, ..ImageInputs::default() }, MNIST)
             .unwrap()
     else {
         panic!("nothing to read")
     };
-    assert_eq!(bytes(batch.images).as_ptr(), given.as_ptr());
+    assert_eq!(bytes(batch.images).as_ptr(), pixels.as_ptr());
 }
 
 #[test]
