@@ -136,7 +136,7 @@ async fn overload(server: &Server) {
 
 async fn swaps(server: &Server) {
     let (stop, _) = watch::channel(false);
-    let calling = ask(server, CALLERS, &stop).await;
+    let calling = start_callers(server, CALLERS, &stop).await;
     let mut registry = RegistryServiceClient::new(server.connect().await);
     let mut early = 0.0;
     for swap in 0..SWAPS {
@@ -149,7 +149,11 @@ async fn swaps(server: &Server) {
         registry.set_alias(request).await.expect("the version is there");
         // Waits until callers get the new version.
         let mut client = PredictionServiceClient::new(server.connect().await);
-        while client.predict(question()).await.is_ok_and(|outcome| outcome.into_inner().version != version) {}
+        while client
+            .predict(predict_request())
+            .await
+            .is_ok_and(|outcome| outcome.into_inner().version != version)
+        {}
     }
     stop.send_replace(true);
     let outcomes = together(calling).await;
@@ -207,7 +211,7 @@ async fn send_at_rate(server: &Server, rate: f64) -> (CallOutcomes, usize) {
 }
 
 async fn ask_once(channel: Channel) -> Result<Duration, Status> {
-    let mut request = Request::new(question());
+    let mut request = Request::new(predict_request());
     // Only the header is set, so that the server ends the call and not the client.
     let deadline = format!("{DEADLINE_MS}m").parse().expect("a header's value");
     request.metadata_mut().insert("grpc-timeout", deadline);
@@ -217,14 +221,14 @@ async fn ask_once(channel: Channel) -> Result<Duration, Status> {
 
 async fn call(server: &Server, callers: usize, time: Duration) -> CallOutcomes {
     let (stop, _) = watch::channel(false);
-    let calling = ask(server, callers, &stop).await;
+    let calling = start_callers(server, callers, &stop).await;
     tokio::time::sleep(time).await;
     stop.send_replace(true);
     together(calling).await
 }
 
 /// Starts callers that each send the next call when the previous one is answered, until they are stopped.
-async fn ask(
+async fn start_callers(
     server: &Server,
     callers: usize,
     stop: &watch::Sender<bool>,
@@ -245,7 +249,7 @@ async fn caller(channel: Channel, stop: watch::Receiver<bool>) -> CallOutcomes {
     let mut outcomes = CallOutcomes::default();
     while !*stop.borrow() {
         let began = Instant::now();
-        let outcome = client.predict(question()).await.map(|_| began.elapsed());
+        let outcome = client.predict(predict_request()).await.map(|_| began.elapsed());
         let pause = outcome.as_ref().err().map(patience);
         outcomes.add(outcome);
         if let Some(pause) = pause {
@@ -260,7 +264,7 @@ fn patience(rejection: &Status) -> Duration {
     rejection.get_details_retry_info().and_then(|retry| retry.retry_delay).unwrap_or_default()
 }
 
-fn question() -> PredictRequest {
+fn predict_request() -> PredictRequest {
     PredictRequest { pixel_batch: vec![0; 784].into(), ..PredictRequest::default() }
 }
 

@@ -101,7 +101,7 @@ async fn ask_for_a_round(channel: &Channel, protocol: Protocol) -> (f64, f64) {
         tokio::spawn(async move {
             let mut asked = 0;
             while began.elapsed() < ROUND {
-                ask(channel.clone(), protocol).await;
+                predict_once(channel.clone(), protocol).await;
                 asked += 1;
             }
             asked
@@ -115,7 +115,7 @@ async fn ask_for_a_round(channel: &Channel, protocol: Protocol) -> (f64, f64) {
     (f64::from(asked), began.elapsed().as_secs_f64())
 }
 
-async fn ask(channel: Channel, protocol: Protocol) {
+async fn predict_once(channel: Channel, protocol: Protocol) {
     let (datatype, bytes) = match protocol {
         Protocol::Native => {
             let request = PredictRequest { pixel_batch: vec![0; 784].into(), ..PredictRequest::default() };

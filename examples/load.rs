@@ -1,4 +1,4 @@
-//! A load generator: callers that ask a digitd server for predictions as fast as it answers them. It
+//! A load generator: callers that predict_labels a digitd server for predictions as fast as it answers them. It
 //! prints one line of JSON: calls and images a second, latencies, failed calls, and the labels of the
 //! first call.
 //!
@@ -45,7 +45,7 @@ struct Options {
     /// The server's address
     #[arg(long, default_value = "http://127.0.0.1:8001")]
     server: String,
-    /// The model to ask
+    /// The model to predict_labels
     #[arg(long, default_value = "digits")]
     model: String,
     #[arg(long, value_enum, default_value = "native")]
@@ -94,7 +94,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     let calls = calls(&options)?;
     let channels = connect(&options).await?;
-    let labels = ask(channels[0].clone(), &options, calls[0].clone()).await?;
+    let labels = predict_labels(channels[0].clone(), &options, calls[0].clone()).await?;
     let began = Instant::now();
     let measure_from = began + Duration::from_secs_f64(options.seconds / 10.0);
     let until = measure_from + Duration::from_secs_f64(options.seconds);
@@ -149,7 +149,8 @@ async fn call(load: Arc<Load>, channel: Channel, number: usize) -> CallerStats {
         if began >= load.until {
             break;
         }
-        let response = ask(channel.clone(), &load.options, load.calls[turn % load.calls.len()].clone()).await;
+        let response =
+            predict_labels(channel.clone(), &load.options, load.calls[turn % load.calls.len()].clone()).await;
         if began < load.measure_from {
             continue;
         }
@@ -165,7 +166,7 @@ async fn call(load: Arc<Load>, channel: Channel, number: usize) -> CallerStats {
 }
 
 /// Makes one call; returns the labels of its images.
-async fn ask(channel: Channel, options: &Options, pixels: Bytes) -> Result<Vec<i64>, Status> {
+async fn predict_labels(channel: Channel, options: &Options, pixels: Bytes) -> Result<Vec<i64>, Status> {
     match options.protocol {
         Protocol::Native => {
             let model = ModelRef { name: options.model.clone(), ..ModelRef::default() };

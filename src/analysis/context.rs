@@ -27,7 +27,7 @@ pub struct AnalysisContext {
     pub model: ModelInfo,
     pub network: Network,
     pub device: Device,
-    /// Set as soon as nobody waits for the result any more.
+    /// Set as soon as the caller disconnects.
     abandoned: Arc<AtomicBool>,
     catalog: Arc<Catalog>,
 }
@@ -148,12 +148,12 @@ impl Analysis {
 }
 
 impl AnalysisContext {
-    /// Whether somebody still waits for the result.
+    /// Whether the caller still waits for the result.
     pub fn is_wanted(&self) -> bool {
         !self.abandoned.load(Ordering::Relaxed)
     }
 
-    /// Errors if nobody waits for the result any more; nobody sees the error.
+    /// Errors if the caller has disconnected, who does not see the error.
     pub fn check_wanted(&self) -> Result<(), Error> {
         if self.is_wanted() { Ok(()) } else { Err(Error::DeadlineExceeded) }
     }

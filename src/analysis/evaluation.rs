@@ -76,7 +76,7 @@ pub struct EvaluationProgress {
     pub total: usize,
 }
 
-/// Reports progress, and stops when nobody waits for the end.
+/// Reports progress, and stops when the caller disconnects.
 struct ProgressReporter<'a> {
     progress: &'a watch::Sender<EvaluationProgress>,
     context: &'a AnalysisContext,

@@ -66,7 +66,7 @@ impl ModelInfo {
         }
     }
 
-    /// A title for pictures, such as `digits version 3`.
+    /// A title for drawings, such as `digits version 3`.
     pub fn title(&self) -> String {
         match (self.version, self.run) {
             (Some(version), _) => format!("{} version {version}", self.model),

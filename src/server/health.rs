@@ -90,7 +90,7 @@ impl Readiness {
         self.report(&reporter).await;
     }
 
-    /// `/livez` succeeds while the process can answer, and `/readyz` while it accepts work, with or without a
+    /// `/livez` succeeds while the process can respond, and `/readyz` while it accepts work, with or without a
     /// model.
     pub fn router(self) -> Router {
         let ready = move || async move {

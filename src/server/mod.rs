@@ -174,7 +174,7 @@ impl Server {
             () = stop => {}
         }
         phase.send_replace(Phase::Draining);
-        // The server still answers meanwhile, so that new calls learn that it drains.
+        // The server still accepts connections meanwhile, so that new calls are rejected as draining.
         tokio::select! {
             result = &mut serving => return result,
             () = drain(&self.engine, &shutdown, self.config.drain_timeout) => {}
@@ -183,7 +183,7 @@ impl Server {
         closed.cancel();
         match tokio::time::timeout(CLOSE_TIMEOUT, serving).await {
             Ok(result) => result,
-            // The peers of the remaining connections do not answer any more.
+            // The peers of the remaining connections do not respond any more.
             Err(_) => Ok(()),
         }
     }

@@ -70,12 +70,13 @@ impl FetchFolder {
 }
 
 /// Fetches from one mirror with a script, and checks its requests; returns the folder and the result.
-fn check(script: Vec<Answer>, wanted: &[&str]) -> (FetchFolder, Result<Vec<u64>, Error>) {
+fn check(script: Vec<Answer>, expected_requests: &[&str]) -> (FetchFolder, Result<Vec<u64>, Error>) {
     let mirror = Mirror::start(script);
     let target = FetchFolder::new(&[&mirror]);
     let result = target.fetch();
-    let wanted: Vec<String> = wanted.iter().map(|range| format!("/mnist/{NAME}{range}")).collect();
-    assert_eq!(mirror.finish(), wanted, "{result:?}");
+    let expected_requests: Vec<String> =
+        expected_requests.iter().map(|range| format!("/mnist/{NAME}{range}")).collect();
+    assert_eq!(mirror.finish(), expected_requests, "{result:?}");
     (target, result)
 }
 

@@ -31,9 +31,9 @@ async fn accuracy_on_test_images(request: TrainRequest, expected: &[WarningRule]
     assert_eq!(version, Some(1), "{:?}", finished(&events));
     let dataset = Some(Dataset { name: "mnist".to_owned(), ..Dataset::default() });
     let request = EvaluateRequest { dataset, split: Split::Test.into(), ..EvaluateRequest::default() };
-    let answer = server.analysis().evaluate(request).await.unwrap().into_inner();
-    assert_eq!(answer.total, 10_000);
-    Some(answer.accuracy())
+    let response = server.analysis().evaluate(request).await.unwrap().into_inner();
+    assert_eq!(response.total, 10_000);
+    Some(response.accuracy())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! One method for each call of the contract, but for the two that stream the events of a run.
 //!
-//! Every method errors with [`Error::Refused`] when the server answers with a status that is not OK, or
+//! Every method errors with [`Error::Refused`] when the server responds with a status that is not OK, or
 //! when the connection breaks; the comments of the services in `proto/` name the reasons.
 
 use bytes::Bytes;

@@ -8,7 +8,7 @@ use super::warning::{Measurement, Rule, RuleViolation, Subject};
 pub(super) struct StepStats {
     /// L2 norm of the mean loss's gradient over all parameters.
     pub gradient_norm: f64,
-    /// Share of the batch that was answered right.
+    /// The share of the batch that was predicted correctly.
     pub accuracy: f64,
     /// The learning rate as a share of the highest that the run has had.
     pub rate_share: f64,
@@ -60,7 +60,7 @@ pub(super) fn exploding(step: &StepStats) -> Option<RuleViolation> {
 
 /// Reports a run whose loss became infinite or NaN, whatever the norm is by then.
 pub(super) fn exploded(gradient_norm: f64) -> RuleViolation {
-    // Where the loss alone tells it the norm may be an ordinary one.
+    // If only the loss is not finite, the norm may be an ordinary one.
     let norm = match gradient_norm <= EXPLODING_NORM {
         true => Measurement::new("gradient_norm", gradient_norm),
         false => Measurement::beyond("gradient_norm", gradient_norm, EXPLODING_NORM),

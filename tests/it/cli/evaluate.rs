@@ -9,8 +9,9 @@ fn two_versions_are_compared_and_the_report_is_self_contained() {
     server.call(&[SMALL_RUN, &["--seed=1"]].concat()).ok();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.html").to_str().unwrap().to_owned();
-    let asked = ["evaluate", "--compare", "1", "--temperature", "--misclassified", "4", "--output", &path];
-    let printed = server.call(&asked).ok();
+    let arguments =
+        ["evaluate", "--compare", "1", "--temperature", "--misclassified", "4", "--output", &path];
+    let printed = server.call(&arguments).ok();
     for part in [
         "digits version 2 on synthetic test: accuracy ",
         "  95 % interval",

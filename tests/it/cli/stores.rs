@@ -131,6 +131,6 @@ fn a_command_ends_well_while_the_version_that_it_published_still_warms_up() {
         {"conv": {"outChannels": 48, "kernelSize": 5, "padding": 2}}, {"relu": {}},
         {"maxPool": {"kernelSize": 4}}, {"flatten": {}}, {"linear": {"outFeatures": 10}}]}}"#;
     std::fs::write(request.path(), wide).unwrap();
-    let asked = ["--request", request.path().to_str().unwrap()];
-    store.run(&[SMALL_RUN, &asked].concat()).ok();
+    let arguments = ["--request", request.path().to_str().unwrap()];
+    store.run(&[SMALL_RUN, &arguments].concat()).ok();
 }

@@ -37,8 +37,8 @@ async fn an_evaluation_counts_what_predict_returns() {
         let part = set.slice(start..start + 2_500);
         let pixel_batch = Bytes::copy_from_slice(part.pixels());
         let request = v1::PredictRequest { pixel_batch, ..v1::PredictRequest::default() };
-        let answer = server.prediction().predict(request).await.unwrap().into_inner();
-        for (prediction, &label) in answer.predictions.iter().zip(part.labels()) {
+        let response = server.prediction().predict(request).await.unwrap().into_inner();
+        for (prediction, &label) in response.predictions.iter().zip(part.labels()) {
             counts[usize::from(label)][usize::try_from(prediction.label.unwrap()).unwrap()] += 1;
             loss -= f64::from(prediction.probabilities[usize::from(label)]).ln() / 10_000.0;
         }

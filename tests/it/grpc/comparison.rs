@@ -38,8 +38,8 @@ async fn two_versions_are_compared_in_parameters_outputs_and_predictions() {
     let labels = async |number| {
         let pixel_batch = bytes::Bytes::copy_from_slice(unseen_images(2_000).pixels());
         let request = v1::PredictRequest { model: version(number), pixel_batch, ..Default::default() };
-        let answer = server.prediction().predict(request).await.unwrap().into_inner();
-        answer.predictions.into_iter().map(|prediction| prediction.label).collect::<Vec<_>>()
+        let response = server.prediction().predict(request).await.unwrap().into_inner();
+        response.predictions.into_iter().map(|prediction| prediction.label).collect::<Vec<_>>()
     };
     let (old, new) = (labels(1).await, labels(2).await);
     let expected: Vec<_> = (0..2_000).filter(|&at| old[at] != new[at]).collect();

@@ -60,8 +60,8 @@ async fn probes_are_served_on_the_plain_port() {
     let server = TestServer::start().await;
     for (path, expected) in [("livez", "alive\n"), ("readyz", "ready\n")] {
         let url = format!("http://{}/{path}", server.http_addr);
-        let asked = tokio::task::spawn_blocking(move || ureq::get(url).call()?.body_mut().read_to_string());
-        assert_eq!(asked.await.unwrap().unwrap(), expected);
+        let fetched = tokio::task::spawn_blocking(move || ureq::get(url).call()?.body_mut().read_to_string());
+        assert_eq!(fetched.await.unwrap().unwrap(), expected);
     }
 }
 
@@ -77,9 +77,9 @@ macro_rules! reflect {
         let mut client = ServerReflectionClient::new($server.channel());
         let mut ask = async |request| {
             let request = ServerReflectionRequest { host: String::new(), message_request: Some(request) };
-            let mut answers =
+            let mut responses =
                 client.server_reflection_info(stream::iter([request])).await.unwrap().into_inner();
-            answers.message().await.unwrap().unwrap().message_response.unwrap()
+            responses.message().await.unwrap().unwrap().message_response.unwrap()
         };
         let MessageResponse::ListServicesResponse(listed) =
             ask(MessageRequest::ListServices(String::new())).await

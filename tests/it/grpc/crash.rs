@@ -82,8 +82,8 @@ impl Program {
                 pixel_batch: Bytes::copy_from_slice(unseen_images(3).pixels()),
                 ..v1::PredictRequest::default()
             };
-            let answer = prediction.predict(request).await.unwrap().into_inner();
-            assert_eq!((answer.version, answer.predictions.len()), (version.version, 3));
+            let response = prediction.predict(request).await.unwrap().into_inner();
+            assert_eq!((response.version, response.predictions.len()), (version.version, 3));
         }
     }
 

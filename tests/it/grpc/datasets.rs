@@ -195,10 +195,13 @@ async fn folders_of_images_are_trained_on_and_predicted_by_their_names() {
     ];
     let images = forms.map(|form| v1::Image { form: Some(form) }).into();
     let request = v1::PredictRequest { images, top_k: Some(100), ..Default::default() };
-    let answer = server.prediction().predict(request).await.unwrap().into_inner();
-    let read: Vec<_> = answer.predictions.iter().map(v1::Prediction::label_name).collect();
+    let response = server.prediction().predict(request).await.unwrap().into_inner();
+    let read: Vec<_> = response.predictions.iter().map(v1::Prediction::label_name).collect();
     assert_eq!(read, NAMES);
-    assert_eq!((answer.predictions[0].top.len(), answer.predictions[0].top[0].label_name()), (3, "across"));
+    assert_eq!(
+        (response.predictions[0].top.len(), response.predictions[0].top[0].label_name()),
+        (3, "across")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,6 +227,6 @@ async fn images_of_the_wrong_size_are_rejected_with_the_size_of_the_version() {
     let status = server.analysis().inspect(request).await.unwrap_err();
     check_field(&status, "image.floats.values");
     let request = v1::PredictRequest { pixel_batch: vec![0; 480].into(), ..Default::default() };
-    let answer = server.prediction().predict(request).await.unwrap().into_inner();
-    assert_eq!((answer.predictions.len(), answer.predictions[0].probabilities.len()), (2, 3));
+    let response = server.prediction().predict(request).await.unwrap().into_inner();
+    assert_eq!((response.predictions.len(), response.predictions[0].probabilities.len()), (2, 3));
 }

@@ -21,7 +21,7 @@ async fn inspect(server: &TestServer, request: v1::InspectRequest) -> v1::Inspec
     server.analysis().inspect(request).await.unwrap().into_inner()
 }
 
-fn picture(values: Vec<f32>) -> Option<Input> {
+fn supplied_image(values: Vec<f32>) -> Option<Input> {
     let form = Some(Form::Floats(v1::FloatPixels { values }));
     Some(Input::Image(v1::Image { form }))
 }
@@ -55,7 +55,7 @@ async fn the_reference_forward_pass_is_matched_layer_by_layer_through_the_api() 
             let inspection = inspect(
                 &server,
                 v1::InspectRequest {
-                    input: picture(pixels),
+                    input: supplied_image(pixels),
                     contents: true,
                     all_channels: true,
                     sample_images: Some(0),
@@ -192,11 +192,11 @@ async fn gradients_are_those_of_the_loss_of_the_image() {
 
     // A supplied image has the label of the request.
     let pixels: Vec<f32> = set.image(7).iter().map(|value| f32::from(*value) / 255.0).collect();
-    let own = inspect(&server, ask(picture(pixels.clone()), Some(set.label(7).into()))).await;
+    let own = inspect(&server, ask(supplied_image(pixels.clone()), Some(set.label(7).into()))).await;
     assert_eq!(own.gradients, Some(gradients), "its label among the rest");
     let field = async |request, field| check_field(&error(server.analysis().inspect(request).await), field);
-    field(ask(picture(pixels.clone()), None), "label").await;
-    field(ask(picture(pixels), Some(10)), "label").await;
+    field(ask(supplied_image(pixels.clone()), None), "label").await;
+    field(ask(supplied_image(pixels), Some(10)), "label").await;
     field(ask(at(7), Some(1)), "label").await;
 }
 
@@ -213,7 +213,7 @@ async fn a_version_of_an_unknown_data_set_is_inspected_with_a_supplied_image() {
         sample_images,
         ..v1::InspectRequest::default()
     };
-    let inspection = inspect(&server, ask(picture(vec![0.5; 784]), None)).await;
+    let inspection = inspect(&server, ask(supplied_image(vec![0.5; 784]), None)).await;
     assert_eq!((inspection.probabilities.len(), inspection.sample_images), (10, Some(0)));
     let index = v1::DatasetIndex { dataset: Some(synthetic_set()), index: 3, ..Default::default() };
     assert_eq!(
@@ -221,7 +221,7 @@ async fn a_version_of_an_unknown_data_set_is_inspected_with_a_supplied_image() {
         Some(unseen_images(4).label(3).into())
     );
     let field = async |request, field| check_field(&error(server.analysis().inspect(request).await), field);
-    field(ask(picture(vec![0.5; 784]), Some(10)), "sample_images").await;
+    field(ask(supplied_image(vec![0.5; 784]), Some(10)), "sample_images").await;
     field(ask(None, None), "dataset_index.dataset").await;
     let request = v1::InspectRequest { normalization: v1::Normalization::None.into(), ..ask(at(0), None) };
     field(request, "normalization").await;

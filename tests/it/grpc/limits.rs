@@ -80,9 +80,9 @@ async fn a_message_above_the_limit_is_rejected_with_its_reason() {
     check(&rejected, Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
 
     let question = v1::PredictStreamRequest { request_id: "1".to_owned(), request: Some(request) };
-    let mut answers =
+    let mut responses =
         server.prediction().predict_stream(futures::stream::iter([question])).await.unwrap().into_inner();
-    let rejected = answers.message().await.unwrap_err();
+    let rejected = responses.message().await.unwrap_err();
     check(&rejected, Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
 }
 
@@ -101,8 +101,8 @@ async fn the_largest_call_fits_into_a_message() {
     server.train().await;
     let pixel_batch = Bytes::from(vec![0; 784 * 16_384]);
     let request = v1::PredictRequest { pixel_batch, ..v1::PredictRequest::default() };
-    let answer = server.prediction().predict(request).await.unwrap().into_inner();
-    assert_eq!(answer.predictions.len(), 16_384);
+    let message = server.prediction().predict(request).await.unwrap().into_inner();
+    assert_eq!(message.predictions.len(), 16_384);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,8 +110,8 @@ async fn a_response_carries_the_request_id_of_its_caller() {
     let server = TestServer::start().await;
     let mut request = Request::new(v1::ListModelsRequest {});
     request.metadata_mut().insert("x-request-id", "from-me-1".parse().unwrap());
-    let answer = server.registry().list_models(request).await.unwrap();
-    assert_eq!(answer.metadata().get("x-request-id").unwrap(), "from-me-1");
+    let message = server.registry().list_models(request).await.unwrap();
+    assert_eq!(message.metadata().get("x-request-id").unwrap(), "from-me-1");
     let own = server.registry().list_models(v1::ListModelsRequest {}).await.unwrap();
     assert!(!own.metadata().get("x-request-id").unwrap().is_empty());
 }

@@ -18,9 +18,9 @@ use super::{
 async fn page(server: &TestServer) -> String {
     let url = format!("http://{}/metrics", server.http_addr);
     let asked = tokio::task::spawn_blocking(move || {
-        let mut answer = ureq::get(url).call()?;
-        assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4");
-        answer.body_mut().read_to_string()
+        let mut response = ureq::get(url).call()?;
+        assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4");
+        response.body_mut().read_to_string()
     });
     asked.await.unwrap().unwrap()
 }

@@ -38,11 +38,11 @@ async fn compare(
         pixel_batch: Bytes::copy_from_slice(pixels),
         ..v1::PredictRequest::default()
     };
-    let answers = server.prediction().predict(request).await.unwrap().into_inner().predictions;
+    let responses = server.prediction().predict(request).await.unwrap().into_inner().predictions;
     let theirs: Vec<Vec<f64>> = serde_json::from_value(read["probabilities"].clone()).unwrap();
-    assert_eq!(theirs.len(), answers.len());
+    assert_eq!(theirs.len(), responses.len());
     let mut farthest = 0.0f64;
-    for (theirs, ours) in theirs.iter().zip(&answers) {
+    for (theirs, ours) in theirs.iter().zip(&responses) {
         assert_eq!(theirs.len(), ours.probabilities.len());
         for (theirs, ours) in theirs.iter().zip(&ours.probabilities) {
             farthest = farthest.max((theirs - f64::from(*ours)).abs());

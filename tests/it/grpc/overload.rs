@@ -64,8 +64,8 @@ async fn calls_beyond_the_queue_are_rejected_with_a_retry_time_and_the_server_st
                     continue;
                 }
                 match client.predict(request.clone()).await {
-                    Ok(answer) => {
-                        assert_eq!(answer.into_inner().predictions.len(), 16);
+                    Ok(response) => {
+                        assert_eq!(response.into_inner().predictions.len(), 16);
                         outcomes.ok += 1;
                     }
                     Err(status) => {

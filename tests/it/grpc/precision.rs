@@ -58,8 +58,8 @@ async fn a_version_in_float64_is_evaluated_inspected_served_and_trained_on() {
     assert_eq!(inspected.layers.len(), 8);
     let pixel_batch = bytes::Bytes::copy_from_slice(unseen_images(3).pixels());
     let request = v1::PredictRequest { pixel_batch, ..v1::PredictRequest::default() };
-    let answer = server.prediction().predict(request).await.unwrap().into_inner();
-    assert_eq!((answer.predictions.len(), answer.version), (3, 1));
+    let response = server.prediction().predict(request).await.unwrap().into_inner();
+    assert_eq!((response.predictions.len(), response.version), (3, 1));
 
     let initial = Some(v1::ModelRef::default());
     let request = v1::TrainRequest { initial, dataset: Some(synthetic_set()), ..tiny() };

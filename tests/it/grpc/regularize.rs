@@ -87,8 +87,8 @@ async fn a_run_with_everything_on_learns_and_its_version_is_evaluated_inspected_
         form: Some(v1::image::Form::Pixels(bytes::Bytes::copy_from_slice(images.image(index)))),
     };
     let request = v1::PredictRequest { images: (0..3).map(image).collect(), ..Default::default() };
-    let answer = server.prediction().predict(request).await.unwrap().into_inner();
-    assert_eq!(answer.predictions.len(), 3);
+    let response = server.prediction().predict(request).await.unwrap().into_inner();
+    assert_eq!(response.predictions.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,8 +38,8 @@ async fn watchers_of_health_are_notified_of_the_end_and_do_not_delay_it() {
     assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
     let served = server.begin_to_stop();
     // The server may end before the event is sent; the stream then ends with the server.
-    if let Ok(Some(answer)) = watched.message().await {
-        assert_eq!(answer.status(), ServingStatus::NotServing);
+    if let Ok(Some(response)) = watched.message().await {
+        assert_eq!(response.status(), ServingStatus::NotServing);
     }
     served.await.unwrap().unwrap();
 }
@@ -52,10 +52,10 @@ async fn a_stream_of_requests_ends_when_the_server_drains() {
     let asked = tokio_stream::wrappers::ReceiverStream::new(asked);
     let question = v1::PredictStreamRequest { request_id: "1".to_owned(), request: None };
     questions.send(question).await.unwrap();
-    let mut answers = server.prediction().predict_stream(asked).await.unwrap().into_inner();
-    assert_eq!(answers.message().await.unwrap().unwrap().request_id, "1");
+    let mut responses = server.prediction().predict_stream(asked).await.unwrap().into_inner();
+    assert_eq!(responses.message().await.unwrap().unwrap().request_id, "1");
     let served = server.begin_to_stop();
-    let end = answers.message().await.unwrap_err();
+    let end = responses.message().await.unwrap_err();
     super::status::check(&end, tonic::Code::Unavailable, "DRAINING");
     served.await.unwrap().unwrap();
     drop(questions);

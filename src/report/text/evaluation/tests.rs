@@ -87,7 +87,7 @@ fn a_large_matrix_is_a_list_of_the_most_frequent_confusions() {
     let text = evaluation(&EvaluateResponse { confusion_matrix: matrix, ..two_classes() }, Layout::PLAIN);
     let listed = text.split("Most frequent of 1560 confusions:\n").nth(1).unwrap();
     assert_eq!(listed.lines().nth(2).unwrap().split_whitespace().collect::<Vec<_>>(), ["7", "3", "99"]);
-    assert_eq!(listed.lines().count(), 2 + LISTED);
+    assert_eq!(listed.lines().count(), 2 + MAX_CONFUSIONS);
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
 }
 

@@ -19,7 +19,7 @@ struct CollectedResponse {
 }
 
 /// What a caller gets from a service behind the layer.
-async fn ask<F, R>(shutdown: Shutdown, request: Request<Body>, service: F) -> CollectedResponse
+async fn call<F, R>(shutdown: Shutdown, request: Request<Body>, service: F) -> CollectedResponse
 where
     F: Fn(Request<Body>) -> R + Clone + Send + 'static,
     R: Future<Output = Response<Body>> + Send + 'static,
@@ -73,7 +73,7 @@ fn reason(response: &CollectedResponse) -> (Code, String) {
 #[tokio::test]
 async fn a_panic_in_a_handler_is_an_internal_error_that_reveals_nothing() {
     let (_sender, shutdown) = serving();
-    let response = ask(shutdown, request(), |_| async { panic!("secret path /x") }).await;
+    let response = call(shutdown, request(), |_| async { panic!("secret path /x") }).await;
     assert_eq!(reason(&response), (Code::Internal, "BACKEND_FAILURE".to_owned()));
     assert!(!response.status.unwrap().message().contains("secret"));
 }
@@ -81,7 +81,7 @@ async fn a_panic_in_a_handler_is_an_internal_error_that_reveals_nothing() {
 #[tokio::test]
 async fn a_panic_in_a_stream_ends_it_with_a_status() {
     let (_sender, shutdown) = serving();
-    let response = ask(shutdown, request(), |_| async {
+    let response = call(shutdown, request(), |_| async {
         let mut sent = false;
         streaming(stream::poll_fn(move |_| match std::mem::replace(&mut sent, true) {
             false => Poll::Ready(Some(data("first"))),
@@ -96,14 +96,14 @@ async fn a_panic_in_a_stream_ends_it_with_a_status() {
 #[tokio::test]
 async fn an_expired_deadline_is_deadline_exceeded() {
     let (_sender, shutdown) = serving();
-    let response = ask(shutdown, with_timeout("20m"), |_| future::pending()).await;
+    let response = call(shutdown, with_timeout("20m"), |_| future::pending()).await;
     assert_eq!(reason(&response), (Code::DeadlineExceeded, "DEADLINE".to_owned()));
 }
 
 #[tokio::test]
 async fn a_stream_ends_at_its_deadline_too() {
     let (_sender, shutdown) = serving();
-    let response = ask(shutdown, with_timeout("20m"), |_| async {
+    let response = call(shutdown, with_timeout("20m"), |_| async {
         streaming(stream::StreamExt::chain(stream::iter([data("first")]), stream::pending()))
     });
     let response = response.await;
@@ -114,7 +114,7 @@ async fn a_stream_ends_at_its_deadline_too() {
 #[tokio::test]
 async fn a_late_call_never_reaches_its_handler() {
     let (_sender, shutdown) = serving();
-    let response = ask(shutdown, with_timeout("0n"), |_| async { panic!("called") }).await;
+    let response = call(shutdown, with_timeout("0n"), |_| async { panic!("called") }).await;
     assert_eq!(reason(&response).0, Code::DeadlineExceeded);
 }
 
@@ -123,7 +123,7 @@ async fn handlers_see_the_deadline_and_the_caller_sees_its_id() {
     let (_sender, shutdown) = serving();
     let mut request = with_timeout("100S");
     request.headers_mut().insert(REQUEST_ID, "mine-1".parse().unwrap());
-    let response = ask(shutdown, request, |request: Request<Body>| async move {
+    let response = call(shutdown, request, |request: Request<Body>| async move {
         let context = request.extensions().get::<CallContext>().unwrap();
         let left = context.deadline().unwrap() - std::time::Instant::now();
         assert!(left > Duration::from_secs(50) && left <= Duration::from_secs(100));
@@ -138,12 +138,12 @@ async fn handlers_see_the_deadline_and_the_caller_sees_its_id() {
 async fn a_draining_server_rejects_new_calls_and_serves_probes() {
     let (sender, shutdown) = serving();
     sender.send(Phase::Draining).unwrap();
-    let rejected = ask(shutdown.clone(), request(), |_| async { panic!("called") }).await;
+    let rejected = call(shutdown.clone(), request(), |_| async { panic!("called") }).await;
     assert_eq!(reason(&rejected), (Code::Unavailable, "DRAINING".to_owned()));
     assert!(rejected.status.unwrap().get_details_retry_info().is_some());
     for probe in ["grpc.health.v1.Health/Check", "inference.GRPCInferenceService/ServerReady"] {
         let probe = Request::builder().uri(format!("/{probe}")).body(Body::empty()).unwrap();
-        let response = ask(shutdown.clone(), probe, |_| async { Response::new(Body::empty()) }).await;
+        let response = call(shutdown.clone(), probe, |_| async { Response::new(Body::empty()) }).await;
         assert!(response.status.is_none());
     }
 }
@@ -153,7 +153,7 @@ async fn a_closing_server_ends_open_streams() {
     let (sender, shutdown) = serving();
     let calls = shutdown.clone();
     let (began, mut under_way) = tokio::sync::mpsc::channel(1);
-    let asked = tokio::spawn(ask(shutdown, request(), move |_| {
+    let asked = tokio::spawn(call(shutdown, request(), move |_| {
         let began = began.clone();
         async move {
             began.send(()).await.unwrap();
