@@ -95,7 +95,7 @@ async fn predict(channel: Channel, images: &Bytes) -> f64 {
             loop {
                 let Some(pixel_batch) = calls.lock().await.pop() else { return };
                 let request = PredictRequest { pixel_batch, ..PredictRequest::default() };
-                client.predict(request).await.expect("the version responses");
+                client.predict(request).await.expect("the version predicts");
             }
         })
     });

@@ -219,7 +219,7 @@ impl Catalog {
         let custom = self.custom.folders().keys().map(DatasetName::as_str);
         let names: Vec<String> =
             [MNIST, SYNTHETIC].into_iter().chain(custom).map(|n| format!("{n:?}")).collect();
-        let known = names.join(" or ") + "; the server's setting data.sets adds folders of your custom";
+        let known = names.join(" or ") + "; the server's setting data.sets adds folders of your own";
         Error::UnknownDataset { name: name.clone(), known }
     }
 

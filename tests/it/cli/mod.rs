@@ -138,7 +138,7 @@ fn a_rejected_field_is_named_with_its_reason() {
 #[test]
 fn an_unreachable_server_is_reported_with_advice() {
     let error = run(&["runs", "list", "--server", "127.0.0.1:1"]).error();
-    assert!(error.starts_with("error: no server responses at http://127.0.0.1:1"), "{error}");
+    assert!(error.starts_with("error: no server answers at http://127.0.0.1:1"), "{error}");
     assert!(error.contains("digitd serve") && error.contains("--in-process"), "{error}");
     let error = run(&["runs", "list", "--server", "not an address"]).error();
     assert!(error.contains("it looks like http://127.0.0.1:8001"), "{error}");

@@ -209,7 +209,7 @@ mod tests {
             ..with_fields(v1::Recipe::Fast)
         };
         let (found, _) = checked_request(other).unwrap();
-        assert_eq!(found.optimizer, OptimizerConfig::sgd(0.01), "another rule has its defaults defaults");
+        assert_eq!(found.optimizer, OptimizerConfig::sgd(0.01), "another rule has its own defaults");
         assert_eq!(found.schedule, Recipe::Fast.config().schedule);
     }
 
