@@ -2,7 +2,7 @@
 //! lines of JSON.
 //!
 //! `overload` has ten times the callers that the queue has room for; after a rejection a caller waits as long
-//! as it was asked to. `flood` sends ten times the calls per second that the server can outcome, each with a
+//! as it was asked to. `flood` sends ten times the calls per second that the server can serve, each with a
 //! deadline, without waiting for earlier calls; its network is so large that callers on the same machine can
 //! send that many. `cargo bench --bench load -- flood` measures that part alone.
 
@@ -45,7 +45,7 @@ const WIDE: &str = r#"{"network": {"layers": [
     {"conv": {"outChannels": 112, "kernelSize": 5, "padding": 2}}, {"relu": {}},
     {"maxPool": {"kernelSize": 4}}, {"flatten": {}}, {"linear": {"outFeatures": 10}}]}}"#;
 
-/// The calls of a flood relative to those that the server can outcome, and the deadline of each.
+/// The calls of a flood relative to those that the server can serve, and the deadline of each.
 const TIMES: f64 = 10.0;
 const DEADLINE_MS: usize = 1000;
 
@@ -81,7 +81,7 @@ fn is_asked_for(part: &str) -> bool {
 /// The outcomes of calls.
 #[derive(Debug, Default)]
 struct CallOutcomes {
-    /// The latency of each answered call.
+    /// The latency of each successful call.
     times: Vec<Duration>,
     rejections: BTreeMap<String, usize>,
 }
@@ -227,7 +227,7 @@ async fn call(server: &Server, callers: usize, time: Duration) -> CallOutcomes {
     together(calling).await
 }
 
-/// Starts callers that each send the next call when the previous one is answered, until they are stopped.
+/// Starts callers that each send the next call when the previous one has its response, until they are stopped.
 async fn start_callers(
     server: &Server,
     callers: usize,
@@ -259,7 +259,7 @@ async fn caller(channel: Channel, stop: watch::Receiver<bool>) -> CallOutcomes {
     outcomes
 }
 
-/// The delay that a rejection asks for.
+/// The retry delay of a rejection.
 fn patience(rejection: &Status) -> Duration {
     rejection.get_details_retry_info().and_then(|retry| retry.retry_delay).unwrap_or_default()
 }

@@ -92,7 +92,7 @@ async fn rates(store: &Path) {
     }
 }
 
-/// Returns the number of images of callers that each send the next call when the previous one is answered,
+/// Returns the number of images of callers that each send the next call when the previous one has its response,
 /// and the seconds that passed.
 async fn ask_for_a_round(channel: &Channel, protocol: Protocol) -> (f64, f64) {
     let began = Instant::now();

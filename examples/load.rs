@@ -1,4 +1,4 @@
-//! A load generator: callers that predict_labels a digitd server for predictions as fast as it answers them. It
+//! A load generator: callers that request predictions of a digitd server as fast as it serves them. It
 //! prints one line of JSON: calls and images a second, latencies, failed calls, and the labels of the
 //! first call.
 //!
@@ -7,8 +7,8 @@
 //! cargo run --release --example load -- --protocol oip --images 1024 --callers 4
 //! ```
 //!
-//! The pictures are 28×28 bytes each, read from a file of such bytes (`--pictures`) or drawn at random:
-//! what a picture shows does not change what it costs.
+//! The images are 28×28 bytes each, read from a file of such bytes (`--pictures`) or drawn at random:
+//! what an image shows does not change its cost.
 
 use std::{
     path::PathBuf,
@@ -36,16 +36,16 @@ const AREA: usize = 28 * 28;
 /// The callers that share a connection.
 const CALLERS_PER_CONNECTION: usize = 64;
 
-/// The number of different calls, which alternate so that no cache answers them.
+/// The number of different calls, which alternate so that no cache can serve them.
 const DIFFERENT_CALLS: usize = 256;
 
-/// Sends calls to a digitd server as fast as it answers them, and prints the result as JSON.
+/// Sends calls to a digitd server as fast as it serves them, and prints the result as JSON.
 #[derive(Parser)]
 struct Options {
     /// The server's address
     #[arg(long, default_value = "http://127.0.0.1:8001")]
     server: String,
-    /// The model to predict_labels
+    /// The model to request
     #[arg(long, default_value = "digits")]
     model: String,
     #[arg(long, value_enum, default_value = "native")]
@@ -141,7 +141,7 @@ async fn connect(options: &Options) -> Result<Vec<Channel>, tonic::transport::Er
     Ok(channels)
 }
 
-/// One caller: it sends the next call when the previous one is answered.
+/// One caller: it sends the next call when the previous one has its response.
 async fn call(load: Arc<Load>, channel: Channel, number: usize) -> CallerStats {
     let mut stats = CallerStats::default();
     for turn in number.. {

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_stream_is_splitmix64_by_its_own_definition() {
+    fn a_counter_stream_is_splitmix64_by_its_definition() {
         // The first outputs of the authors' C code for seed 0.
         let stream = CounterStream { seed: 0 };
         assert_eq!(

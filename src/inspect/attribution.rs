@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_requested_is_rejected() {
+    fn impossible_attributions_are_rejected() {
         let network = network(&NetworkConfig::tutorial());
         assert_eq!(
             gradients(&network, &ramp(), 10).unwrap_err(),

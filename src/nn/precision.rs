@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn float32_and_float64_multiply_in_their_own_kind() {
+    fn float32_and_float64_multiply_without_rounding() {
         for precision in [Precision::Float32, Precision::Float64] {
             assert_eq!(Multiplication::new(precision, Device::Cpu), Multiplication::Native);
         }

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_released_slot_goes_to_the_run_that_waits_longest_and_was_not_stopped() {
+    fn a_released_slot_is_granted_to_the_longest_waiting_run_that_was_not_stopped() {
         let slots = Arc::new(TrainingSlots::new(1));
         let held = permit(enter(&slots, WhenBusy::Wait).1);
         let mut turns = Vec::new();

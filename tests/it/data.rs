@@ -33,7 +33,7 @@ fn the_real_files_are_recognised_and_split_as_in_the_tutorial() {
 }
 
 #[test]
-fn a_seed_splits_mnist_anew_and_loses_no_image() {
+fn another_seed_gives_another_split_and_loses_no_image() {
     let Some(folder) = mnist_dir() else { return };
     let catalog = Catalog::new(vec![folder], FetchPolicy::Never);
     let load = |seed, part| {

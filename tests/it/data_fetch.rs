@@ -93,7 +93,7 @@ fn a_file_is_fetched_once_and_its_progress_reported() {
     assert!(steps.is_sorted() && steps.last() == Some(&(packed(9).len() as u64)));
     assert_eq!(target.fetched(), Some(packed(9)));
     assert!(!target.part().exists());
-    // The mirror is gone: a second fetch must not need it.
+    // The mirror has stopped: a second fetch must not need it.
     assert!(target.fetch().unwrap().is_empty());
 }
 

@@ -1,4 +1,4 @@
-//! A mirror on this machine that answers each request as its script says.
+//! A mirror on this machine that responds to each request as its script says.
 
 use std::{
     io::{BufRead, BufReader, Write},

@@ -152,7 +152,7 @@ fn counts_that_differ_are_rejected() {
 }
 
 #[test]
-fn a_folder_or_nothing_in_place_of_a_file_is_an_error() {
+fn a_folder_or_a_missing_file_is_an_error() {
     let folder = TempDir::new().unwrap();
     for path in [folder.path().to_owned(), folder.path().join("missing")] {
         assert!(matches!(read_images(&path), Err(Error::Io { action: "read", .. })));

@@ -218,7 +218,7 @@ async fn a_loss_that_is_no_number_fails_the_run_and_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_request_that_cannot_be_is_rejected_and_holds_no_slot() {
+async fn an_impossible_request_is_rejected_and_holds_no_slot() {
     let engine = engine(&memory().await).await;
     let rejected = train(&engine, TrainConfig { epochs: 0, ..short() }).await;
     assert!(matches!(rejected, Err(Error::InvalidField(invalid)) if invalid.field == "epochs"));

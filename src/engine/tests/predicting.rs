@@ -65,7 +65,7 @@ async fn predictions_come_in_the_order_of_their_images_which_are_checked() {
 async fn weights_of_another_network_are_reported_as_corrupt() {
     let registry = memory().await;
     testing::publish(&registry, b"not safetensors").await;
-    // The server starts all the same: it can train, and tells whoever predicts.
+    // The server starts anyway: it can train, and reports the error to callers that predict.
     let engine = engine(&registry).await;
     let refused = predict(&engine, &ModelRef::default()).await;
     assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");

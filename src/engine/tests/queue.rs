@@ -12,7 +12,7 @@ fn is_queued(record: &Record, after: RunId, place: u32) -> bool {
 }
 
 #[tokio::test]
-async fn runs_that_wait_get_the_slot_in_their_order_and_their_logs_have_no_gap() {
+async fn queued_runs_get_the_slot_in_order_and_their_logs_have_no_gap() {
     let engine = engine(&memory().await).await;
     let first = queue(&engine, endless()).await;
     let (second, third) = (queue(&engine, short()).await, queue(&engine, short()).await);
@@ -52,7 +52,7 @@ async fn a_run_that_waits_can_be_cancelled_and_the_next_one_gets_its_turn() {
 }
 
 #[tokio::test]
-async fn a_shutdown_ends_the_runs_that_wait_and_a_restart_reports_so() {
+async fn a_shutdown_ends_queued_runs_and_a_restart_reports_so() {
     for (registry, _folder) in testing::stores().await {
         let first = engine(&registry).await;
         let run = train(&first, endless()).await.unwrap();
@@ -77,7 +77,7 @@ async fn a_shutdown_ends_the_runs_that_wait_and_a_restart_reports_so() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_dropped_ends_the_runs_that_wait() {
+async fn an_engine_that_is_dropped_ends_its_queued_runs() {
     let registry = memory().await;
     let first = engine(&registry).await;
     let mut watches = Vec::new();

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_shows_where_it_comes_from() {
+    fn a_version_shows_its_origin() {
         let it = ModelVersion { run_id: "r".to_owned(), weights_bytes: 81_400, ..Default::default() };
         let text = version(&it);
         assert!(text.contains("run         r\n") && text.contains("81.4 kB"), "{text}");

@@ -145,7 +145,7 @@ fn an_unreachable_server_is_reported_with_advice() {
 }
 
 #[test]
-fn a_misspelt_flag_and_a_misspelt_setting_come_with_a_suggestion() {
+fn misspelt_flags_and_settings_are_rejected_with_a_suggestion() {
     let mut command = digitd();
     let usage = program::finish(command.args(["train", "--epoch", "3"]));
     assert_eq!(usage.code, Some(2));

@@ -30,7 +30,7 @@ pub async fn call(server: &TestServer, path: &str, timeout: &str, message: &impl
     frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
     frame.extend(message);
     if let Err(closed) = body.send_data(frame.into(), true) {
-        // A call whose deadline has passed may be answered, and its stream closed, before its message is
+        // A call whose deadline has passed may have its response, and its stream closed, before its message is
         // sent.
         assert_eq!(closed.to_string(), "user error: inactive stream");
     }

@@ -1,4 +1,4 @@
-//! More calls than can be answered: those that are not answered get a reason and a delay.
+//! More calls than can be served: the rejected ones get a reason and a retry delay.
 
 use std::sync::Arc;
 

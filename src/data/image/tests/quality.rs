@@ -46,7 +46,7 @@ fn a_blank_photo_is_normalized_to_a_blank_image() {
 }
 
 #[test]
-fn the_quality_of_an_image_that_is_used_whole_is_not_assessed() {
+fn the_quality_of_an_image_that_is_scaled_as_a_whole_is_not_assessed() {
     let black = bar((56, 56), 0, 0, [0, 0], [0, 0]);
     assert_eq!(normalize(&black, Normalization::Scale, ImageSize::MNIST).unwrap().quality, None);
 }
