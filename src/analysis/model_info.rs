@@ -105,7 +105,8 @@ impl ModelInfo {
             }),
             (Some(requested), _) => Ok(requested),
             (None, None) => {
-                let message = "is left out, and the version does not record which one it was trained on: name a data set";
+                let message = "is left out, and the version does not record which one it was trained on: \
+                               name a data set";
                 Err(Error::field(field, message))
             }
         }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::{config::BatchConfig, images::ImageBatch};
 use crate::compute::Error;
 
-/// The time after which callers are asked to retry if the queue is full: about what a full queue takes to be computed.
+/// The mean time after which callers are asked to retry if the queue is full.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// The longest such time, however many calls were rejected.

@@ -6,7 +6,8 @@ use super::TrainConfig;
 use crate::{ids::FieldError, nn::LayerShape};
 
 impl TrainConfig {
-    /// Checks that the weights of `initial`, whose layers have the shapes `found`, fit the `expected` ones of the request.
+    /// Checks that the weights of `initial`, whose layers have the shapes `found`, fit the `expected` shapes of the
+    /// request.
     pub fn check_initial(&self, expected: &[LayerShape], found: &[LayerShape]) -> Result<(), FieldError> {
         let found: BTreeMap<&str, &[i64]> = arrays(found).collect();
         for (name, dims) in arrays(expected) {
