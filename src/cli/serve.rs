@@ -35,6 +35,7 @@ pub async fn run(args: ServeArgs) -> Result<ExitStatus, Error> {
         return Ok(ExitStatus::Success);
     }
     telemetry::start(settings.log.format, &settings.log.level)?;
+    tokio::spawn(telemetry::report_dropped_lines());
     let mut signals = Signals::new()?;
     let mut server = EmbeddedServer::start(&settings).await?;
     let http = server.http_addr.map_or_else(|| "off".to_owned(), |addr| addr.to_string());

@@ -108,6 +108,7 @@ fn check(settings: Settings) -> Result<Settings, Error> {
     let serving = &settings.serving;
     let least_one = [
         ("server.max_message_bytes", settings.server.max_message_bytes),
+        ("server.max_connections", settings.server.max_connections),
         ("serving.max_batch_size", serving.max_batch_size),
         ("serving.queue_capacity", serving.queue_capacity),
         ("serving.max_loaded_versions", serving.max_loaded_versions),

@@ -7,6 +7,8 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     Serving,
+    /// Health and readiness report the end, so that load balancers choose other servers; calls are still served.
+    Withdrawn,
     /// New calls are rejected; those that run continue.
     Draining,
     /// Calls that still run are interrupted.

@@ -4,6 +4,7 @@
 mod evaluate;
 mod help;
 mod inspect;
+mod log;
 mod predict;
 pub mod program;
 mod runs;

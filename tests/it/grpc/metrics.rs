@@ -53,7 +53,7 @@ async fn calls_predictions_and_runs_are_counted() {
         value(&page, &format!("{name}{{{more}{method}}}"))
     };
     assert_eq!(call("grpc_server_started_total", ""), 3.0);
-    assert_eq!(call("grpc_server_handled_total", "grpc_code=\"Ok\","), 2.0);
+    assert_eq!(call("grpc_server_handled_total", "grpc_code=\"OK\","), 2.0);
     assert_eq!(call("grpc_server_handled_total", "grpc_code=\"InvalidArgument\","), 1.0);
     assert_eq!(call("grpc_server_handling_seconds_count", ""), 3.0);
     let of = |name: &str| value(&page, &format!("digitd_inference_{name}{{model=\"digits\",version=\"1\"}}"));

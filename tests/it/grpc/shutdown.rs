@@ -1,11 +1,15 @@
 //! Shutting a server down: what its callers receive, and what is stored.
 
+use std::time::Duration;
+
 use digitd::pb::digitd::v1::{self, train_event::Event};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::server::{TestServer, check_sequence, collect, endless, finished, run_id, until, watch};
+use super::server::{
+    TestServer, check_sequence, collect, endless, finished, run_id, unseen_images, until, watch,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_interrupted_with_a_checkpoint_and_reported_so_after_the_restart() {
@@ -42,6 +46,24 @@ async fn watchers_of_health_are_notified_of_the_end_and_do_not_delay_it() {
         assert_eq!(response.status(), ServingStatus::NotServing);
     }
     served.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_served_while_load_balancers_notice_the_end() {
+    let store = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    // Longer than the test: only the end of the runtime ends this server.
+    let server = TestServer::with(store, |config| config.drain_delay = Duration::from_secs(3600)).await;
+    server.train().await;
+    let request = HealthCheckRequest { service: String::new() };
+    let mut watched = HealthClient::new(server.channel()).watch(request).await.unwrap().into_inner();
+    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let mut prediction = server.prediction();
+    let served = server.begin_to_stop();
+    assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    let pixel_batch = bytes::Bytes::copy_from_slice(unseen_images(1).pixels());
+    let request = v1::PredictRequest { pixel_batch, ..v1::PredictRequest::default() };
+    prediction.predict(request).await.unwrap();
+    assert!(!served.is_finished());
 }
 
 #[tokio::test(flavor = "multi_thread")]
