@@ -40,7 +40,7 @@ Examples:
   digitd evaluate --dataset mnist --json
   digitd evaluate --alias latest --compare production
   digitd evaluate --output report.html
-  digitd evaluate --alias latest --require 'accuracy>=0.99' --promote production")]
+  digitd evaluate --alias latest --dataset mnist --require 'accuracy>=0.985' --promote production")]
 pub struct EvaluateArgs {
     #[command(flatten)]
     dataset: DatasetArgs,

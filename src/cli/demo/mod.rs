@@ -79,8 +79,9 @@ pub async fn run(args: DemoArgs) -> Result<ExitStatus, Error> {
         settings.log.level = "warn".to_owned();
     }
     telemetry::start(settings.log.format, &settings.log.level)?;
-    settings.data.fetch = Fetch::Never;
     let dataset = choose_dataset(&args, &settings).await?;
+    // What the demo could not fetch in time is not waited for later.
+    settings.data.fetch = Fetch::Never;
 
     let connection = start(&mut settings).await?;
     let result = show(&args, &settings, &connection, &dataset).await;
@@ -207,6 +208,10 @@ async fn choose_dataset(args: &DemoArgs, settings: &Settings) -> Result<String, 
         let folder = path.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
         print(&format!("MNIST is in {folder}.\n"));
         return Ok(MNIST.to_owned());
+    }
+    if settings.data.fetch == Fetch::Never {
+        print("MNIST is not on this machine, and is not fetched: using the built-in digits, data set `synthetic`.\n");
+        return Ok(SYNTHETIC.to_owned());
     }
     print("MNIST is not on this machine; fetching it ...\n");
     let folder = settings.data.dir.clone();

@@ -197,7 +197,7 @@ impl ImportArgs {
 /// A preset by name, or the layers in a file.
 fn network(text: &str) -> Result<Network, Error> {
     if !text.ends_with(".json") {
-        return Ok(Network { preset: text.to_owned(), layers: Vec::new() });
+        return Ok(Network { preset: text.to_owned(), ..Network::default() });
     }
     read_message("Network", text)
 }

@@ -150,7 +150,7 @@ async fn layers_that_do_not_fit_the_data_set_and_data_that_is_broken_are_rejecte
     let ten = v1::layer::Kind::Linear(v1::Linear { out_features: 10 });
     let kinds = [v1::layer::Kind::Flatten(v1::Flatten {}), ten];
     let layers = kinds.map(|kind| v1::Layer { name: String::new(), kind: Some(kind) }).into();
-    let network = Some(v1::Network { preset: String::new(), layers });
+    let network = Some(v1::Network { layers, ..v1::Network::default() });
     let status = rejected(v1::TrainRequest { network, ..one_epoch("bars") }).await;
     check_field(&status, "network.layers");
     assert!(status.message().contains("3 classes"), "{status}");

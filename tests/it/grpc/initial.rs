@@ -15,7 +15,7 @@ fn linear(name: &str) -> Option<v1::Network> {
         layer("flat", v1::layer::Kind::Flatten(v1::Flatten {})),
         layer(name, v1::layer::Kind::Linear(v1::Linear { out_features: 10 })),
     ];
-    Some(v1::Network { preset: String::new(), layers })
+    Some(v1::Network { layers, ..v1::Network::default() })
 }
 
 fn sgd(learning_rate: f64) -> Option<v1::Optimizer> {

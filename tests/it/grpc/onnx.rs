@@ -78,7 +78,7 @@ async fn the_tutorials_network_predicts_the_same_and_its_metadata_name_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_deep_network_predicts_the_same() {
-    let network = Some(v1::Network { preset: "deep".to_owned(), layers: Vec::new() });
+    let network = Some(v1::Network { preset: "deep".to_owned(), ..v1::Network::default() });
     check_trained(v1::TrainRequest { network, ..tiny() }).await;
 }
 
@@ -112,7 +112,7 @@ fn odd() -> v1::Network {
     let names = names.into_iter().chain(std::iter::repeat(""));
     let layers = kinds.into_iter().zip(names);
     let layers = layers.map(|(kind, name)| v1::Layer { name: name.to_owned(), kind: Some(kind) });
-    v1::Network { preset: String::new(), layers: layers.collect() }
+    v1::Network { layers: layers.collect(), ..v1::Network::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

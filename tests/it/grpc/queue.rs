@@ -113,7 +113,7 @@ async fn validate_only_checks_the_version_and_the_run_that_a_request_names() {
     let mut training = server.training();
     let trained = run_id(&server.train().await);
     let only = |request| v1::TrainRequest { validate_only: true, ..request };
-    let deep = Some(v1::Network { preset: "deep".to_owned(), layers: Vec::new() });
+    let deep = Some(v1::Network { preset: "deep".to_owned(), ..v1::Network::default() });
     let initial = |version| {
         let which = Some(v1::model_ref::Which::Version(version));
         Some(v1::ModelRef { name: String::new(), which })

@@ -21,7 +21,7 @@ fn network() -> v1::Network {
         ("fc2", Kind::Linear(v1::Linear { out_features: 10 })),
     ];
     let layer = |(name, kind): (&str, Kind)| v1::Layer { name: name.to_owned(), kind: Some(kind) };
-    v1::Network { preset: String::new(), layers: layers.map(layer).into() }
+    v1::Network { layers: layers.map(layer).into(), ..v1::Network::default() }
 }
 
 /// Everything is on; 300 images in batches of 23 leave one image for the last batch.

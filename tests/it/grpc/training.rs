@@ -146,7 +146,7 @@ async fn requests_that_cannot_train_name_the_field() {
     );
     let linear = v1::layer::Kind::Linear(v1::Linear { out_features: 10 });
     let layers = vec![v1::Layer { name: "head".to_owned(), kind: Some(linear) }];
-    let network = Some(v1::Network { preset: String::new(), layers });
+    let network = Some(v1::Network { layers, ..v1::Network::default() });
     let rejected = error(training.train(v1::TrainRequest { network, ..tiny() }).await);
     check_field(&rejected, "network.layers[0]");
     assert!(rejected.message().contains("head") && rejected.message().contains("[N,1,28,28]"), "{rejected}");

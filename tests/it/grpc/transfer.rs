@@ -214,7 +214,7 @@ async fn a_file_that_does_not_fit_publishes_nothing_and_says_why() {
         check_field(&rejected, "chunk");
         assert!(rejected.message().contains(expected), "{rejected}");
     }
-    let network = Some(v1::Network { preset: "resnet".to_owned(), layers: Vec::new() });
+    let network = Some(v1::Network { preset: "resnet".to_owned(), ..v1::Network::default() });
     let metadata = v1::ImportMetadata { network, ..v1::ImportMetadata::default() };
     check_field(&error(import(&server, metadata, &file(TUTORIAL)).await), "metadata.network.preset");
     let missing = error(server.registry().import_version(stream::empty()).await);
@@ -241,7 +241,7 @@ pub fn normed() -> v1::ImportMetadata {
         layer("fc", Kind::Linear(v1::Linear { out_features: 3 })),
     ];
     v1::ImportMetadata {
-        network: Some(v1::Network { preset: String::new(), layers }),
+        network: Some(v1::Network { layers, ..v1::Network::default() }),
         image_height: Some(8),
         image_width: Some(12),
         class_names: ["cat", "dog", "emu"].map(str::to_owned).into(),

@@ -148,7 +148,7 @@ mod tests {
         let network = |outputs| {
             let linear = layer::Kind::Linear(v1::Linear { out_features: outputs });
             let layer = v1::Layer { kind: Some(linear), ..v1::Layer::default() };
-            Some(v1::Network { preset: String::new(), layers: vec![layer] })
+            Some(v1::Network { layers: vec![layer], ..v1::Network::default() })
         };
         assert_eq!(size(|it| (it.image_height, it.image_width) = (Some(8), Some(64))), [8, 64, 10]);
         assert_eq!(size(|it| it.class_names = names(4)), [28, 28, 4]);
@@ -168,7 +168,7 @@ mod tests {
         for wrong in [names(1), [names(2), names(1)].concat(), vec![String::new(), "a".to_owned()]] {
             assert_eq!(field(|metadata| metadata.class_names = wrong), "metadata.class_names");
         }
-        let network = v1::Network { preset: "resnet".to_owned(), layers: Vec::new() };
+        let network = v1::Network { preset: "resnet".to_owned(), ..v1::Network::default() };
         assert_eq!(field(|metadata| metadata.network = Some(network)), "metadata.network.preset");
         let dataset = v1::Dataset { name: "a/b".to_owned(), ..v1::Dataset::default() };
         assert_eq!(field(|metadata| metadata.dataset = Some(dataset)), "metadata.dataset.name");

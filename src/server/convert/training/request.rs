@@ -286,7 +286,7 @@ mod tests {
     fn layers_that_cannot_work_are_named_with_their_shapes() {
         let linear = Kind::Linear(v1::Linear { out_features: 10 });
         let layers = vec![v1::Layer { name: String::new(), kind: Some(linear) }];
-        let network = Some(v1::Network { preset: String::new(), layers });
+        let network = Some(v1::Network { layers, ..v1::Network::default() });
         let error = checked_request(v1::TrainRequest { network, ..v1::TrainRequest::default() }).unwrap_err();
         assert_eq!(error.field, "network.layers[0]");
         assert!(error.message.contains("[N,1,28,28]"), "{error}");

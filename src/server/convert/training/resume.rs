@@ -99,7 +99,7 @@ mod tests {
         check(from_train_config(&stored()), Ok(4));
         check(v1::TrainRequest { epochs: Some(9), batch_size: Some(7), ..request() }, Ok(9));
         check(rule(Rule::Adam(v1::Adam { learning_rate: Some(0.003), ..Default::default() })), Ok(4));
-        let network = Some(v1::Network { preset: "tutorial".to_owned(), layers: Vec::new() });
+        let network = Some(v1::Network { preset: "tutorial".to_owned(), ..v1::Network::default() });
         check(v1::TrainRequest { network, ..request() }, Ok(4));
     }
 
