@@ -32,8 +32,24 @@ pub enum Error {
     Location(String),
     #[error("the store at {url} cannot be written: {message}; {}", advice(url))]
     Unwritable { url: String, message: String },
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {}", causes(source))]
     Store { action: &'static str, path: String, source: object_store::Error },
+}
+
+/// The message of an error and of everything that caused it: the last one says whether a port was closed, a certificate
+/// unknown or a name not found.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        // Many errors repeat the message of their cause.
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 fn names(aliases: &[Alias]) -> String {

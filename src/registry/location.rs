@@ -5,31 +5,17 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use object_store::{
-    BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig,
-    aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut},
-    local::LocalFileSystem,
-    memory::InMemory,
-    path::Path,
-    prefix::PrefixStore,
+    ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, memory::InMemory, path::Path, prefix::PrefixStore,
 };
 
-use super::Error;
+use super::{
+    Error,
+    bucket::{Retries, open_bucket},
+    error::causes,
+};
 
-/// Longest wait for a connection to a bucket.
-const CONNECT: &str = "3s";
-
-/// Longest time of one request to a bucket: the largest file of weights at 1.5 MB/s.
-const REQUEST: &str = "60s";
-
-/// How long a failed request is retried. A caller waits for it, so the time is short; what
-/// must not be lost, such as the events of a run, has longer retries in its writer.
-const PATIENCE: Duration = Duration::from_secs(15);
-
-/// The longest pause between two attempts, so that several fit into `PATIENCE`.
-const MAX_BACKOFF: Duration = Duration::from_secs(2);
-
-/// The number of attempts after the first one.
-const MAX_RETRIES: usize = 4;
+/// Longest wait for the cause of a silence.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The location of a store.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,7 +45,7 @@ impl StoreLocation {
     /// it.
     pub async fn open(
         &self,
-        variables: impl Iterator<Item = (String, String)>,
+        variables: &[(String, String)],
     ) -> Result<Arc<dyn ObjectStore>, String> {
         match self {
             Self::Memory => Ok(Arc::new(InMemory::new())),
@@ -71,12 +57,23 @@ impl StoreLocation {
                 Ok(Arc::new(local.with_fsync(true)))
             }
             Self::Bucket { name, prefix } => {
-                let bucket = open_bucket(name, variables).map_err(|error| error.to_string())?;
+                let bucket = open_bucket(name, variables, Retries::On)?;
                 Ok(match prefix.is_root() {
                     true => bucket,
                     false => Arc::new(PrefixStore::new(bucket, prefix.clone())),
                 })
             }
+        }
+    }
+
+    /// Asks a bucket once, without retries, why it does not respond; none where it does, or where nothing is known.
+    pub async fn silence(&self, variables: &[(String, String)]) -> Option<String> {
+        let Self::Bucket { name, prefix } = self else { return None };
+        let bucket = open_bucket(name, variables, Retries::Off).ok()?;
+        let object = prefix.clone().join("probe");
+        match tokio::time::timeout(PROBE_TIMEOUT, bucket.head(&object)).await.ok()? {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => None,
+            Err(error) => Some(causes(&error)),
         }
     }
 }
@@ -90,36 +87,6 @@ fn bucket(rest: &str) -> Option<StoreLocation> {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte));
     let prefix = Path::parse(prefix).ok()?;
     of_form.then(|| StoreLocation::Bucket { name: name.to_owned(), prefix })
-}
-
-fn open_bucket(
-    name: &str,
-    variables: impl Iterator<Item = (String, String)>,
-) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
-    // An error means that a provider was installed before, which serves as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = |key| AmazonS3ConfigKey::Client(key);
-    let settings = variables.filter_map(|(variable, value)| {
-        let key = variable.starts_with("AWS_").then(|| variable.to_ascii_lowercase().parse().ok())??;
-        Some((key, value))
-    });
-    let builder = settings
-        .fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value))
-        .with_bucket_name(name)
-        .with_conditional_put(S3ConditionalPut::ETagMatch)
-        .with_config(client(ClientConfigKey::ConnectTimeout), CONNECT)
-        .with_config(client(ClientConfigKey::Timeout), REQUEST)
-        .with_retry(RetryConfig {
-            backoff: BackoffConfig { max_backoff: MAX_BACKOFF, ..BackoffConfig::default() },
-            max_retries: MAX_RETRIES,
-            retry_timeout: PATIENCE,
-        });
-    // An endpoint without TLS is accepted, as by every AWS tool.
-    let plain = builder
-        .get_config_value(&AmazonS3ConfigKey::Endpoint)
-        .is_some_and(|endpoint| endpoint.starts_with("http://"));
-    let builder = if plain { builder.with_allow_http(true) } else { builder };
-    Ok(Arc::new(builder.build()?))
 }
 
 /// The text without the part before an `@`, which may be a password.

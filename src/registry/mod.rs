@@ -13,6 +13,7 @@
 //! writes a tombstone over the manifest, so that the number is not used again.
 
 mod aliases;
+mod bucket;
 mod error;
 mod evidence;
 mod folders;

@@ -32,11 +32,16 @@ impl Store {
     /// and not after an hour of training.
     pub async fn open(url: &str, variables: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
         let location = StoreLocation::parse(url)?;
+        let variables: Vec<_> = variables.collect();
         let unwritable = |message: String| Error::Unwritable { url: url.to_owned(), message };
-        let store = Self { inner: location.open(variables).await.map_err(unwritable)?, url: url.into() };
+        let store = Self { inner: location.open(&variables).await.map_err(unwritable)?, url: url.into() };
         match tokio::time::timeout(FIRST_RESPONSE, store.check()).await {
             Ok(checked) => checked.map_err(unwritable)?,
-            Err(_) => return Err(unwritable(format!("it did not respond within {FIRST_RESPONSE:?}"))),
+            Err(_) => {
+                let silence = format!("it did not respond within {FIRST_RESPONSE:?}");
+                let cause = location.silence(&variables).await;
+                return Err(unwritable(cause.map_or(silence.clone(), |cause| format!("{silence}: {cause}"))));
+            }
         }
         Ok(store)
     }

@@ -20,7 +20,7 @@ use prometheus::{
 };
 use serde::{Deserialize, Serialize};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 /// Lines that may wait to be written: some megabytes at most, a few seconds of a busy server.
 const BUFFERED_LINES: usize = 8192;
@@ -35,6 +35,7 @@ struct Writer {
     /// Ends the thread that writes, when it is dropped.
     thread: Mutex<Option<WorkerGuard>>,
     dropped: ErrorCounter,
+    level: reload::Handle<EnvFilter, tracing_subscriber::Registry>,
 }
 
 /// Format of the log.
@@ -64,7 +65,7 @@ pub enum Error {
 ///
 /// Errors when the level is not valid, and when a log was started before.
 pub fn start(format: LogFormat, level: &str) -> Result<(), Error> {
-    let filter = filter(level)?;
+    let (filter, level) = reload::Layer::new(filter(level)?);
     let (writer, thread) = writer();
     let dropped = writer.error_counter();
     let registry = tracing_subscriber::registry().with(filter);
@@ -80,8 +81,18 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), Error> {
     }
     .map_err(|_| Error::Running)?;
     // The subscriber above exists once in a process, and so does this.
-    let _ = WRITER.set(Writer { thread: Mutex::new(Some(thread)), dropped });
+    let _ = WRITER.set(Writer { thread: Mutex::new(Some(thread)), dropped, level });
     panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Changes the level of the log. Errors when the level is not valid.
+pub fn set_level(level: &str) -> Result<(), Error> {
+    let filter = filter(level)?;
+    if let Some(writer) = WRITER.get() {
+        // The subscriber lives as long as the process, so there is one to change.
+        let _ = writer.level.reload(filter);
+    }
     Ok(())
 }
 

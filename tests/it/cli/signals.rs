@@ -54,6 +54,18 @@ fn sigterm_interrupts_the_run_and_shuts_the_server_down_cleanly() {
 }
 
 #[test]
+fn signals_that_end_other_programs_do_not_end_the_server() {
+    let server = Server::start();
+    for signal in ["HUP", "USR1", "USR2"] {
+        server.send(signal);
+        server.call(&["runs", "list"]).ok();
+    }
+    let (mut child, _) = long_run(&server);
+    assert_eq!(server.end("QUIT").code(), Some(0));
+    assert_eq!(child.wait().unwrap().code(), Some(1), "an interrupted run is no success");
+}
+
+#[test]
 fn ctrl_c_cancels_a_run_that_waits_for_its_turn() {
     let server = Server::start();
     let (mut first, trains) = long_run(&server);
