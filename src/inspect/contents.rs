@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     data::{DeviceSet, ImageSet, Random, Stream},
-    nn::{LayerShape, Mode, Network, ParameterSet, ParameterShape},
+    nn::{LayerKind, LayerShape, Mode, Network, ParameterSet, ParameterShape},
 };
 
 /// Images in one forward pass over the sample.
@@ -44,9 +44,9 @@ impl ContentsCollector {
         let sample = contents.sample.as_ref().filter(|set| !set.is_empty());
         if let Some(set) = sample {
             let set = DeviceSet::new(set, network.device());
-            for (output, zeros) in outputs.iter_mut().zip(zero_fractions(network, &set)) {
-                if let Some(output) = output {
-                    output.sample = Some(Sample::new(zeros));
+            for (layer, zeros) in zero_fractions(network, &set).into_iter().enumerate() {
+                if let Some(output) = &mut outputs[layer] {
+                    output.sample = Some(Sample::new(kind(network, layer), zeros));
                 }
             }
         }
@@ -61,7 +61,7 @@ impl ContentsCollector {
         let logits = network.forward_in(mode, images, &mut |layer, output| {
             let shown = chosen(&channels, layer, output.size()[1]);
             let mut report = output_report(network, layer, output, (&shown, None));
-            report.sample = Some(Sample::new(values(&zero_shares(output))));
+            report.sample = Some(Sample::new(kind(network, layer), values(&zero_shares(output))));
             outputs.push(Some(report));
         });
         Self::from_outputs(outputs, &logits, images.size()[0] as usize)
@@ -88,9 +88,16 @@ impl ContentsCollector {
     }
 }
 
+fn kind(network: &Network, layer: usize) -> &LayerKind {
+    &network.config().layers[layer].kind
+}
+
 impl Sample {
-    fn new(zero_fractions: Vec<f64>) -> Self {
-        let dead = zero_fractions.iter().enumerate().filter(|(_, share)| **share == 1.0);
+    /// The output of flatten has no channels but the pixels of the layer before it, and those at the border are zero in
+    /// most data sets: none of them is dead.
+    fn new(kind: &LayerKind, zero_fractions: Vec<f64>) -> Self {
+        let is_dead = |share: f64| share == 1.0 && *kind != LayerKind::Flatten;
+        let dead = zero_fractions.iter().enumerate().filter(|(_, share)| is_dead(**share));
         Self { dead_channels: dead.map(|(channel, _)| channel as i64).collect(), zero_fractions }
     }
 }

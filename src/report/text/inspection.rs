@@ -149,6 +149,9 @@ fn hyperparameters(layer: &LayerReport) -> String {
     parts.join(" ")
 }
 
+/// The largest number of dead channels that a layer lists.
+const MAX_DEAD_CHANNELS: usize = 10;
+
 const SETTINGS: [&str; 4] = ["kernel_size", "stride", "padding", "groups"];
 
 /// The short name of a hyperparameter, which keeps the table narrow; none for what the output shape says.
@@ -186,8 +189,13 @@ fn layer_contents(layer: &LayerReport, sample: Option<i32>, layout: Layout) -> S
         let mean = shares.iter().sum::<f64>() / shares.len() as f64;
         text += &format!("  zeros over {} images: {} on average\n", count(images), percent(Some(mean)));
         if !output.dead_channels.is_empty() {
-            let dead: Vec<String> = output.dead_channels.iter().map(i32::to_string).collect();
-            text += &format!("  dead, zero for every image: channels {}\n", dead.join(", "));
+            let listed = output.dead_channels.iter().take(MAX_DEAD_CHANNELS);
+            let listed: Vec<String> = listed.map(i32::to_string).collect();
+            let more = match output.dead_channels.len().saturating_sub(MAX_DEAD_CHANNELS) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            text += &format!("  dead, zero for every image: channels {}{more}\n", listed.join(", "));
         }
     }
     text
