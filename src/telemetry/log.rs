@@ -8,7 +8,7 @@ use std::{
     backtrace::{Backtrace, BacktraceStatus},
     io,
     panic::{self, PanicHookInfo},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -27,6 +27,9 @@ const BUFFERED_LINES: usize = 8192;
 
 /// How often dropped lines are reported.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Longest wait until the last lines are written.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// The writer of the log; one for the process, as the log itself.
 static WRITER: OnceLock<Writer> = OnceLock::new();
@@ -96,12 +99,20 @@ pub fn set_level(level: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes the lines that wait, and ends the thread that writes. A standard error that nobody reads delays this by a
-/// second at most.
+/// Writes the lines that wait, and ends the thread that writes. A standard error that nobody reads delays this by
+/// `CLOSE_TIMEOUT` at most.
 pub fn close() {
-    if let Some(writer) = WRITER.get() {
-        drop(writer.thread.lock().unwrap_or_else(PoisonError::into_inner).take());
-    }
+    let Some(writer) = WRITER.get() else { return };
+    let Some(worker) = writer.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+    let (done, closed) = mpsc::channel();
+    // Where the lines cannot be written, dropping it prints a message, which blocks or panics where standard output is
+    // not read either.
+    thread::spawn(move || {
+        drop(worker);
+        // The receiver may have stopped waiting.
+        let _ = done.send(());
+    });
+    let _ = closed.recv_timeout(CLOSE_TIMEOUT);
 }
 
 /// Whether the log was started.
