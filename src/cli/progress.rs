@@ -54,7 +54,9 @@ pub struct ProgressView {
 impl ProgressView {
     pub fn new(format: ProgressFormat) -> Self {
         let bar = match format {
-            ProgressFormat::Bar | ProgressFormat::BarAndLines => ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()),
+            ProgressFormat::Bar | ProgressFormat::BarAndLines => {
+                ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
+            }
             ProgressFormat::Plain | ProgressFormat::Json => ProgressBar::hidden(),
         };
         let template = "{prefix} {wide_bar:.green} {pos}/{len} {msg}";
@@ -71,7 +73,9 @@ impl ProgressView {
         let line = match self.format {
             ProgressFormat::Json => Some(json::line("TrainEvent", event)),
             ProgressFormat::Bar if is_in_bar => None,
-            ProgressFormat::Plain | ProgressFormat::Bar | ProgressFormat::BarAndLines => self.run.line(event, terminal::layout()),
+            ProgressFormat::Plain | ProgressFormat::Bar | ProgressFormat::BarAndLines => {
+                self.run.line(event, terminal::layout())
+            }
         };
         if let Some(line) = line {
             self.bar.suspend(|| terminal::print(&format!("{line}\n")));

@@ -144,7 +144,9 @@ impl RunWatcher {
             }
             _ if run_id.is_empty() => "the run may still start: `digitd runs list`".to_owned(),
             CancelState::Sent => {
-                format!("run {run_id} is cancelled and stops after its current batch: `digitd runs show {run_id}`")
+                format!(
+                    "run {run_id} is cancelled and stops after its current batch: `digitd runs show {run_id}`"
+                )
             }
             CancelState::None | CancelState::OnceStarted => {
                 format!("run {run_id} continues: `digitd runs watch {run_id}`")
@@ -182,4 +184,3 @@ fn watch_result(
     }
     WatchResult { status, finished: Some(finished) }
 }
-

@@ -47,9 +47,10 @@ pub(super) fn open_bucket(
         Some((key, value.trim()))
     });
     let builder = settings
-        .fold(AmazonS3Builder::new().with_client_options(client_options(variables)?), |builder, (key, value)| {
-            builder.with_config(key, value)
-        })
+        .fold(
+            AmazonS3Builder::new().with_client_options(client_options(variables)?),
+            |builder, (key, value)| builder.with_config(key, value),
+        )
         .with_bucket_name(name)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_config(client(ClientConfigKey::ConnectTimeout), CONNECT)
@@ -112,7 +113,8 @@ fn check_credentials(has_endpoint: bool, variables: &[(String, String)]) -> Resu
         "AWS_METADATA_ENDPOINT",
     ];
     let is_on = |name| value(variables, name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let has_source = SOURCES.iter().any(|name| value(variables, name).is_some()) || is_on("AWS_SKIP_SIGNATURE");
+    let has_source =
+        SOURCES.iter().any(|name| value(variables, name).is_some()) || is_on("AWS_SKIP_SIGNATURE");
     if !has_source && (has_endpoint || is_on("AWS_EC2_METADATA_DISABLED")) {
         return Err("there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \
                     AWS_SKIP_SIGNATURE=true for a store that asks for none"
@@ -137,7 +139,10 @@ mod tests {
         for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"] {
             for endpoint in ["minio:9000", "http://", "https:///x", "http://a b", "ftp://minio", "minio"] {
                 let error = open(&[KEYS[0], KEYS[1], (name, endpoint)]).unwrap_err();
-                assert!(error.starts_with(name) && error.contains("http://minio:9000"), "{endpoint}: {error}");
+                assert!(
+                    error.starts_with(name) && error.contains("http://minio:9000"),
+                    "{endpoint}: {error}"
+                );
             }
             for endpoint in ["http://minio:9000", " https://s3.example.com/ ", ""] {
                 open(&[KEYS[0], KEYS[1], (name, endpoint)]).unwrap();

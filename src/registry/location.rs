@@ -5,7 +5,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use object_store::{
-    ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, memory::InMemory, path::Path, prefix::PrefixStore,
+    ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, memory::InMemory, path::Path,
+    prefix::PrefixStore,
 };
 
 use super::{
@@ -43,10 +44,7 @@ impl StoreLocation {
 
     /// Opens the store; a missing folder is created. The error is a message that says what prevents
     /// it.
-    pub async fn open(
-        &self,
-        variables: &[(String, String)],
-    ) -> Result<Arc<dyn ObjectStore>, String> {
+    pub async fn open(&self, variables: &[(String, String)]) -> Result<Arc<dyn ObjectStore>, String> {
         match self {
             Self::Memory => Ok(Arc::new(InMemory::new())),
             Self::Folder(folder) => {

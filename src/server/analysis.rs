@@ -17,6 +17,7 @@ use super::{
     },
     decode_pool::DecodePool,
     evaluation_stream::{self, EvaluateStream},
+    listener::peer,
     transfer::{self, ChunkStream, TransferLimit},
 };
 use crate::{
@@ -75,7 +76,7 @@ impl AnalysisService for AnalysisApi {
         &self,
         request: Request<v1::EvaluateRequest>,
     ) -> Result<Response<v1::EvaluateResponse>, Status> {
-        let from = request.remote_addr();
+        let from = peer(&request);
         let job = evaluate_request(request.into_inner(), from)?;
         // Nobody listens to the progress of this call.
         let (progress, _) = watch::channel(EvaluationProgress::default());
@@ -86,7 +87,7 @@ impl AnalysisService for AnalysisApi {
         &self,
         request: Request<v1::EvaluateRequest>,
     ) -> Result<Response<EvaluateStream>, Status> {
-        let from = request.remote_addr();
+        let from = peer(&request);
         let job = evaluate_request(request.into_inner(), from)?;
         Ok(Response::new(evaluation_stream::evaluate(self.engine.clone(), job)))
     }

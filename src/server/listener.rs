@@ -193,6 +193,11 @@ pub struct ConnectionInfo {
     state: Arc<State>,
 }
 
+/// The address of the caller of a request.
+pub fn peer<T>(request: &tonic::Request<T>) -> Option<SocketAddr> {
+    request.extensions().get::<ConnectionInfo>()?.peer
+}
+
 impl ConnectionInfo {
     /// Notes that the connection has had a request. Its layer calls this for every request.
     pub fn note_request(&self) {

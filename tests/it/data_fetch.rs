@@ -148,7 +148,7 @@ fn a_mirror_that_ignores_the_range_is_read_from_the_start() {
 fn a_mirror_that_sends_another_range_is_skipped() {
     let script = vec![Answer::BreaksOff(packed(9), 5000), Answer::WrongRange(packed(9))];
     let (target, result) = check(script, &["", " 5000-"]);
-    assert!(message(result).contains("another part"));
+    assert!(message(result).contains("another range"));
     assert!(target.fetched().is_none());
 }
 

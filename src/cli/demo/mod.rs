@@ -210,7 +210,9 @@ async fn choose_dataset(args: &DemoArgs, settings: &Settings) -> Result<String, 
         return Ok(MNIST.to_owned());
     }
     if settings.data.fetch == Fetch::Never {
-        print("MNIST is not on this machine, and is not fetched: using the built-in digits, data set `synthetic`.\n");
+        print(
+            "MNIST is not on this machine, and is not fetched: using the built-in digits, data set `synthetic`.\n",
+        );
         return Ok(SYNTHETIC.to_owned());
     }
     print("MNIST is not on this machine; fetching it ...\n");

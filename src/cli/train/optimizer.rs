@@ -6,8 +6,8 @@ use super::set::set;
 use crate::{
     cli::error::Error,
     pb::digitd::v1::{
-        Adagrad, Adam, ConstantSchedule, CosineSchedule, ExponentialSchedule, Momentum, OneCycleSchedule, Optimizer,
-        Schedule, Sgd, StepSchedule, TrainRequest, optimizer::Rule, schedule::Shape,
+        Adagrad, Adam, ConstantSchedule, CosineSchedule, ExponentialSchedule, Momentum, OneCycleSchedule,
+        Optimizer, Schedule, Sgd, StepSchedule, TrainRequest, optimizer::Rule, schedule::Shape,
     },
 };
 
@@ -232,7 +232,11 @@ mod tests {
 
     #[test]
     fn a_term_of_another_optimizer_is_rejected() {
-        for line in ["--optimizer sgd --momentum 0.5", "--optimizer momentum --beta1 0.5", "--optimizer adam --nesterov"] {
+        for line in [
+            "--optimizer sgd --momentum 0.5",
+            "--optimizer momentum --beta1 0.5",
+            "--optimizer adam --nesterov",
+        ] {
             let error = apply(line, TrainRequest::default()).unwrap_err();
             assert!(error.contains("choose another --optimizer"), "{error}");
         }

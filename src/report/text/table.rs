@@ -89,7 +89,8 @@ pub fn text(table: &Table) -> String {
 /// The table as a list; none where it fits, or where its cells have room to be wrapped.
 fn list(table: &Table) -> Option<String> {
     let width = usize::from(table.width()?);
-    let shown: Vec<usize> = (0..).zip(table.column_iter()).filter(|(_, it)| !it.is_hidden()).map(|(at, _)| at).collect();
+    let shown: Vec<usize> =
+        (0..).zip(table.column_iter()).filter(|(_, it)| !it.is_hidden()).map(|(at, _)| at).collect();
     let widths = table.column_max_content_widths();
     let needed: usize = shown.iter().map(|&at| usize::from(widths[at]) + 2).sum();
     if width >= MIN_WRAPPED_WIDTH || needed <= width {

@@ -193,7 +193,8 @@ mod tests {
 
     #[test]
     fn hostile_networks_are_rejected() {
-        let both = v1::Network { preset: "tutorial".to_owned(), layers: vec![v1::Layer::default()], dropout: None };
+        let both =
+            v1::Network { preset: "tutorial".to_owned(), layers: vec![v1::Layer::default()], dropout: None };
         assert_eq!(error(both).field, "network");
         let dropout = v1::Network { dropout: Some(0.5), ..layers(vec![linear(10)]) };
         assert_eq!(error(dropout).field, "network.dropout");
