@@ -8,6 +8,7 @@ mod run_options;
 mod set;
 
 use clap::ValueEnum;
+use digitd_client::Client;
 use inspect_at::InspectAtArgs;
 use optimizer::OptimizerArgs;
 use recipe::RecipeArgs;
@@ -17,10 +18,11 @@ use set::set;
 
 use super::{
     args, connection::ConnectionArgs, error::Error, exit::ExitStatus, input::read_message,
-    progress::ProgressFormat, watch,
+    progress::ProgressFormat, terminal, watch,
 };
 use crate::pb::digitd::v1::{
-    EarlyStoppingMetric, Loss, ModelRef, Network, Precision, TrainRequest, Validation, validation::Size,
+    EarlyStoppingMetric, GetVersionRequest, Loss, ModelRef, Network, Precision, TrainRequest, Validation,
+    get_version_request::Which, validation::Size,
 };
 
 /// Train a network and publish it as a new version
@@ -175,10 +177,28 @@ pub async fn run(args: TrainArgs) -> Result<ExitStatus, Error> {
     // Whoever chooses which batches are reported wants to read them.
     let format = if args.report_every.is_some() { format.with_lines() } else { format };
     let connection = args.connection.open().await?;
+    let model = request.model.clone();
     let watched = watch::start(&connection, request, format).await;
+    if let (Ok(watched), false) = (&watched, args.connection.json)
+        && let Some(version) = watched.finished.as_ref().and_then(|finished| finished.version)
+        && is_served_as_newest(&connection.client, &model).await
+    {
+        terminal::print_error(&format!(
+            "calls that name no version are answered by version {version} now: it is the newest, and no alias production is set; \
+             pin one: digitd models set-alias production {version}\n"
+        ));
+    }
     let closed = connection.close().await;
     let watched = watched?;
     closed.map(|()| watched.status)
+}
+
+/// Whether calls that name no version get the newest one, because the alias `production` was never set.
+async fn is_served_as_newest(client: &Client, model: &str) -> bool {
+    let which = Some(Which::Alias("production".to_owned()));
+    let production = client.version(GetVersionRequest { name: model.to_owned(), which }).await;
+    // A server that cannot say it is not asked again for the sake of a note.
+    matches!(production, Err(digitd_client::Error::Refused(refusal)) if refusal.reason.as_deref() == Some("ALIAS_NOT_FOUND"))
 }
 
 impl TrainArgs {

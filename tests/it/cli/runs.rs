@@ -96,3 +96,13 @@ fn a_version_is_shown_by_its_number_alone() {
     let narrow = String::from_utf8(narrow.stdout).unwrap();
     assert!(narrow.lines().all(|line| line.chars().count() <= 80) && narrow.lines().count() == 4, "{narrow}");
 }
+
+#[test]
+fn training_says_whether_its_version_is_what_calls_get() {
+    let server = Server::start();
+    let first = server.call(SMALL_RUN);
+    assert!(first.stderr.contains("are answered by version 1 now"), "{}", first.stderr);
+    server.call(&["models", "set-alias", "production", "1"]).ok();
+    let second = server.call(SMALL_RUN);
+    assert_eq!((second.code, second.stderr.as_str()), (Some(0), ""));
+}
