@@ -7,6 +7,7 @@ mod context;
 mod interruption;
 mod layer;
 mod rewrite_status;
+mod unimplemented;
 
 pub use context::CallContext;
 pub use layer::CallLayer;

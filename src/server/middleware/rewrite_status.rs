@@ -44,7 +44,7 @@ pub fn trailers(status: &Status) -> HeaderMap {
     headers
 }
 
-fn replace(headers: &mut HeaderMap, status: &Status) {
+pub fn replace(headers: &mut HeaderMap, status: &Status) {
     // This fails only for a message that no header can carry; the statuses of this server encode theirs.
     if let Err(error) = status.add_header(headers) {
         tracing::error!(%error, "a status could not be written");

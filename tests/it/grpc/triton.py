@@ -144,7 +144,7 @@ class Sync(unittest.TestCase):
         self.assertEqual((model.name, list(model.versions)), ("digits", ["1", "2"]))
         shapes = {one.name: (one.datatype, list(one.shape)) for one in [*model.inputs, *model.outputs]}
         expected = {
-            "input": ("FP32", [-1, 1, 28, 28]),
+            "input": ("UINT8", [-1, 1, 28, 28]),
             "probabilities": ("FP32", [-1, 10]),
             "label": ("INT64", [-1]),
         }

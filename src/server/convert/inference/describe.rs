@@ -49,7 +49,7 @@ pub fn metadata(manifest: &Manifest, versions: Vec<Version>) -> ModelMetadataRes
         name: manifest.model.to_string(),
         versions: versions.iter().map(Version::to_string).collect(),
         platform: PLATFORM.to_owned(),
-        inputs: vec![tensor(INPUT, "FP32", &[1, manifest.height, manifest.width])],
+        inputs: vec![tensor(INPUT, "UINT8", &[1, manifest.height, manifest.width])],
         outputs: vec![tensor(PROBABILITIES, "FP32", &[manifest.classes]), tensor(LABEL, "INT64", &[])],
     }
 }
@@ -77,7 +77,7 @@ pub fn config(manifest: &Manifest, batching: &BatchConfig, on_gpu: bool) -> Mode
         max_batch_size: int(MAX_IMAGES_PER_CALL),
         input: vec![ModelInput {
             name: INPUT.to_owned(),
-            data_type: DataType::TypeFp32.into(),
+            data_type: DataType::TypeUint8.into(),
             format: Format::Nchw.into(),
             dims: vec![1, manifest.height as i64, manifest.width as i64],
         }],

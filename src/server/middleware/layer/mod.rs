@@ -19,7 +19,7 @@ use super::{
     body::CallBody,
     context::{CallContext, REQUEST_ID},
     interruption::unless_interrupted,
-    rewrite_status,
+    rewrite_status, unimplemented,
 };
 use crate::server::{
     lifecycle::{Phase, Shutdown},
@@ -105,6 +105,7 @@ where
         match unless_interrupted(&context, &shutdown, work.catch_unwind()).await {
             Ok(Ok(mut response)) => {
                 rewrite_status::rewrite_status(response.headers_mut());
+                unimplemented::explain(response.headers_mut(), context.method());
                 response
             }
             Ok(Err(panic)) => status::panicked(&*panic).into_http(),
