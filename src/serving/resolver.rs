@@ -107,8 +107,11 @@ impl LoadedModels {
     /// look-up that is in progress.
     pub(super) fn resolve(self: &Arc<Self>, model: &ModelRef) -> PendingResolve {
         let start = |stamp| {
-            let mut guard = ResolveGuard { models: self.clone(), model: model.clone(), stamp, error: None };
+            let (models, model) = (self.clone(), model.clone());
             let task = tokio::spawn(async move {
+                // Made here and not before: a runtime that shuts down drops the task inside `spawn`, under the lock
+                // of the table, which the guard takes.
+                let mut guard = ResolveGuard { models, model, stamp, error: None };
                 let ResolveGuard { models, model, .. } = &guard;
                 let outcome = models.cache_outcome(model, stamp, models.look_up(model, stamp).await);
                 guard.set_error(outcome.as_ref().err());

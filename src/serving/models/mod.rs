@@ -93,8 +93,11 @@ impl LoadedModels {
         if let Some(load) = loading.get(&key) {
             return load.clone();
         }
-        let guard = LoadGuard { models: self.clone(), key: key.clone() };
+        let (models, of_guard) = (self.clone(), key.clone());
         let task = tokio::spawn(async move {
+            // Made here and not before: a runtime that shuts down drops the task inside `spawn`, under the lock that
+            // the guard takes.
+            let guard = LoadGuard { models, key: of_guard };
             let outcome = guard.models.load_exclusively(&guard.key, manifest, stamp).await;
             if outcome.is_ok() {
                 let models = guard.models.clone();

@@ -196,3 +196,26 @@ async fn versions_deleted_by_other_servers_are_evicted_when_another_version_is_l
     }
     assert!(!models.has(&ModelName::default(), Version::FIRST));
 }
+
+#[test]
+fn a_runtime_that_shuts_down_blocks_no_caller() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let handle = runtime.handle().clone();
+    let (models, manifest) = runtime.block_on(async {
+        let models = models().await;
+        let manifest = models.registry.manifest(&ModelName::default(), Version::FIRST).await.unwrap();
+        (models, manifest)
+    });
+    runtime.shutdown_background();
+    let (sender, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _inside = handle.enter();
+        let stamp = models.resolve(&ModelRef::default()).stamp;
+        sender.send("resolve").unwrap();
+        models.load(manifest, stamp);
+        sender.send("load").unwrap();
+    });
+    for call in ["resolve", "load"] {
+        assert_eq!(ended.recv_timeout(Duration::from_secs(5)), Ok(call));
+    }
+}
