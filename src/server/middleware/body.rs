@@ -11,20 +11,19 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tonic::{Code, Status, body::Body};
+use tonic::{Status, body::Body};
 
-use super::{context::CallContext, interruption::interruption, rewrite_status};
+use super::{completion::CallCompletion, interruption::interruption, rewrite_status};
 use crate::server::{lifecycle::Shutdown, status};
 
 /// The body of a response. Dropping it ends the call, whether or not it was read to its end.
 pub struct CallBody {
     /// `None` once the response has ended, so that its producer is dropped at once.
     inner: Option<Body>,
-    context: CallContext,
+    completion: CallCompletion,
     shutdown: Shutdown,
     /// Created when the body is first pending, so that most responses never create it.
     interruption: Option<Pin<Box<dyn Future<Output = Status> + Send>>>,
-    code: Option<Code>,
     _held: Option<TaskTrackerToken>,
 }
 
@@ -32,25 +31,26 @@ impl CallBody {
     pub fn new(
         inner: Body,
         headers: &HeaderMap,
-        context: CallContext,
+        mut completion: CallCompletion,
         shutdown: Shutdown,
         held: Option<TaskTrackerToken>,
     ) -> Self {
-        let code = rewrite_status::status_code(headers);
-        Self { inner: Some(inner), context, shutdown, interruption: None, code, _held: held }
+        completion.sent(headers);
+        Self { inner: Some(inner), completion, shutdown, interruption: None, _held: held }
     }
 
     fn end_with(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.inner = None;
-        self.code = Some(status.code());
-        Poll::Ready(Some(Ok(Frame::trailers(rewrite_status::trailers(status)))))
+        let trailers = rewrite_status::trailers(status);
+        self.completion.sent(&trailers);
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 
     fn frame(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_trailers() {
             Ok(mut trailers) => {
                 rewrite_status::rewrite_status(&mut trailers);
-                self.code = rewrite_status::status_code(&trailers);
+                self.completion.sent(&trailers);
                 Frame::trailers(trailers)
             }
             Err(data) => data,
@@ -59,7 +59,7 @@ impl CallBody {
 
     fn poll_interruption(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
         let interruption = self.interruption.get_or_insert_with(|| {
-            let (context, shutdown) = (self.context.clone(), self.shutdown.clone());
+            let (context, shutdown) = (self.completion.context().clone(), self.shutdown.clone());
             Box::pin(async move { interruption(&context, &shutdown).await })
         });
         interruption.as_mut().poll(cx)
@@ -75,7 +75,7 @@ impl http_body::Body for CallBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        let span = this.context.span().clone();
+        let span = this.completion.context().span().clone();
         let _inside = span.enter();
         let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
         match catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(cx))) {
@@ -103,12 +103,5 @@ impl http_body::Body for CallBody {
     fn size_hint(&self) -> SizeHint {
         // A status may end the body early, so its size is not known.
         SizeHint::default()
-    }
-}
-
-impl Drop for CallBody {
-    fn drop(&mut self) {
-        // Without a code nobody read the body to its end: the caller disconnected.
-        self.context.ended(self.code.unwrap_or(Code::Cancelled));
     }
 }

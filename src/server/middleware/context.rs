@@ -1,7 +1,10 @@
 //! What the headers of a call say: its method, id and deadline. The span of the call carries them.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -14,6 +17,9 @@ use crate::server::metrics::MethodMetrics;
 /// The header of a call's id, in both directions.
 pub(super) const REQUEST_ID: &str = "x-request-id";
 
+/// A caller's clock starts before ours, so it may give up a call this long before its deadline because of it.
+const CLOCK_SKEW: Duration = Duration::from_millis(5);
+
 /// The context of a call, for its handlers and the log. Handlers find it in the extensions of the request.
 #[derive(Debug, Clone)]
 pub struct CallContext(Arc<Inner>);
@@ -24,6 +30,8 @@ struct Inner {
     request_id: String,
     began: Instant,
     deadline: Option<Instant>,
+    /// Whether the caller left before it had sent its request.
+    lost_request: AtomicBool,
     span: Span,
     metrics: Arc<MethodMetrics>,
 }
@@ -42,7 +50,8 @@ impl CallContext {
             seconds = tracing::field::Empty
         );
         let deadline = timeout(request.headers()).and_then(|timeout| began.checked_add(timeout));
-        Self(Arc::new(Inner { method, request_id, began, deadline, span, metrics }))
+        let lost_request = AtomicBool::new(false);
+        Self(Arc::new(Inner { method, request_id, began, deadline, lost_request, span, metrics }))
     }
 
     pub fn method(&self) -> &str {
@@ -65,6 +74,20 @@ impl CallContext {
 
     pub(super) fn is_late(&self) -> bool {
         self.0.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Whether the deadline has passed on the clock of the caller.
+    pub(super) fn is_late_for_caller(&self) -> bool {
+        self.0.deadline.is_some_and(|deadline| Instant::now() + CLOCK_SKEW >= deadline)
+    }
+
+    /// Records that the caller left before it had sent its request.
+    pub(super) fn lose_request(&self) {
+        self.0.lost_request.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_lost_request(&self) -> bool {
+        self.0.lost_request.load(Ordering::Relaxed)
     }
 
     pub(super) fn span(&self) -> &Span {

@@ -3,9 +3,11 @@
 //! (CANCELLED), a message above the limit (OUT_OF_RANGE) and a panic (a reset stream).
 
 mod body;
+mod completion;
 mod context;
 mod interruption;
 mod layer;
+mod request_body;
 mod rewrite_status;
 
 pub use context::CallContext;

@@ -17,8 +17,10 @@ use tracing::Instrument;
 
 use super::{
     body::CallBody,
+    completion::CallCompletion,
     context::{CallContext, REQUEST_ID},
     interruption::unless_interrupted,
+    request_body::RequestBody,
     rewrite_status,
 };
 use crate::server::{
@@ -74,7 +76,8 @@ where
         let next = self.inner.clone();
         let inner = mem::replace(&mut self.inner, next);
         let context = CallContext::of(&request, self.metrics.started(request.uri().path()));
-        let response = respond(inner, self.shutdown.clone(), context.clone(), request);
+        let completion = CallCompletion::new(context.clone());
+        let response = respond(inner, self.shutdown.clone(), completion, request);
         Box::pin(response.instrument(context.span().clone()).map(Ok))
     }
 }
@@ -82,17 +85,19 @@ where
 async fn respond<S>(
     mut inner: S,
     shutdown: Shutdown,
-    context: CallContext,
-    mut request: Request<Body>,
+    completion: CallCompletion,
+    request: Request<Body>,
 ) -> Response<Body>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
+    let context = completion.context().clone();
     let exempt = is_exempt_from_drain(context.method());
     let held = (!exempt).then(|| shutdown.track_call());
     let response = if shutdown.phase() >= Phase::Draining && !exempt {
         status::draining().into_http()
     } else {
+        let mut request = request.map(|body| Body::new(RequestBody::new(body, context.clone())));
         request.extensions_mut().insert(context.clone());
         let work = AssertUnwindSafe(async move {
             let Ok(response) = inner.call(request).await;
@@ -111,7 +116,7 @@ where
     if let Ok(id) = HeaderValue::from_str(context.request_id()) {
         parts.headers.insert(REQUEST_ID, id);
     }
-    let body = CallBody::new(body, &parts.headers, context, shutdown, held);
+    let body = CallBody::new(body, &parts.headers, completion, shutdown, held);
     Response::from_parts(parts, Body::new(body))
 }
 

@@ -165,3 +165,60 @@ async fn a_closing_server_ends_open_streams() {
     assert_eq!(reason(&asked.await.unwrap()), (Code::Unavailable, "DRAINING".to_owned()));
     calls.all_calls_ended().await;
 }
+
+/// A service behind the layer, and the registry of its metrics.
+fn counted<F, R>(service: F) -> (impl Service<Request<Body>, Response = Response<Body>>, prometheus::Registry)
+where
+    F: Fn(Request<Body>) -> R + Clone + Send + 'static,
+    R: Future<Output = Response<Body>> + Send + 'static,
+{
+    let (_, shutdown) = serving();
+    let registry = prometheus::Registry::new();
+    let service = service_fn(move |request| {
+        let response = service(request);
+        async move { Ok::<_, Infallible>(response.await) }
+    });
+    (CallLayer::new(shutdown, CallMetrics::new(&registry)).layer(service), registry)
+}
+
+/// The codes of the calls that ended.
+fn ended(registry: &prometheus::Registry) -> Vec<String> {
+    let families = registry.gather();
+    let handled = families.iter().find(|family| family.name() == "grpc_server_handled_total").unwrap();
+    let counted = handled.get_metric().iter().filter(|metric| metric.get_counter().value() > 0.0);
+    let code = |metric: &prometheus::proto::Metric| {
+        let label = metric.get_label().iter().find(|label| label.name() == "grpc_code").unwrap();
+        format!("{} {}", label.value(), metric.get_counter().value())
+    };
+    counted.map(code).collect()
+}
+
+#[tokio::test]
+async fn a_call_that_its_caller_cancels_is_counted() {
+    for (timeout, code) in [("100S", "Cancelled 1"), ("1n", "DeadlineExceeded 1")] {
+        let (mut service, registry) = counted(|_| future::pending());
+        let mut call = Box::pin(service.call(with_timeout("100S")));
+        assert!(futures::poll!(&mut call).is_pending());
+        drop(call);
+        assert_eq!(ended(&registry), ["Cancelled 1"]);
+        let (mut service, registry) = counted(|_| future::pending());
+        drop(service.call(with_timeout(timeout)));
+        assert_eq!(ended(&registry), [code]);
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_while_it_sends_its_request_has_cancelled_the_call() {
+    for broken in [Status::cancelled("reset"), Status::unknown("broken pipe")] {
+        let (mut service, registry) = counted(|request: Request<Body>| async move {
+            // What tonic makes of it.
+            request.into_body().collect().await.unwrap_err();
+            Status::internal("Missing request message.").into_http()
+        });
+        let frames = stream::iter([data("begin"), Err(broken)]);
+        let request = Request::builder().uri("/digitd.v1.X/Y").body(Body::new(StreamBody::new(frames))).unwrap();
+        let Ok(response) = service.call(request).await else { panic!("the layer has no errors") };
+        drop(response);
+        assert_eq!(ended(&registry), ["Cancelled 1"]);
+    }
+}
