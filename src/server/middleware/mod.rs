@@ -9,6 +9,9 @@ mod interruption;
 mod layer;
 mod request_body;
 mod rewrite_status;
+mod source;
+mod unread;
+mod watched;
 
 pub use context::CallContext;
 pub use layer::CallLayer;

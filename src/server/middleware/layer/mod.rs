@@ -22,6 +22,9 @@ use super::{
     interruption::unless_interrupted,
     request_body::RequestBody,
     rewrite_status,
+    source::ResponseSource,
+    unread::UnreadBudget,
+    watched::ResponseLimits,
 };
 use crate::server::{
     lifecycle::{Phase, Shutdown},
@@ -32,13 +35,13 @@ use crate::server::{
 /// Wraps the services of a server in `CallService`.
 #[derive(Debug, Clone)]
 pub struct CallLayer {
-    shutdown: Shutdown,
+    limits: ResponseLimits,
     metrics: CallMetrics,
 }
 
 impl CallLayer {
     pub fn new(shutdown: Shutdown, metrics: CallMetrics) -> Self {
-        Self { shutdown, metrics }
+        Self { limits: ResponseLimits { shutdown, budget: UnreadBudget::new() }, metrics }
     }
 }
 
@@ -46,7 +49,7 @@ impl<S> Layer<S> for CallLayer {
     type Service = CallService<S>;
 
     fn layer(&self, inner: S) -> CallService<S> {
-        CallService { inner, shutdown: self.shutdown.clone(), metrics: self.metrics.clone() }
+        CallService { inner, limits: self.limits.clone(), metrics: self.metrics.clone() }
     }
 }
 
@@ -54,7 +57,7 @@ impl<S> Layer<S> for CallLayer {
 #[derive(Debug, Clone)]
 pub struct CallService<S> {
     inner: S,
-    shutdown: Shutdown,
+    limits: ResponseLimits,
     metrics: CallMetrics,
 }
 
@@ -77,14 +80,14 @@ where
         let inner = mem::replace(&mut self.inner, next);
         let context = CallContext::of(&request, self.metrics.started(request.uri().path()));
         let completion = CallCompletion::new(context.clone());
-        let response = respond(inner, self.shutdown.clone(), completion, request);
+        let response = respond(inner, self.limits.clone(), completion, request);
         Box::pin(response.instrument(context.span().clone()).map(Ok))
     }
 }
 
 async fn respond<S>(
     mut inner: S,
-    shutdown: Shutdown,
+    limits: ResponseLimits,
     completion: CallCompletion,
     request: Request<Body>,
 ) -> Response<Body>
@@ -92,6 +95,7 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
     let context = completion.context().clone();
+    let shutdown = &limits.shutdown;
     let exempt = is_exempt_from_drain(context.method());
     let held = (!exempt).then(|| shutdown.track_call());
     let response = if shutdown.phase() >= Phase::Draining && !exempt {
@@ -103,7 +107,7 @@ where
             let Ok(response) = inner.call(request).await;
             response
         });
-        match unless_interrupted(&context, &shutdown, work.catch_unwind()).await {
+        match unless_interrupted(&context, shutdown, work.catch_unwind()).await {
             Ok(Ok(mut response)) => {
                 rewrite_status::rewrite_status(response.headers_mut());
                 response
@@ -116,7 +120,8 @@ where
     if let Ok(id) = HeaderValue::from_str(context.request_id()) {
         parts.headers.insert(REQUEST_ID, id);
     }
-    let body = CallBody::new(body, &parts.headers, completion, shutdown, held);
+    let source = ResponseSource::new(body, &parts.headers, completion, held);
+    let body = CallBody::new(source, limits);
     Response::from_parts(parts, Body::new(body))
 }
 
