@@ -25,6 +25,12 @@ use crate::compute;
 /// Calls that may wait for each decoder: enough to keep it busy, and few enough to be served soon.
 const WAITING_PER_DECODER: usize = 32;
 
+/// The share of the queue that is kept for calls of few images, as a fraction of its capacity.
+const SHARE_OF_SMALL_CALLS: usize = 4;
+
+/// The largest number of images of a small call.
+const FEW_IMAGES: usize = 8;
+
 /// How long a call keeps a decoder while others wait for one, so that a call with many images delays them
 /// little.
 const MAX_TURN: Duration = Duration::from_millis(50);
@@ -71,9 +77,19 @@ struct QueueState {
     closed: bool,
 }
 
+/// How much of the queue a call may fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CallSize {
+    /// All of it.
+    Small,
+    /// All but the share of small calls.
+    Bulk,
+}
+
 /// The work of a call. It is pending after each image.
 struct DecodeJob {
     work: BoxFuture<'static, ()>,
+    size: CallSize,
     /// Ends with the caller.
     caller: Weak<()>,
 }
@@ -93,7 +109,10 @@ impl DecodePool {
         match images {
             CheckedImages::Ready(decoded) => Ok(decoded),
             CheckedImages::Encoded(encoded) if encoded.is_inline() => Ok(run_to_end(encoded.read())?),
-            CheckedImages::Encoded(encoded) => Ok(self.offload(encoded.read()).await??),
+            CheckedImages::Encoded(encoded) => {
+                let size = if encoded.count() <= FEW_IMAGES { CallSize::Small } else { CallSize::Bulk };
+                Ok(self.offload(size, encoded.read()).await??)
+            }
         }
     }
 
@@ -105,7 +124,7 @@ impl DecodePool {
     ) -> Result<T, Status> {
         match cost {
             Cost::Inline => Ok(work()),
-            Cost::Offload => self.offload(async move { work() }).await,
+            Cost::Offload => self.offload(CallSize::Bulk, async move { work() }).await,
         }
     }
 
@@ -113,6 +132,7 @@ impl DecodePool {
     /// pending. The work ends early if this future is dropped.
     async fn offload<T: Send + 'static>(
         &self,
+        size: CallSize,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Status> {
         let (sender, receiver) = oneshot::channel();
@@ -121,7 +141,7 @@ impl DecodePool {
             // A caller that disconnected meanwhile needs no result.
             let _ = sender.send(result);
         });
-        let job = DecodeJob { work: work.boxed(), caller: Arc::downgrade(&present) };
+        let job = DecodeJob { work: work.boxed(), size, caller: Arc::downgrade(&present) };
         if !self.decoders.submit(job) {
             self.rejected.inc();
             return Err(status::decoders_busy());
@@ -137,10 +157,15 @@ impl DecodePool {
 impl Decoders {
     /// Queues a job; false if too many wait, or if no thread can be started.
     fn submit(&self, job: DecodeJob) -> bool {
+        let capacity = self.threads * WAITING_PER_DECODER;
+        let most = match job.size {
+            CallSize::Small => capacity,
+            CallSize::Bulk => capacity - capacity / SHARE_OF_SMALL_CALLS,
+        };
         let mut state = self.shared.lock();
-        if state.waiting.len() >= self.threads * WAITING_PER_DECODER {
+        if state.waiting.len() >= most {
             state.waiting.retain(|job| !job.is_abandoned());
-            if state.waiting.len() >= self.threads * WAITING_PER_DECODER {
+            if state.waiting.len() >= most {
                 return false;
             }
         }
@@ -290,7 +315,7 @@ mod tests {
         let long: Vec<_> = (0..20)
             .map(|_| {
                 let (pool, began) = (pool.clone(), began.clone());
-                runtime.spawn(async move { pool.offload(endless(began)).await })
+                runtime.spawn(async move { pool.offload(CallSize::Bulk, endless(began)).await })
             })
             .collect();
         for _ in &long {
@@ -309,24 +334,26 @@ mod tests {
     async fn calls_beyond_the_queue_limit_are_rejected_until_callers_leave() {
         let pool = pool(1);
         let (began, first_image) = mpsc::channel();
-        let mut busy = Box::pin(pool.offload(endless(began)));
+        let mut busy = Box::pin(pool.offload(CallSize::Bulk, endless(began)));
         assert!(futures::poll!(&mut busy).is_pending());
         first_image.recv().unwrap();
         let mut waiting = Vec::new();
         // The decoder may have one of them in its hands.
         let rejected = loop {
             assert!(waiting.len() <= 2 + WAITING_PER_DECODER, "none is rejected");
-            let mut read = Box::pin(async { pool.offload(endless(mpsc::channel().0)).await });
+            let mut read = Box::pin(async { pool.offload(CallSize::Bulk, endless(mpsc::channel().0)).await });
             match futures::poll!(&mut read) {
                 Poll::Pending => waiting.push(read),
                 Poll::Ready(result) => break result.unwrap_err(),
             }
         };
-        assert!(waiting.len() >= WAITING_PER_DECODER);
+        assert!(waiting.len() >= WAITING_PER_DECODER * 3 / 4);
         assert_eq!(rejected.code(), tonic::Code::ResourceExhausted);
         assert_eq!(pool.rejected.get(), 1);
+        let small = pool.read(undecodable()).await.unwrap_err();
+        assert_eq!(small.code(), tonic::Code::InvalidArgument, "a call of one image has a share of its own");
         drop((waiting, busy));
-        assert_eq!(pool.read(undecodable()).await.unwrap_err().code(), tonic::Code::InvalidArgument);
+        assert_eq!(pool.work(Cost::Offload, || 7).await.unwrap(), 7);
     }
 
     #[tokio::test]

@@ -93,8 +93,13 @@ impl EncodedImages {
     /// True if decoding is no more than copying a few images.
     pub fn is_inline(&self) -> bool {
         !self.return_pngs
-            && self.images.len() + self.batch.len() / self.area() <= MAX_INLINE_IMAGES
+            && self.count() <= MAX_INLINE_IMAGES
             && self.images.iter().all(|form| self.normalization(form).is_none())
+    }
+
+    /// The number of images.
+    pub fn count(&self) -> usize {
+        self.images.len() + self.batch.len() / self.area()
     }
 
     /// Decodes and normalises the images. The future computes one image each time it is polled, and waits for nothing:
