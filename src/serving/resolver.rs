@@ -37,6 +37,17 @@ const SWITCH_PATIENCE: Duration = Duration::from_secs(2);
 /// How long callers wait for a version if no other can predict.
 const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 
+/// When callers retry if too many look-ups are in progress: the store does not respond then.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What a look-up in the registry found.
+enum LookUp {
+    Found(Arc<LoadedVersion>),
+    /// The version that the reference meant before: the new one is still being loaded, and is committed when it is
+    /// ready, under the same stamp.
+    Previous(Arc<LoadedVersion>),
+}
+
 /// Removes a look-up from the pending ones, however it ended.
 struct ResolveGuard {
     models: Arc<LoadedModels>,
@@ -104,7 +115,7 @@ impl LoadedModels {
     }
 
     /// Looks a reference up in the registry, in a task that continues if its caller disconnects, or joins the
-    /// look-up that is in progress.
+    /// look-up that is in progress. If too many are, the cached result is used, or the caller rejected.
     pub(super) fn resolve(self: &Arc<Self>, model: &ModelRef) -> PendingResolve {
         let start = |stamp| {
             let (models, model) = (self.clone(), model.clone());
@@ -121,7 +132,11 @@ impl LoadedModels {
                 .boxed()
                 .shared()
         };
-        self.resolved.join_or_start(model, || self.registry.generation(), start)
+        let look_up = self.resolved.join_or_start(model, || self.registry.generation(), start);
+        look_up.unwrap_or_else(|| {
+            let full = || Error::QueueFull { queue: "look-ups", retry_after: RETRY_AFTER };
+            PendingResolve::ready(self.cached(model).map(|cached| cached.loaded.clone()).ok_or_else(full))
+        })
     }
 
     /// Caches the outcome of a look-up. If the store did not respond, the cached result stays in use.

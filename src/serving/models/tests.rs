@@ -219,3 +219,23 @@ fn a_runtime_that_shuts_down_blocks_no_caller() {
         assert_eq!(ended.recv_timeout(Duration::from_secs(5)), Ok(call));
     }
 }
+
+#[tokio::test]
+async fn look_ups_in_progress_are_bounded_and_those_that_failed_give_way() {
+    let models = models().await;
+    assert_eq!(version(&models).await.unwrap(), 1);
+    let made_up =
+        |number: usize| ModelRef { name: format!("m{number}").parse().unwrap(), ..ModelRef::default() };
+    for number in 0..2000 {
+        assert!(matches!(models.get(&made_up(number)).await, Err(Error::ModelNotFound(_))));
+    }
+    let models = silenced(models).await;
+    for number in 0..2000 {
+        models.resolve(&made_up(number));
+    }
+    assert_eq!(models.resolved.pending_count(), 1024);
+    let rejected = models.get(&made_up(2000)).now_or_never().expect("it is rejected at once");
+    assert!(matches!(rejected, Err(Error::QueueFull { queue: "look-ups", .. })));
+    let cached = models.resolve(&ModelRef::default()).outcome.now_or_never();
+    assert_eq!(cached.expect("it is cached").unwrap().manifest.version, Version::FIRST);
+}
