@@ -136,9 +136,11 @@ impl LoadedModels {
 
     fn insert(&self, key: Key, fresh: Arc<LoadedVersion>) {
         let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
-        loaded.insert(key, fresh);
+        loaded.insert(key.clone(), fresh);
         while loaded.len() > self.config.max_loaded_versions {
-            let oldest = loaded.iter().min_by_key(|(_, loaded)| loaded.last_used());
+            // The fresh version stays, even if the others were used since it was made.
+            let others = loaded.iter().filter(|(other, _)| **other != key);
+            let oldest = others.min_by_key(|(_, loaded)| loaded.last_used());
             let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
             let Some(old) = loaded.remove(&oldest) else { break };
             tracing::info!(model = %oldest.0, version = %oldest.1, "evicted");

@@ -239,3 +239,18 @@ async fn look_ups_in_progress_are_bounded_and_those_that_failed_give_way() {
     let cached = models.resolve(&ModelRef::default()).outcome.now_or_never();
     assert_eq!(cached.expect("it is cached").unwrap().manifest.version, Version::FIRST);
 }
+
+#[tokio::test]
+async fn a_fresh_version_is_not_evicted_by_its_own_insertion() {
+    let models = models().await;
+    let first = models.get(&ModelRef::default()).await.unwrap();
+    let key = (ModelName::default(), Version::FIRST);
+    models.forget(&key);
+    for _ in 0..2 {
+        let version = testing::publish(&models.registry, &weights()).await.version;
+        models.get(&pinned(version)).await.unwrap();
+    }
+    first.touch(0);
+    models.insert(key, first);
+    assert!(models.has(&ModelName::default(), Version::FIRST));
+}
