@@ -77,6 +77,15 @@ impl ResolveTable {
         }
     }
 
+    /// Stores the version that a reference resolved to before, while the one that it resolves to now is loaded; if that
+    /// one is stored already, it stays.
+    pub fn commit_previous(&self, model: &ModelRef, stamp: ResolveStamp, previous: &Arc<LoadedVersion>) {
+        let mut resolved = self.resolved.write().unwrap_or_else(PoisonError::into_inner);
+        if resolved.get(model).is_none_or(|cached| cached.stamp.at < stamp.at) {
+            resolved.insert(model.clone(), Arc::new(ResolvedVersion::new(previous.clone(), stamp)));
+        }
+    }
+
     /// Removes what a reference resolved to, unless a newer result is stored.
     pub fn remove(&self, model: &ModelRef, stamp: ResolveStamp) {
         let mut resolved = self.resolved.write().unwrap_or_else(PoisonError::into_inner);

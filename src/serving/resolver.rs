@@ -144,12 +144,17 @@ impl LoadedModels {
         &self,
         model: &ModelRef,
         stamp: ResolveStamp,
-        outcome: Result<Arc<LoadedVersion>, Error>,
+        outcome: Result<LookUp, Error>,
     ) -> Result<Arc<LoadedVersion>, Error> {
         match outcome {
-            Ok(loaded) => {
+            Ok(LookUp::Found(loaded)) => {
                 self.touch(&loaded);
                 self.commit(model, stamp, &loaded);
+                Ok(loaded)
+            }
+            Ok(LookUp::Previous(loaded)) => {
+                self.touch(&loaded);
+                self.commit_previous(model, stamp, &loaded);
                 Ok(loaded)
             }
             Err(error @ (Error::Backend { .. } | Error::OutOfMemory { .. })) => {
@@ -173,22 +178,18 @@ impl LoadedModels {
     }
 
     /// The version that a reference means, or the one that it meant before while that one loads.
-    async fn look_up(
-        self: &Arc<Self>,
-        model: &ModelRef,
-        stamp: ResolveStamp,
-    ) -> Result<Arc<LoadedVersion>, Error> {
+    async fn look_up(self: &Arc<Self>, model: &ModelRef, stamp: ResolveStamp) -> Result<LookUp, Error> {
         let (name, version) = self.registry.resolve(model).await?;
         // Read even if the version is loaded: it may have been deleted.
         let manifest = self.registry.manifest(&name, version).await?;
         if let Some(loaded) = self.find(&(name, version)) {
-            return Ok(loaded);
+            return Ok(LookUp::Found(loaded));
         }
         let before = self.cached(model).map(|cached| cached.loaded.clone());
         let patience = if before.is_some() { SWITCH_PATIENCE } else { FIRST_PATIENCE };
         let load = self.load(manifest, stamp);
         if let Ok(outcome) = timeout_at(load.since + patience, load.outcome.clone()).await {
-            return outcome;
+            return outcome.map(LookUp::Found);
         }
         let before = before.ok_or(Error::Loading)?;
         let (models, model) = (self.clone(), model.clone());
@@ -198,7 +199,7 @@ impl LoadedModels {
                 models.commit(&model, stamp, &loaded);
             }
         });
-        Ok(before)
+        Ok(LookUp::Previous(before))
     }
 
     /// What a reference resolved to when it was last looked up. A loaded version is found by its number too.

@@ -232,13 +232,18 @@ impl LoadedModels {
         }
     }
 
-    fn recorder(&self, key: &Key) -> Arc<StatsRecorder> {
-        let mut stats = self.stats.write().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || {
-            let metrics = self.metrics.inference.version(&key.0, key.1);
-            Arc::new(StatsRecorder::new(self.config.max_batch_size, metrics))
-        };
-        stats.entry(key.clone()).or_insert_with(fresh).clone()
+    /// Commits the version that a reference resolved to before, unless that one was evicted.
+    pub(super) fn commit_previous(
+        &self,
+        model: &ModelRef,
+        stamp: ResolveStamp,
+        previous: &Arc<LoadedVersion>,
+    ) {
+        let key = (previous.manifest.model.clone(), previous.manifest.version);
+        let all = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        if all.get(&key).is_some_and(|current| Arc::ptr_eq(current, previous)) {
+            self.resolved.commit_previous(model, stamp, previous);
+        }
     }
 
     fn loading(&self) -> MutexGuard<'_, HashMap<Key, PendingLoad>> {

@@ -254,3 +254,19 @@ async fn a_fresh_version_is_not_evicted_by_its_own_insertion() {
     models.insert(key, first);
     assert!(models.has(&ModelName::default(), Version::FIRST));
 }
+
+#[tokio::test]
+async fn the_previous_version_does_not_replace_the_one_that_was_loaded_meanwhile() {
+    let models = models().await;
+    let model = ModelRef::default();
+    let first = models.get(&model).await.unwrap();
+    let second = testing::publish(&models.registry, &weights()).await.version;
+    let second = models.get(&pinned(second)).await.unwrap();
+    let stamp = ResolveStamp { at: tokio::time::Instant::now(), generation: models.registry.generation() };
+    models.commit_previous(&model, stamp, &first);
+    let kept = || models.cached(&model).unwrap().loaded.manifest.version;
+    assert_eq!(kept(), Version::FIRST);
+    models.commit(&model, stamp, &second);
+    models.commit_previous(&model, stamp, &first);
+    assert_eq!(kept(), second.manifest.version);
+}
