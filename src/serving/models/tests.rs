@@ -270,3 +270,16 @@ async fn the_previous_version_does_not_replace_the_one_that_was_loaded_meanwhile
     models.commit_previous(&model, stamp, &first);
     assert_eq!(kept(), second.manifest.version);
 }
+
+#[tokio::test]
+async fn one_slow_model_delays_the_start_once() {
+    let models = models().await;
+    for name in ["second", "third"] {
+        models.registry.publish(&name.parse().unwrap(), testing::draft(), weights()).await.unwrap();
+    }
+    let _turn = models.turn.lock().await;
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    super::super::initial_load::start(&models).await;
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
