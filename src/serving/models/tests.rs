@@ -283,3 +283,17 @@ async fn one_slow_model_delays_the_start_once() {
     super::super::initial_load::start(&models).await;
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn a_read_of_weights_that_hangs_ends_and_holds_no_other_version() {
+    let models = models().await;
+    let manifest = models.registry.manifest(&ModelName::default(), Version::FIRST).await.unwrap();
+    let models = silenced(models).await;
+    tokio::time::pause();
+    let stamp = ResolveStamp { at: tokio::time::Instant::now(), generation: 0 };
+    let load = models.load(manifest, stamp);
+    assert!(timeout(Duration::from_secs(1), load.outcome.clone()).await.is_err());
+    assert!(models.turn.try_lock().is_ok(), "another version can be loaded");
+    let ended = timeout(Duration::from_secs(60), load.outcome).await.expect("the read is given up");
+    assert!(matches!(ended, Err(Error::Backend { .. })));
+}
