@@ -150,6 +150,13 @@ pub fn transfers_busy(what: &str) -> Status {
     retry(Code::ResourceExhausted, "QUEUE_FULL", format!("too many {what} are under way"), facts, RETRY_SOON)
 }
 
+/// The status of a call whose response does not fit into the memory for responses that wait for their callers.
+pub fn unread_responses() -> Status {
+    let message =
+        "too many responses wait for callers that do not read them: read yours, or ask for less in one call";
+    retry(Code::ResourceExhausted, "UNREAD_RESPONSES", message, [], RETRY_SOON)
+}
+
 /// The status of a stream whose caller neither continues nor ends it.
 pub fn late(message: String) -> Status {
     status(Code::DeadlineExceeded, "DEADLINE", message, [])
@@ -167,13 +174,6 @@ pub fn lost(error: tokio::task::JoinError) -> Status {
         Ok(panic) => panicked(&*panic),
         Err(_) => draining(),
     }
-/// The status of a call whose response does not fit into the memory for responses that wait for their callers.
-pub fn unread_responses() -> Status {
-    let message =
-        "too many responses wait for callers that do not read them: read yours, or ask for less in one call";
-    retry(Code::ResourceExhausted, "UNREAD_RESPONSES", message, [], RETRY_SOON)
-}
-
 }
 
 fn internal() -> Status {

@@ -30,6 +30,8 @@ struct Inner {
     request_id: String,
     began: Instant,
     deadline: Option<Instant>,
+    /// Whether the `grpc-timeout` header is malformed.
+    bad_timeout: bool,
     /// Whether the caller left before it had sent its request.
     lost_request: AtomicBool,
     span: Span,
@@ -49,9 +51,22 @@ impl CallContext {
             code = tracing::field::Empty,
             seconds = tracing::field::Empty
         );
-        let deadline = timeout(request.headers()).and_then(|timeout| began.checked_add(timeout));
+        let timeout = timeout(request.headers());
+        let (deadline, bad_timeout) = match timeout {
+            Ok(timeout) => (timeout.and_then(|timeout| began.checked_add(timeout)), false),
+            Err(BadTimeout) => (None, true),
+        };
         let lost_request = AtomicBool::new(false);
-        Self(Arc::new(Inner { method, request_id, began, deadline, lost_request, span, metrics }))
+        Self(Arc::new(Inner {
+            method,
+            request_id,
+            began,
+            deadline,
+            bad_timeout,
+            lost_request,
+            span,
+            metrics,
+        }))
     }
 
     pub fn method(&self) -> &str {
@@ -70,6 +85,11 @@ impl CallContext {
     /// The deadline of the call that carries a request.
     pub fn deadline_of<T>(request: &tonic::Request<T>) -> Option<Instant> {
         request.extensions().get::<Self>().and_then(Self::deadline)
+    }
+
+    /// Whether the caller set a deadline that cannot be read.
+    pub(super) fn has_bad_timeout(&self) -> bool {
+        self.0.bad_timeout
     }
 
     pub(super) fn is_late(&self) -> bool {
@@ -122,24 +142,28 @@ fn given_id(headers: &HeaderMap) -> Option<String> {
     plain.then(|| id.to_owned())
 }
 
-/// The `grpc-timeout` header: at most eight digits and a unit. A header of another form is ignored, as in
-/// tonic.
-fn timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+/// A `grpc-timeout` header that is not at most eight digits and a unit.
+#[derive(Debug, PartialEq, Eq)]
+struct BadTimeout;
+
+/// The `grpc-timeout` header: at most eight digits and a unit.
+fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, BadTimeout> {
+    let Some(header) = headers.get("grpc-timeout") else { return Ok(None) };
+    let text = header.to_str().map_err(|_| BadTimeout)?;
+    let (digits, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or(BadTimeout)?;
     if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
+        return Err(BadTimeout);
     }
-    let value: u64 = digits.parse().ok()?;
-    match unit {
-        "H" => Some(Duration::from_secs(value * 3600)),
-        "M" => Some(Duration::from_secs(value * 60)),
-        "S" => Some(Duration::from_secs(value)),
-        "m" => Some(Duration::from_millis(value)),
-        "u" => Some(Duration::from_micros(value)),
-        "n" => Some(Duration::from_nanos(value)),
-        _ => None,
-    }
+    let value: u64 = digits.parse().map_err(|_| BadTimeout)?;
+    Ok(Some(match unit {
+        "H" => Duration::from_secs(value * 3600),
+        "M" => Duration::from_secs(value * 60),
+        "S" => Duration::from_secs(value),
+        "m" => Duration::from_millis(value),
+        "u" => Duration::from_micros(value),
+        "n" => Duration::from_nanos(value),
+        _ => return Err(BadTimeout),
+    }))
 }
 
 #[cfg(test)]
@@ -168,8 +192,9 @@ mod tests {
             ("1x", None),
         ] {
             let headers = HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), text.parse().unwrap())]);
-            assert_eq!(timeout(&headers), expected, "{text:?}");
+            assert_eq!(timeout(&headers), expected.map(Some).ok_or(BadTimeout), "{text:?}");
         }
+        assert_eq!(timeout(&HeaderMap::new()), Ok(None));
     }
 
     #[test]

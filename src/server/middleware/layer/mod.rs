@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
 use tonic::body::Body;
 use tower::{Layer, Service};
 use tracing::Instrument;
@@ -98,7 +98,11 @@ where
     let shutdown = &limits.shutdown;
     let exempt = is_exempt_from_drain(context.method());
     let held = (!exempt).then(|| shutdown.track_call());
-    let response = if shutdown.phase() >= Phase::Draining && !exempt {
+    let response = if !is_grpc(request.headers()) {
+        unsupported_media_type()
+    } else if context.has_bad_timeout() {
+        status::bad_timeout().into_http()
+    } else if shutdown.phase() >= Phase::Draining && !exempt {
         status::draining().into_http()
     } else {
         let mut request = request.map(|body| Body::new(RequestBody::new(body, context.clone())));
@@ -123,6 +127,21 @@ where
     let source = ResponseSource::new(body, &parts.headers, completion, held);
     let body = CallBody::new(source, limits);
     Response::from_parts(parts, Body::new(body))
+}
+
+/// Whether the body of a request is messages of gRPC.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    kind.strip_prefix(b"application/grpc")
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// The response to a request of another protocol. It has the status of HTTP, because its caller knows no other; the
+/// status of gRPC is for the metrics and the log.
+fn unsupported_media_type() -> Response<Body> {
+    let mut response = status::not_grpc().into_http();
+    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response
 }
 
 /// Draining neither rejects these calls nor waits for them: a health watch or a reflection stream may stay

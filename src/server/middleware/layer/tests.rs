@@ -171,6 +171,39 @@ async fn a_closing_server_ends_open_streams() {
     calls.all_calls_ended().await;
 }
 
+#[tokio::test]
+async fn a_deadline_that_cannot_be_read_is_rejected() {
+    for text in ["999999999S", "5x", ""] {
+        let (_sender, shutdown) = serving();
+        let response = ask(shutdown, with_timeout(text), |_| async { panic!("called") }).await;
+        assert_eq!(reason(&response), (Code::InvalidArgument, "INVALID_FIELD".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_request_of_another_protocol_gets_the_status_of_http() {
+    for (kind, status) in [
+        (None, 415),
+        (Some("application/json"), 415),
+        (Some("application/grpcx"), 415),
+        (Some("application/grpc"), 200),
+        (Some("application/grpc+proto"), 200),
+        (Some("application/grpc;charset=utf-8"), 200),
+    ] {
+        let mut server = counted(|_| async { unary(1) });
+        let mut request = request();
+        match kind {
+            Some(kind) => drop(request.headers_mut().insert(CONTENT_TYPE, kind.parse().unwrap())),
+            None => drop(request.headers_mut().remove(CONTENT_TYPE)),
+        }
+        let Ok(response) = server.service.call(request).await;
+        assert_eq!(response.status(), status, "{kind:?}");
+        drop(response.into_body().collect().await.unwrap());
+        let code = if status == 415 { "InvalidArgument 1" } else { "Ok 1" };
+        assert_eq!(server.ended(), [code]);
+    }
+}
+
 /// A service behind the layer with the registry of its metrics.
 struct Counted<S> {
     service: CallService<S>,
