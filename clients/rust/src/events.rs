@@ -54,15 +54,14 @@ enum Phase {
     Ended,
 }
 
-/// An attempt to reopen a stream.
-struct Attempt(Mutex<Pin<Box<dyn Future<Output = Result<Reopened, Error>> + Send>>>);
+/// The stream of a run; `None` if the run has ended and every event of it has arrived.
+type ReopenedStream = Option<Streaming<TrainEvent>>;
 
-/// What an attempt found.
-enum Reopened {
-    Stream(Streaming<TrainEvent>),
-    /// The run has ended, and every event of it has arrived.
-    NothingLeft,
-}
+/// Reopens a stream.
+type ReopenFuture = dyn Future<Output = Result<ReopenedStream, Error>> + Send;
+
+/// An attempt to reopen a stream.
+struct Attempt(Mutex<Pin<Box<ReopenFuture>>>);
 
 impl fmt::Debug for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,16 +104,16 @@ impl Client {
 
     /// Reopens the stream of a run behind the event `after`, unless the stream ended cleanly because the run has ended
     /// and no event follows.
-    async fn reopen(self, run_id: String, after: i32, ended_cleanly: bool) -> Result<Reopened, Error> {
+    async fn reopen(self, run_id: String, after: i32, ended_cleanly: bool) -> Result<ReopenedStream, Error> {
         if ended_cleanly {
             match self.run(&run_id).await {
-                Ok(run) if has_nothing_after(&run, after) => return Ok(Reopened::NothingLeft),
+                Ok(run) if has_nothing_after(&run, after) => return Ok(None),
                 Err(error) if error.is_transient() => return Err(error),
                 // If the run is not to be had, the stream tells why.
                 Ok(_) | Err(_) => {}
             }
         }
-        Ok(Reopened::Stream(self.events_after(&run_id, after).await?))
+        Ok(Some(self.events_after(&run_id, after).await?))
     }
 }
 
@@ -235,8 +234,8 @@ impl RunEvents {
         (self.attempt, self.retry_at) = (None, None);
         self.failures += 1;
         match outcome {
-            Ok(Reopened::Stream(stream)) => self.stream = Some(stream),
-            Ok(Reopened::NothingLeft) => self.phase = Phase::Ended,
+            Ok(Some(stream)) => self.stream = Some(stream),
+            Ok(None) => self.phase = Phase::Ended,
             Err(error) if error.is_transient() => self.cause = error.to_string(),
             Err(error) => return Err(self.lost(error.to_string())),
         }

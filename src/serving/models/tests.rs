@@ -280,7 +280,7 @@ async fn one_slow_model_delays_the_start_once() {
     let _turn = models.turn.lock().await;
     tokio::time::pause();
     let began = tokio::time::Instant::now();
-    super::super::initial_load::start(&models).await;
+    crate::serving::start_initial_load(&models).await;
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
