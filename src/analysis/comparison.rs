@@ -18,7 +18,7 @@ impl Analysis {
     /// Compares two versions on the images of a split. Errors: `InvalidField`, `QueueFull`, and those of reading the
     /// versions and the data.
     pub async fn compare(&self, job: ComparisonJob) -> Result<VersionComparison, Error> {
-        let _permit = self.admit()?;
+        let permit = self.admit()?;
         let after = self.find_version(&job.after).await?;
         let (old, weights) = match &job.before {
             Some(before) => self.find_version(before).await?,
@@ -26,7 +26,7 @@ impl Analysis {
         };
         check(&old, &after.0)?;
         let needs = vec![(job.dataset.clone(), job.split)];
-        self.run_with_network(after, needs, move |context| {
+        self.run_with_network(permit, after, needs, move |context| {
             let dataset = context.model.dataset(job.dataset, "dataset")?;
             let images = context.images(&dataset, job.split, "dataset")?;
             if images.is_empty() {

@@ -7,6 +7,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     model_info::ModelInfo,
@@ -123,18 +124,21 @@ impl Analysis {
     }
 
     /// Runs `job` with a network on the analysis thread once the data that it needs are fetched, unless its caller has
-    /// disconnected by the time of its turn.
+    /// disconnected by the time of its turn. The permit ends with the job.
     pub(super) async fn run_with_network<T: Send + 'static>(
         &self,
+        permit: OwnedSemaphorePermit,
         (model, weights): (ModelInfo, EncodedWeights),
         needs: Vec<SplitRequest>,
         job: impl FnOnce(AnalysisContext) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.prepare(model.training_dataset.clone(), needs).await?;
+        let permit = self.prepare(permit, model.training_dataset.clone(), needs).await?;
         let (catalog, device) = (self.catalog.clone(), self.device);
         let abandoned = Arc::<AtomicBool>::default();
         let _caller = AbandonOnDrop(abandoned.clone());
         self.on_thread(move || {
+            // Bound first and therefore dropped last: it stands for the memory of all that follows.
+            let _permit = permit;
             let mut model = model;
             let (network, at) = weights.decode(device)?;
             if let (Some(run), Some(at)) = (&mut model.run, at) {

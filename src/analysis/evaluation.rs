@@ -92,7 +92,7 @@ impl Analysis {
         job: EvaluateJob,
         progress: watch::Sender<EvaluationProgress>,
     ) -> Result<EvaluationReport, Error> {
-        let _permit = self.admit()?;
+        let permit = self.admit()?;
         let found = self.find_version(&job.model).await?;
         let other = match &job.compare_to {
             Some(model) => Some(self.find_version(model).await?),
@@ -102,7 +102,7 @@ impl Analysis {
         if job.fit_temperature {
             needs.push((job.dataset.clone(), Split::Validation));
         }
-        self.run_with_network(found, needs, move |context| {
+        self.run_with_network(permit, found, needs, move |context| {
             let began = Instant::now();
             let other = match other {
                 Some((model, weights)) => Some((model, weights.decode(context.device)?.0)),

@@ -33,14 +33,14 @@ impl Analysis {
             .ok_or_else(|| {
                 Error::field("batch_size", format!("is out of range: use 1 to {MAX_BATCH_SIZE}"))
             })?;
-        let _permit = self.admit()?;
+        let permit = self.admit()?;
         let (model, weights) = self.find(&job.target, run_weights).await?;
         let initial = match &job.health {
             Some(_) => self.initial_weights(&model).await?,
             None => (InitialWeightsOrigin::Unknown, EncodedInitialWeights::Unknown),
         };
         let needs = needs(&job);
-        self.run_with_network((model, weights), needs, move |context| {
+        self.run_with_network(permit, (model, weights), needs, move |context| {
             let (image, label) = match job.needs_image() {
                 true => context.image(job.input)?,
                 false => (Vec::new(), None),
@@ -75,9 +75,9 @@ impl Analysis {
     where
         F: Future<Output = Result<RunWeights, Error>>,
     {
-        let _permit = self.admit()?;
+        let permit = self.admit()?;
         let found = self.find(&job.target, run_weights).await?;
-        self.run_with_network(found, Vec::new(), move |context| {
+        self.run_with_network(permit, found, Vec::new(), move |context| {
             let mut stored = inspect::parameter_values(&context.network);
             if let Some(unknown) = job.names.iter().find(|name| stored.iter().all(|it| it.name != **name)) {
                 // A hostile name may be long: the message quotes its beginning only.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
     compute::{Device, Error, JobThread, Priority, ThreadSettings},
@@ -31,7 +31,7 @@ pub struct Analysis {
     pub(super) device: Device,
     thread: JobThread,
     /// Limits the analyses that are looked up, wait or run, because each may hold weights.
-    admitted: Semaphore,
+    admitted: Arc<Semaphore>,
 }
 
 /// A part of a data set that an analysis reads; by default of the network's own data set.
@@ -46,12 +46,13 @@ impl Analysis {
     ) -> Result<Self, Error> {
         let setup = ThreadSettings { threads, priority: Priority::Low };
         let thread = JobThread::start("digitd-analysis", setup, CAPACITY)?;
-        Ok(Self { registry, catalog, device, thread, admitted: Semaphore::new(CAPACITY) })
+        Ok(Self { registry, catalog, device, thread, admitted: Arc::new(Semaphore::new(CAPACITY)) })
     }
 
-    /// Admits an analysis, or rejects it at once, before anything is read for it.
-    pub(super) fn admit(&self) -> Result<SemaphorePermit<'_>, Error> {
-        let permit = self.admitted.try_acquire();
+    /// Admits an analysis, or rejects it at once, before anything is read for it. The permit belongs into its job, which
+    /// holds weights until it ends, whether its caller waits for it or not.
+    pub(super) fn admit(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let permit = self.admitted.clone().try_acquire_owned();
         permit.map_err(|_| Error::QueueFull { queue: "analyses", retry_after: RETRY_AFTER })
     }
 
@@ -75,20 +76,56 @@ impl Analysis {
     }
 
     /// Fetches the data before the job is queued, so that a download delays no other job. `own` is the data set of the
-    /// parts that name none.
+    /// parts that name none. The permit comes back when the data are read, which goes on without a caller.
     pub(super) async fn prepare(
         &self,
+        permit: OwnedSemaphorePermit,
         own: Option<DatasetSpec>,
         needs: Vec<SplitRequest>,
-    ) -> Result<(), Error> {
+    ) -> Result<OwnedSemaphorePermit, Error> {
         let catalog = self.catalog.clone();
         let preparing = tokio::task::spawn_blocking(move || {
             let needs = needs.into_iter().filter_map(|(asked, split)| Some((asked.or(own.clone())?, split)));
             for (dataset, split) in needs {
                 catalog.prepare(&dataset, split)?;
             }
-            Ok(())
+            Ok(permit)
         });
         preparing.await.unwrap_or_else(|error| Err(Error::backend("reading the data set", error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        compute::testing::weights,
+        data::FetchPolicy,
+        registry::{ModelRef, testing},
+    };
+
+    #[tokio::test]
+    async fn an_analysis_without_a_caller_is_counted_until_its_job_ends() {
+        let registry = Registry::open("memory:").await.unwrap();
+        testing::publish(&registry, &weights()).await;
+        let catalog = Arc::new(Catalog::new(Vec::new(), FetchPolicy::Never));
+        let analysis = Analysis::new(registry, catalog, Device::Cpu, 1).unwrap();
+        let found = analysis.find_version(&ModelRef::default()).await.unwrap();
+        let (began, mut under_way) = tokio::sync::mpsc::unbounded_channel();
+        let (go, wait) = mpsc::channel::<()>();
+        let job = analysis.run_with_network(analysis.admit().unwrap(), found, Vec::new(), move |_| {
+            began.send(()).unwrap();
+            let _ = wait.recv();
+            Ok(())
+        });
+        tokio::select! {
+            _ = job => panic!("the job waits"),
+            _ = under_way.recv() => {}
+        }
+        assert_eq!(analysis.admitted.available_permits(), CAPACITY - 1);
+        drop(go);
+        drop(analysis.admitted.acquire_many(CAPACITY as u32).await.unwrap());
     }
 }

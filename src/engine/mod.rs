@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::{
     analysis::Analysis,
+    compute::keep_freed_memory,
     data::{Catalog, DatasetInfo},
     ids::{DatasetName, ModelName, RunId, Version},
     registry::{Manifest, ModelRef, Page, Registry},
@@ -83,6 +84,11 @@ impl Engine {
     /// device cannot be used or the store cannot be read.
     pub async fn start(config: EngineConfig, registry: Registry, catalog: Catalog) -> Result<Self, Error> {
         config.serving.check()?;
+        if !keep_freed_memory() {
+            tracing::warn!(
+                "the allocator returns freed memory to the kernel: training of large batches is slower"
+            );
+        }
         let device = tokio::task::spawn_blocking(move || config.device.open());
         let device = device.await.map_err(|error| Error::backend("opening the device", error))??;
         let (catalog, metrics) = (Arc::new(catalog), Arc::new(Metrics::default()));

@@ -50,11 +50,11 @@ impl InferenceApi {
         let version = self.engine.served(&params.model, deadline).await?;
         let Manifest { height, width, .. } = *version.manifest();
         let tensor = params.tensor.check(ImageSize { height, width })?;
-        let images = self.pool.work(tensor.cost(), move |_| tensor.read()).await??;
+        let images = self.pool.work(tensor.cost(), move || tensor.read()).await??;
         let predicted = version.predict(images, deadline).await?;
         let outputs = params.outputs;
         let cost = cost(&predicted, &outputs);
-        self.pool.work(cost, move |_| from_predictions(&predicted, &outputs, id)).await
+        self.pool.work(cost, move || from_predictions(&predicted, &outputs, id)).await
     }
 
     /// The response to one request of a stream; an error is a response, too.

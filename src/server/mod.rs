@@ -230,7 +230,7 @@ fn routes(config: &ServerConfig, engine: &Engine, readiness: &Readiness) -> Resu
     let prediction = PredictionServiceServer::new(prediction);
     let inference = InferenceApi::new(engine.clone(), pool, readiness.clone());
     let inference = GrpcInferenceServiceServer::new(inference);
-    let models = RegistryServiceServer::new(RegistryApi::new(engine.clone()));
+    let models = RegistryServiceServer::new(RegistryApi::new(engine.clone(), shutdown.clone()));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)

@@ -49,7 +49,7 @@ impl PredictionApi {
         let DecodedImages { images, qualities, pngs } = self.pool.read(encoded).await?;
         let predicted = version.predict(images, deadline).await?;
         let (top_k, cost) = (params.top_k, cost(&predicted));
-        self.pool.work(cost, move |_| from_predictions(&predicted, top_k, &qualities, pngs)).await
+        self.pool.work(cost, move || from_predictions(&predicted, top_k, &qualities, pngs)).await
     }
 
     /// The response to one request of a stream; an error is a response, too.

@@ -1,6 +1,8 @@
 //! `RegistryService`: lists models, versions and aliases, moves aliases, deletes versions, and exports and
 //! imports weights.
 
+use std::pin::pin;
+
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -18,6 +20,7 @@ use super::{
             reference::{alias, name, version},
         },
     },
+    lifecycle::Shutdown,
     listener::peer,
     onnx,
     transfer::{self, ExportStream, TransferLimit},
@@ -33,11 +36,12 @@ use crate::{
 pub struct RegistryApi {
     engine: Engine,
     transfers: TransferLimit,
+    shutdown: Shutdown,
 }
 
 impl RegistryApi {
-    pub fn new(engine: Engine) -> Self {
-        Self { engine, transfers: TransferLimit::new("imports and exports") }
+    pub fn new(engine: Engine, shutdown: Shutdown) -> Self {
+        Self { engine, transfers: TransferLimit::new("imports and exports"), shutdown }
     }
 }
 
@@ -165,7 +169,7 @@ impl RegistryService for RegistryApi {
     ) -> Result<Response<v1::ImportVersionResponse>, Status> {
         let _held = self.transfers.begin()?;
         let by = note(String::new(), String::new(), peer(&request)).by;
-        let mut messages = request.into_inner();
+        let mut messages = pin!(transfer::until_draining(request.into_inner(), self.shutdown.clone()));
         let job = import_job(transfer::metadata(&mut messages).await?, by)?;
         job.check()?;
         let file = transfer::file(&mut messages).await?;

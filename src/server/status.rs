@@ -111,9 +111,26 @@ pub fn deadline() -> Status {
     status(Code::DeadlineExceeded, "DEADLINE", "the deadline passed before the response was ready", [])
 }
 
-pub fn message_too_large() -> Status {
-    let message = "the message is above the server's limit: send fewer images in one message";
-    status(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message, [])
+/// The status of a message that is larger than the server accepts; `limit` is in bytes.
+pub fn message_too_large(limit: Option<u64>) -> Status {
+    let limit = limit.map(|bytes| bytes.to_string());
+    let of_limit = limit.as_ref().map(|bytes| format!(" of {bytes} bytes")).unwrap_or_default();
+    let message = format!(
+        "the message is above the server's limit{of_limit}: send fewer images in one message, or raise \
+         server.max_message_bytes (--max-message-bytes)"
+    );
+    let facts = limit.map(|bytes| ("max_message_bytes", bytes));
+    status(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message, facts)
+}
+
+/// The status of a call whose `grpc-timeout` header cannot be read.
+pub fn bad_timeout() -> Status {
+    FieldError::new("grpc-timeout", "is no timeout: give at most eight digits and a unit, as in 500m").into()
+}
+
+/// The status of a request whose content type is not that of gRPC.
+pub fn not_grpc() -> Status {
+    FieldError::new("content-type", "is not application/grpc: this port serves gRPC alone").into()
 }
 
 /// The status of a message that cannot be decoded; `what` is the text of the decoder.
@@ -131,6 +148,13 @@ pub fn decoders_busy() -> Status {
 pub fn transfers_busy(what: &str) -> Status {
     let facts = [("queue", "transfers".to_owned())];
     retry(Code::ResourceExhausted, "QUEUE_FULL", format!("too many {what} are under way"), facts, RETRY_SOON)
+}
+
+/// The status of a call whose response does not fit into the memory for responses that wait for their callers.
+pub fn unread_responses() -> Status {
+    let message =
+        "too many responses wait for callers that do not read them: read yours, or ask for less in one call";
+    retry(Code::ResourceExhausted, "UNREAD_RESPONSES", message, [], RETRY_SOON)
 }
 
 /// The status of a stream whose caller neither continues nor ends it.

@@ -7,12 +7,15 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::status;
+use super::{
+    lifecycle::{Phase, Shutdown},
+    status,
+};
 use crate::{
     checkpoint::import::MAX_BYTES,
     ids::FieldError,
@@ -33,6 +36,10 @@ const QUEUED_CHUNKS: usize = 2;
 
 /// Longest time between two chunks, so that a caller that stalls does not block others.
 const MAX_SILENCE: Duration = Duration::from_secs(30);
+
+/// The least that arrives of an imported file within `MAX_SILENCE`, in bytes, if the file does not end before: 32 KiB a
+/// second. A slower caller loses its place to others.
+const MIN_PROGRESS: usize = 30 * (32 << 10);
 
 /// Longest time that the transfer of a file may take.
 const MAX_DURATION: Duration = Duration::from_secs(600);
@@ -63,6 +70,18 @@ impl TransferLimit {
     }
 }
 
+/// The messages of an import; draining ends them with an error, as it ends other streams of requests.
+pub fn until_draining<T>(
+    messages: impl Stream<Item = Result<T, Status>>,
+    shutdown: Shutdown,
+) -> impl Stream<Item = Result<T, Status>> {
+    let ending = shutdown.clone();
+    let draining = async move { ending.reached(Phase::Draining).await };
+    let end = stream::once(async move { shutdown.phase() })
+        .filter_map(|phase| async move { (phase >= Phase::Draining).then(|| Err(status::draining())) });
+    messages.take_until(draining).chain(end)
+}
+
 /// The metadata of an import, which is the first message.
 pub async fn metadata(
     messages: &mut (impl Stream<Item = Result<v1::ImportVersionRequest, Status>> + Unpin),
@@ -79,7 +98,7 @@ pub async fn metadata(
 pub async fn file(
     messages: &mut (impl Stream<Item = Result<v1::ImportVersionRequest, Status>> + Unpin),
 ) -> Result<Vec<u8>, Status> {
-    let collected = tokio::time::timeout(MAX_DURATION, collect(messages)).await;
+    let collected = timeout(MAX_DURATION, collect(messages)).await;
     collected.unwrap_or_else(|_| Err(status::late(format!("the transfer took longer than {MAX_DURATION:?}"))))
 }
 
@@ -131,7 +150,16 @@ async fn collect(
 ) -> Result<Vec<u8>, Status> {
     let mut file = Vec::new();
     let rejected = |message: String| Err(FieldError::new("chunk", message).into());
+    let (mut interval_end, mut progress) = (Instant::now() + MAX_SILENCE, MIN_PROGRESS);
     for _ in 0..MAX_CHUNKS {
+        if Instant::now() >= interval_end {
+            if file.len() < progress {
+                let message =
+                    format!("less than {MIN_PROGRESS} bytes of the file arrived within {MAX_SILENCE:?}");
+                return Err(status::late(message));
+            }
+            (interval_end, progress) = (Instant::now() + MAX_SILENCE, file.len() + MIN_PROGRESS);
+        }
         match next(messages).await? {
             None if file.is_empty() => {
                 return rejected("is missing: send the file after the metadata".to_owned());
@@ -160,7 +188,7 @@ async fn collect(
 async fn next(
     messages: &mut (impl Stream<Item = Result<v1::ImportVersionRequest, Status>> + Unpin),
 ) -> Result<Option<Part>, Status> {
-    match tokio::time::timeout(MAX_SILENCE, messages.next()).await {
+    match timeout(MAX_SILENCE, messages.next()).await {
         Err(_) => Err(status::late(format!("no message arrived for {MAX_SILENCE:?}"))),
         Ok(None) => Ok(None),
         Ok(Some(message)) => match message?.part {
@@ -223,6 +251,37 @@ mod tests {
         let drip = async |()| Some((pause().await, ()));
         let mut drips = Box::pin(stream::unfold((), drip).map(|_| chunk(b"a")));
         assert_eq!(file(&mut drips).await.unwrap_err().code(), Code::DeadlineExceeded);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_caller_loses_its_place_and_a_steady_one_does_not() {
+        let import = async |bytes: usize| {
+            let chunk = Bytes::from(vec![1; bytes]);
+            let pause = || tokio::time::timeout(Duration::from_secs(5), std::future::pending::<()>());
+            let drip = async |left: usize| {
+                let left = left.checked_sub(1)?;
+                Some((pause().await, left))
+            };
+            let mut drips = Box::pin(stream::unfold(40, drip).map(|_| message(Part::Chunk(chunk.clone()))));
+            let began = Instant::now();
+            (file(&mut drips).await, began.elapsed())
+        };
+        let (slow, taken) = import(MIN_PROGRESS / 100).await;
+        assert_eq!(slow.unwrap_err().code(), Code::DeadlineExceeded);
+        assert!(taken < 2 * MAX_SILENCE, "{taken:?}");
+        let (steady, _) = import(MIN_PROGRESS / 5).await;
+        assert_eq!(steady.unwrap().len(), 40 * (MIN_PROGRESS / 5));
+    }
+
+    #[tokio::test]
+    async fn draining_ends_an_import_whose_caller_is_silent() {
+        let (phase, shutdown) = Shutdown::begin();
+        let messages = stream::iter(vec![chunk(b"a")]).chain(stream::pending());
+        let mut messages = Box::pin(until_draining(messages, shutdown));
+        let mut import = Box::pin(file(&mut messages));
+        assert!(futures::poll!(&mut import).is_pending());
+        phase.send_replace(Phase::Draining);
+        assert_eq!(import.await.unwrap_err().code(), Code::Unavailable);
     }
 
     #[tokio::test(start_paused = true)]

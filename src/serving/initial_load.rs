@@ -26,6 +26,8 @@ enum LoadOutcome {
     /// A model was loaded.
     Loaded,
     NoModel,
+    /// A model is still being loaded.
+    Loading,
     /// None of the models could be loaded, or the store does not respond.
     Unusable,
 }
@@ -45,7 +47,10 @@ async fn keep_trying(models: Weak<LoadedModels>, mut outcome: LoadOutcome) {
         let Some(alive) = models.upgrade() else { return };
         let mut changes = alive.registry.changes();
         drop(alive);
-        let patience = if outcome == LoadOutcome::NoModel { POLL } else { RETRY };
+        let patience = match outcome {
+            LoadOutcome::NoModel | LoadOutcome::Loading => POLL,
+            LoadOutcome::Unusable | LoadOutcome::Loaded => RETRY,
+        };
         // Either way it is time to look again.
         let _ = timeout(patience, changes.changed()).await;
         let Some(alive) = models.upgrade() else { return };
@@ -76,7 +81,11 @@ async fn load(models: &Arc<LoadedModels>) -> LoadOutcome {
                 return LoadOutcome::Loaded;
             }
             Err(Error::ModelNotFound(_)) => {}
-            Err(Error::Loading) => tracing::info!(model = %name, "still being loaded"),
+            Err(Error::Loading) => {
+                tracing::info!(model = %name, "still being loaded");
+                // It took the time that callers wait for already; another model would take as long again.
+                return LoadOutcome::Loading;
+            }
             Err(error) => {
                 tracing::warn!(%error, model = %name, "cannot be loaded");
                 outcome = LoadOutcome::Unusable;

@@ -10,6 +10,7 @@ mod models;
 mod resolve_table;
 mod resolver;
 mod stats;
+mod stats_table;
 mod worker;
 
 pub use config::BatchConfig;

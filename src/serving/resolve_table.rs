@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use futures::future::{BoxFuture, Shared};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared, ready},
+};
 use tokio::time::Instant;
 
 use super::loaded::{LoadedVersion, ResolveStamp};
@@ -15,7 +18,7 @@ use crate::{compute::Error, registry::ModelRef};
 /// How long a failed look-up is not repeated: its callers get the error.
 const FAILURE: Duration = Duration::from_secs(1);
 
-/// The largest number of look-ups that are remembered; callers may make up references without end.
+/// The largest number of look-ups that are in progress or remembered; callers may make up references without end.
 const MAX_PENDING: usize = 1024;
 
 /// What a reference resolved to when the registry was queried.
@@ -48,6 +51,13 @@ impl ResolvedVersion {
 }
 
 impl PendingResolve {
+    /// A look-up that has ended already.
+    pub fn ready(outcome: Result<Arc<LoadedVersion>, Error>) -> Self {
+        // No change of the registry follows this stamp: the caller gets the outcome and nobody else does.
+        let stamp = ResolveStamp { at: Instant::now(), generation: u64::MAX };
+        Self { stamp, outcome: ready(outcome).boxed().shared(), failed: None }
+    }
+
     fn is_over(&self) -> bool {
         self.failed.is_some_and(|failed| failed.elapsed() >= FAILURE)
     }
@@ -67,6 +77,15 @@ impl ResolveTable {
         }
     }
 
+    /// Stores the version that a reference resolved to before, while the one that it resolves to now is loaded; if that
+    /// one is stored already, it stays.
+    pub fn commit_previous(&self, model: &ModelRef, stamp: ResolveStamp, previous: &Arc<LoadedVersion>) {
+        let mut resolved = self.resolved.write().unwrap_or_else(PoisonError::into_inner);
+        if resolved.get(model).is_none_or(|cached| cached.stamp.at < stamp.at) {
+            resolved.insert(model.clone(), Arc::new(ResolvedVersion::new(previous.clone(), stamp)));
+        }
+    }
+
     /// Removes what a reference resolved to, unless a newer result is stored.
     pub fn remove(&self, model: &ModelRef, stamp: ResolveStamp) {
         let mut resolved = self.resolved.write().unwrap_or_else(PoisonError::into_inner);
@@ -82,13 +101,13 @@ impl ResolveTable {
     }
 
     /// Joins the look-up of a reference that is in progress or failed lately, if nothing was changed here since it
-    /// began; else starts one. `generation` is read under the table's lock.
+    /// began; else starts one. None if too many are in progress. `generation` is read under the table's lock.
     pub fn join_or_start(
         &self,
         model: &ModelRef,
         generation: impl Fn() -> u64,
         start: impl FnOnce(ResolveStamp) -> Shared<BoxFuture<'static, Result<Arc<LoadedVersion>, Error>>>,
-    ) -> PendingResolve {
+    ) -> Option<PendingResolve> {
         let mut pending = self.pending();
         // Read before the look-up: a change in between makes its result outdated at once.
         let stamp = ResolveStamp { at: Instant::now(), generation: generation() };
@@ -96,14 +115,18 @@ impl ResolveTable {
             && look_up.stamp.generation == stamp.generation
             && !look_up.is_over()
         {
-            return look_up.clone();
+            return Some(look_up.clone());
         }
         if pending.len() >= MAX_PENDING {
-            pending.retain(|_, look_up| !look_up.is_over());
+            // Whoever makes up references fills this memory of failures, and must not keep others out with it.
+            pending.retain(|_, look_up| look_up.failed.is_none());
+            if pending.len() >= MAX_PENDING {
+                return None;
+            }
         }
         let look_up = PendingResolve { stamp, outcome: start(stamp), failed: None };
         pending.insert(model.clone(), look_up.clone());
-        look_up
+        Some(look_up)
     }
 
     /// Removes a look-up that has ended; a failed one stays for a while.

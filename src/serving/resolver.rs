@@ -37,6 +37,17 @@ const SWITCH_PATIENCE: Duration = Duration::from_secs(2);
 /// How long callers wait for a version if no other can predict.
 const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 
+/// When callers retry if too many look-ups are in progress: the store does not respond then.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What a look-up in the registry found.
+enum LookUp {
+    Found(Arc<LoadedVersion>),
+    /// The version that the reference meant before: the new one is still being loaded, and is committed when it is
+    /// ready, under the same stamp.
+    Previous(Arc<LoadedVersion>),
+}
+
 /// Removes a look-up from the pending ones, however it ended.
 struct ResolveGuard {
     models: Arc<LoadedModels>,
@@ -104,11 +115,14 @@ impl LoadedModels {
     }
 
     /// Looks a reference up in the registry, in a task that continues if its caller disconnects, or joins the
-    /// look-up that is in progress.
+    /// look-up that is in progress. If too many are, the cached result is used, or the caller rejected.
     pub(super) fn resolve(self: &Arc<Self>, model: &ModelRef) -> PendingResolve {
         let start = |stamp| {
-            let mut guard = ResolveGuard { models: self.clone(), model: model.clone(), stamp, error: None };
+            let (models, model) = (self.clone(), model.clone());
             let task = tokio::spawn(async move {
+                // Made here and not before: a runtime that shuts down drops the task inside `spawn`, under the lock
+                // of the table, which the guard takes.
+                let mut guard = ResolveGuard { models, model, stamp, error: None };
                 let ResolveGuard { models, model, .. } = &guard;
                 let outcome = models.cache_outcome(model, stamp, models.look_up(model, stamp).await);
                 guard.set_error(outcome.as_ref().err());
@@ -118,7 +132,11 @@ impl LoadedModels {
                 .boxed()
                 .shared()
         };
-        self.resolved.join_or_start(model, || self.registry.generation(), start)
+        let look_up = self.resolved.join_or_start(model, || self.registry.generation(), start);
+        look_up.unwrap_or_else(|| {
+            let full = || Error::QueueFull { queue: "look-ups", retry_after: RETRY_AFTER };
+            PendingResolve::ready(self.cached(model).map(|cached| cached.loaded.clone()).ok_or_else(full))
+        })
     }
 
     /// Caches the outcome of a look-up. If the store did not respond, the cached result stays in use.
@@ -126,12 +144,17 @@ impl LoadedModels {
         &self,
         model: &ModelRef,
         stamp: ResolveStamp,
-        outcome: Result<Arc<LoadedVersion>, Error>,
+        outcome: Result<LookUp, Error>,
     ) -> Result<Arc<LoadedVersion>, Error> {
         match outcome {
-            Ok(loaded) => {
+            Ok(LookUp::Found(loaded)) => {
                 self.touch(&loaded);
                 self.commit(model, stamp, &loaded);
+                Ok(loaded)
+            }
+            Ok(LookUp::Previous(loaded)) => {
+                self.touch(&loaded);
+                self.commit_previous(model, stamp, &loaded);
                 Ok(loaded)
             }
             Err(error @ (Error::Backend { .. } | Error::OutOfMemory { .. })) => {
@@ -155,22 +178,18 @@ impl LoadedModels {
     }
 
     /// The version that a reference means, or the one that it meant before while that one loads.
-    async fn look_up(
-        self: &Arc<Self>,
-        model: &ModelRef,
-        stamp: ResolveStamp,
-    ) -> Result<Arc<LoadedVersion>, Error> {
+    async fn look_up(self: &Arc<Self>, model: &ModelRef, stamp: ResolveStamp) -> Result<LookUp, Error> {
         let (name, version) = self.registry.resolve(model).await?;
         // Read even if the version is loaded: it may have been deleted.
         let manifest = self.registry.manifest(&name, version).await?;
         if let Some(loaded) = self.find(&(name, version)) {
-            return Ok(loaded);
+            return Ok(LookUp::Found(loaded));
         }
         let before = self.cached(model).map(|cached| cached.loaded.clone());
         let patience = if before.is_some() { SWITCH_PATIENCE } else { FIRST_PATIENCE };
         let load = self.load(manifest, stamp);
         if let Ok(outcome) = timeout_at(load.since + patience, load.outcome.clone()).await {
-            return outcome;
+            return outcome.map(LookUp::Found);
         }
         let before = before.ok_or(Error::Loading)?;
         let (models, model) = (self.clone(), model.clone());
@@ -180,7 +199,7 @@ impl LoadedModels {
                 models.commit(&model, stamp, &loaded);
             }
         });
-        Ok(before)
+        Ok(LookUp::Previous(before))
     }
 
     /// What a reference resolved to when it was last looked up. A loaded version is found by its number too.

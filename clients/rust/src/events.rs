@@ -1,11 +1,17 @@
 //! The events of a run as one unbroken sequence: where the stream breaks, it is reopened behind the last
 //! event that arrived.
 
-use std::time::Duration;
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
+use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Streaming};
 
-use crate::v1::{TrainEvent, TrainRequest, WatchRunRequest, train_event::Event};
+use crate::v1::{Run, RunState, TrainEvent, TrainRequest, WatchRunRequest, train_event::Event};
 use crate::{Client, Error, error::is_transient};
 
 /// Failed attempts in a row after which a stream counts as lost.
@@ -27,6 +33,12 @@ pub struct RunEvents {
     last_sequence: i32,
     stream: Option<Streaming<TrainEvent>>,
     phase: Phase,
+    /// Whether the server ended the stream without an error.
+    ended_cleanly: bool,
+    /// When the next attempt to reopen the stream is made. It outlives a call that is dropped while it waits.
+    retry_at: Option<Instant>,
+    /// The attempt that is under way. It outlives a call that is dropped while it waits, too.
+    attempt: Option<Attempt>,
     /// Failed attempts since the last event.
     failures: u32,
     /// Why the stream broke, or why the last attempt to reopen it failed.
@@ -40,6 +52,21 @@ enum Phase {
     /// Or the last event was `validated`, which is the only one of its stream.
     Finished,
     Ended,
+}
+
+/// The stream of a run; `None` if the run has ended and every event of it has arrived.
+type ReopenedStream = Option<Streaming<TrainEvent>>;
+
+/// Reopens a stream.
+type ReopenFuture = dyn Future<Output = Result<ReopenedStream, Error>> + Send;
+
+/// An attempt to reopen a stream.
+struct Attempt(Mutex<Pin<Box<ReopenFuture>>>);
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Attempt")
+    }
 }
 
 impl Client {
@@ -66,9 +93,37 @@ impl Client {
     /// [`Error::Refused`] when there is no such run.
     pub async fn watch(&self, run_id: &str, after: i32) -> Result<RunEvents, Error> {
         let mut events = RunEvents::new(self.clone(), run_id.to_owned(), after, None);
-        events.stream = Some(events.open().await?);
+        events.stream = Some(events.client.events_after(run_id, after).await?);
         Ok(events)
     }
+
+    async fn events_after(&self, run_id: &str, after: i32) -> Result<Streaming<TrainEvent>, Error> {
+        let request = WatchRunRequest { run_id: run_id.to_owned(), after_sequence: after };
+        Ok(self.training().watch_run(request).await?.into_inner())
+    }
+
+    /// Reopens the stream of a run behind the event `after`, unless the stream ended cleanly because the run has ended
+    /// and no event follows.
+    async fn reopen(self, run_id: String, after: i32, ended_cleanly: bool) -> Result<ReopenedStream, Error> {
+        if ended_cleanly {
+            match self.run(&run_id).await {
+                Ok(run) if has_nothing_after(&run, after) => return Ok(None),
+                Err(error) if error.is_transient() => return Err(error),
+                // If the run is not to be had, the stream tells why.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(Some(self.events_after(&run_id, after).await?))
+    }
+}
+
+/// Whether a run has ended and has no event behind number `after`.
+fn has_nothing_after(run: &Run, after: i32) -> bool {
+    let ended = match run.state() {
+        RunState::Completed | RunState::Cancelled | RunState::Failed | RunState::Interrupted => true,
+        RunState::Unspecified | RunState::Queued | RunState::Running => false,
+    };
+    ended && run.last_sequence.unwrap_or(0) <= after
 }
 
 impl RunEvents {
@@ -79,6 +134,9 @@ impl RunEvents {
             last_sequence: after,
             stream,
             phase: Phase::Running,
+            ended_cleanly: false,
+            retry_at: None,
+            attempt: None,
             failures: 0,
             cause: String::new(),
         }
@@ -114,7 +172,10 @@ impl RunEvents {
                 // All events have arrived, so a connection that breaks behind them loses nothing.
                 Err(_) if self.phase == Phase::Finished => self.phase = Phase::Ended,
                 Ok(None) if self.run_id.is_empty() => return Err(Error::Incomplete("event")),
-                Ok(None) => self.close("the server ended the stream".to_owned()),
+                Ok(None) => {
+                    self.close("the server ended the stream".to_owned());
+                    self.ended_cleanly = true;
+                }
                 Err(status) if self.run_id.is_empty() || !is_interruption(status.code()) => {
                     return Err(status.into());
                 }
@@ -146,18 +207,35 @@ impl RunEvents {
 
     fn close(&mut self, cause: String) {
         self.stream = None;
+        self.ended_cleanly = false;
         self.cause = cause;
     }
 
-    /// Waits, longer from failure to failure, and makes one attempt to reopen the stream.
+    /// Waits, longer from failure to failure, and makes one attempt to reopen the stream. A call that is dropped
+    /// meanwhile leaves the wait and the attempt to the next one.
     async fn reopen(&mut self) -> Result<(), Error> {
-        if self.failures == MAX_FAILURES {
-            return Err(self.lost(self.cause.clone()));
+        if self.attempt.is_none() {
+            if self.failures == MAX_FAILURES {
+                return Err(self.lost(self.cause.clone()));
+            }
+            let wait = match self.ended_cleanly && self.failures == 0 {
+                // Most likely there is nothing more to come.
+                true => Duration::ZERO,
+                false => (FIRST_WAIT * 2_u32.pow(self.failures)).min(MAX_WAIT),
+            };
+            sleep_until(*self.retry_at.get_or_insert_with(|| Instant::now() + wait)).await;
         }
-        tokio::time::sleep((FIRST_WAIT * 2_u32.pow(self.failures)).min(MAX_WAIT)).await;
+        let (client, run_id) = (&self.client, &self.run_id);
+        let (after, ended_cleanly) = (self.last_sequence, self.ended_cleanly);
+        let Attempt(attempt) = self.attempt.get_or_insert_with(|| {
+            Attempt(Mutex::new(Box::pin(client.clone().reopen(run_id.clone(), after, ended_cleanly))))
+        });
+        let outcome = attempt.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().await;
+        (self.attempt, self.retry_at) = (None, None);
         self.failures += 1;
-        match self.open().await {
-            Ok(stream) => self.stream = Some(stream),
+        match outcome {
+            Ok(Some(stream)) => self.stream = Some(stream),
+            Ok(None) => self.phase = Phase::Ended,
             Err(error) if error.is_transient() => self.cause = error.to_string(),
             Err(error) => return Err(self.lost(error.to_string())),
         }
@@ -166,11 +244,6 @@ impl RunEvents {
 
     fn lost(&self, cause: String) -> Error {
         Error::Lost { run_id: self.run_id.clone(), after: self.last_sequence, cause }
-    }
-
-    async fn open(&self) -> Result<Streaming<TrainEvent>, Error> {
-        let request = WatchRunRequest { run_id: self.run_id.clone(), after_sequence: self.last_sequence };
-        Ok(self.client.training().watch_run(request).await?.into_inner())
     }
 }
 

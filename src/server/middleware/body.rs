@@ -1,69 +1,103 @@
-//! The response body of a call: a panic, a passed deadline or the end of the drain time becomes a status in the
-//! trailers, and the end of the body ends the call.
+//! The response body of a call. Most responses are a small message, which goes to the connection at once; all others are
+//! watched.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use tokio_util::task::task_tracker::TaskTrackerToken;
-use tonic::{Code, Status, body::Body};
+use tonic::Status;
 
-use super::{context::CallContext, interruption::interruption, rewrite_status};
-use crate::server::{lifecycle::Shutdown, status};
+use super::{
+    source::ResponseSource,
+    unread::PIECE,
+    watched::{ResponseLimits, WatchedBody},
+};
 
 /// The body of a response. Dropping it ends the call, whether or not it was read to its end.
 pub struct CallBody {
-    /// `None` once the response has ended, so that its producer is dropped at once.
-    inner: Option<Body>,
-    context: CallContext,
-    shutdown: Shutdown,
-    /// Created when the body is first pending, so that most responses never create it.
-    interruption: Option<Pin<Box<dyn Future<Output = Status> + Send>>>,
-    code: Option<Code>,
-    _held: Option<TaskTrackerToken>,
+    state: ResponseState,
+    limits: ResponseLimits,
+}
+
+enum ResponseState {
+    /// Nothing was sent.
+    Fresh(ResponseSource),
+    /// The message was sent, and the trailers are what is left.
+    Complete(ResponseSource, Option<Frame<Bytes>>),
+    Watched(WatchedBody),
+    Ended,
 }
 
 impl CallBody {
-    pub fn new(
-        inner: Body,
-        headers: &HeaderMap,
-        context: CallContext,
-        shutdown: Shutdown,
-        held: Option<TaskTrackerToken>,
-    ) -> Self {
-        let code = rewrite_status::status_code(headers);
-        Self { inner: Some(inner), context, shutdown, interruption: None, code, _held: held }
+    pub fn new(source: ResponseSource, limits: ResponseLimits) -> Self {
+        Self { state: ResponseState::Fresh(source), limits }
     }
 
-    fn end_with(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.inner = None;
-        self.code = Some(status.code());
-        Poll::Ready(Some(Ok(Frame::trailers(rewrite_status::trailers(status)))))
-    }
-
-    fn frame(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match frame.into_trailers() {
-            Ok(mut trailers) => {
-                rewrite_status::rewrite_status(&mut trailers);
-                self.code = rewrite_status::status_code(&trailers);
-                Frame::trailers(trailers)
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        match std::mem::replace(&mut self.state, ResponseState::Ended) {
+            ResponseState::Fresh(source) => self.begin(source, cx),
+            ResponseState::Complete(mut source, trailers) => {
+                if let Some(trailers) = &trailers {
+                    source.sent(trailers);
+                }
+                Poll::Ready(trailers)
             }
-            Err(data) => data,
+            ResponseState::Watched(mut watched) => {
+                let frame = watched.poll_frame(cx);
+                self.state = ResponseState::Watched(watched);
+                frame
+            }
+            ResponseState::Ended => Poll::Ready(None),
         }
     }
 
-    fn poll_interruption(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
-        let interruption = self.interruption.get_or_insert_with(|| {
-            let (context, shutdown) = (self.context.clone(), self.shutdown.clone());
-            Box::pin(async move { interruption(&context, &shutdown).await })
-        });
-        interruption.as_mut().poll(cx)
+    /// The first frame, by which the response turns out to be small or not.
+    fn begin(&mut self, mut source: ResponseSource, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        let message = match source.poll_frame(cx) {
+            Poll::Ready(Some(frame)) if is_small(&frame) => frame,
+            Poll::Ready(Some(frame)) if frame.is_trailers() => {
+                source.sent(&frame);
+                return Poll::Ready(Some(frame));
+            }
+            Poll::Ready(Some(frame)) => return self.watch(source, Some(frame), cx),
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => return self.watch(source, None, cx),
+        };
+        match source.poll_frame(cx) {
+            Poll::Ready(Some(data)) if data.is_data() => {
+                self.state = ResponseState::Watched(WatchedBody::start(source, Some(data), &self.limits));
+            }
+            Poll::Ready(trailers) => {
+                source.release();
+                self.state = ResponseState::Complete(source, trailers);
+            }
+            Poll::Pending => {
+                self.state = ResponseState::Watched(WatchedBody::start(source, None, &self.limits));
+            }
+        }
+        Poll::Ready(Some(message))
     }
+
+    /// Leaves all that follows to a task that watches it.
+    fn watch(
+        &mut self,
+        source: ResponseSource,
+        ahead: Option<Frame<Bytes>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Frame<Bytes>>> {
+        let mut watched = WatchedBody::start(source, ahead, &self.limits);
+        let frame = watched.poll_frame(cx);
+        self.state = ResponseState::Watched(watched);
+        frame
+    }
+}
+
+/// Whether a frame is data that needs no watching.
+fn is_small(frame: &Frame<Bytes>) -> bool {
+    frame.data_ref().is_some_and(|data| data.len() <= PIECE)
 }
 
 impl http_body::Body for CallBody {
@@ -74,41 +108,20 @@ impl http_body::Body for CallBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = &mut *self;
-        let span = this.context.span().clone();
-        let _inside = span.enter();
-        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
-        match catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(cx))) {
-            Err(panic) => this.end_with(&status::panicked(&*panic)),
-            Ok(Poll::Ready(Some(Ok(frame)))) => {
-                let frame = this.frame(frame);
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Ok(Poll::Ready(Some(Err(status)))) => this.end_with(&status),
-            Ok(Poll::Ready(None)) => {
-                this.inner = None;
-                Poll::Ready(None)
-            }
-            Ok(Poll::Pending) => match this.poll_interruption(cx) {
-                Poll::Ready(status) => this.end_with(&status),
-                Poll::Pending => Poll::Pending,
-            },
-        }
+        self.poll(cx).map(|frame| frame.map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(http_body::Body::is_end_stream)
+        match &self.state {
+            ResponseState::Fresh(source) => source.is_end_stream(),
+            ResponseState::Complete(_, trailers) => trailers.is_none(),
+            ResponseState::Watched(_) => false,
+            ResponseState::Ended => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         // A status may end the body early, so its size is not known.
         SizeHint::default()
-    }
-}
-
-impl Drop for CallBody {
-    fn drop(&mut self) {
-        // Without a code the body was not read to its end: the caller disconnected.
-        self.context.ended(self.code.unwrap_or(Code::Cancelled));
     }
 }

@@ -1,7 +1,10 @@
 //! What the headers of a call say: its method, id and deadline. The span of the call carries them.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -14,6 +17,9 @@ use crate::server::metrics::MethodMetrics;
 /// The header of a call's id, in both directions.
 pub(super) const REQUEST_ID: &str = "x-request-id";
 
+/// A caller's clock starts before ours, so it may give up a call this long before its deadline because of it.
+const CLOCK_SKEW: Duration = Duration::from_millis(5);
+
 /// The context of a call, for its handlers and the log. Handlers find it in the extensions of the request.
 #[derive(Debug, Clone)]
 pub struct CallContext(Arc<Inner>);
@@ -24,6 +30,10 @@ struct Inner {
     request_id: String,
     began: Instant,
     deadline: Option<Instant>,
+    /// Whether the `grpc-timeout` header is malformed.
+    bad_timeout: bool,
+    /// Whether the caller left before it had sent its request.
+    lost_request: AtomicBool,
     span: Span,
     metrics: Arc<MethodMetrics>,
 }
@@ -41,8 +51,22 @@ impl CallContext {
             code = tracing::field::Empty,
             seconds = tracing::field::Empty
         );
-        let deadline = timeout(request.headers()).and_then(|timeout| began.checked_add(timeout));
-        Self(Arc::new(Inner { method, request_id, began, deadline, span, metrics }))
+        let timeout = timeout(request.headers());
+        let (deadline, bad_timeout) = match timeout {
+            Ok(timeout) => (timeout.and_then(|timeout| began.checked_add(timeout)), false),
+            Err(BadTimeout) => (None, true),
+        };
+        let lost_request = AtomicBool::new(false);
+        Self(Arc::new(Inner {
+            method,
+            request_id,
+            began,
+            deadline,
+            bad_timeout,
+            lost_request,
+            span,
+            metrics,
+        }))
     }
 
     pub fn method(&self) -> &str {
@@ -63,8 +87,27 @@ impl CallContext {
         request.extensions().get::<Self>().and_then(Self::deadline)
     }
 
+    /// Whether the caller set a deadline that cannot be read.
+    pub(super) fn has_bad_timeout(&self) -> bool {
+        self.0.bad_timeout
+    }
+
     pub(super) fn is_late(&self) -> bool {
         self.0.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Whether the deadline has passed on the clock of the caller.
+    pub(super) fn is_late_for_caller(&self) -> bool {
+        self.0.deadline.is_some_and(|deadline| Instant::now() + CLOCK_SKEW >= deadline)
+    }
+
+    /// Records that the caller left before it had sent its request.
+    pub(super) fn lose_request(&self) {
+        self.0.lost_request.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_lost_request(&self) -> bool {
+        self.0.lost_request.load(Ordering::Relaxed)
     }
 
     pub(super) fn span(&self) -> &Span {
@@ -99,24 +142,28 @@ fn given_id(headers: &HeaderMap) -> Option<String> {
     plain.then(|| id.to_owned())
 }
 
-/// The `grpc-timeout` header: at most eight digits and a unit. A header of another form is ignored, as in
-/// tonic.
-fn timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+/// A `grpc-timeout` header that is not at most eight digits and a unit.
+#[derive(Debug, PartialEq, Eq)]
+struct BadTimeout;
+
+/// The `grpc-timeout` header: at most eight digits and a unit.
+fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, BadTimeout> {
+    let Some(header) = headers.get("grpc-timeout") else { return Ok(None) };
+    let text = header.to_str().map_err(|_| BadTimeout)?;
+    let (digits, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or(BadTimeout)?;
     if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
+        return Err(BadTimeout);
     }
-    let value: u64 = digits.parse().ok()?;
-    match unit {
-        "H" => Some(Duration::from_secs(value * 3600)),
-        "M" => Some(Duration::from_secs(value * 60)),
-        "S" => Some(Duration::from_secs(value)),
-        "m" => Some(Duration::from_millis(value)),
-        "u" => Some(Duration::from_micros(value)),
-        "n" => Some(Duration::from_nanos(value)),
-        _ => None,
-    }
+    let value: u64 = digits.parse().map_err(|_| BadTimeout)?;
+    Ok(Some(match unit {
+        "H" => Duration::from_secs(value * 3600),
+        "M" => Duration::from_secs(value * 60),
+        "S" => Duration::from_secs(value),
+        "m" => Duration::from_millis(value),
+        "u" => Duration::from_micros(value),
+        "n" => Duration::from_nanos(value),
+        _ => return Err(BadTimeout),
+    }))
 }
 
 #[cfg(test)]
@@ -145,8 +192,9 @@ mod tests {
             ("1x", None),
         ] {
             let headers = HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), text.parse().unwrap())]);
-            assert_eq!(timeout(&headers), expected, "{text:?}");
+            assert_eq!(timeout(&headers), expected.map(Some).ok_or(BadTimeout), "{text:?}");
         }
+        assert_eq!(timeout(&HeaderMap::new()), Ok(None));
     }
 
     #[test]

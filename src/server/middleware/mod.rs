@@ -3,11 +3,16 @@
 //! (CANCELLED), a message above the limit (OUT_OF_RANGE) and a panic (a reset stream).
 
 mod body;
+mod completion;
 mod context;
 mod interruption;
 mod layer;
+mod request_body;
 mod rewrite_status;
+mod source;
 mod unimplemented;
+mod unread;
+mod watched;
 
 pub use context::CallContext;
 pub use layer::CallLayer;

@@ -24,12 +24,17 @@ pub fn rewrite_status(headers: &mut HeaderMap) {
     let too_large =
         TOO_LARGE.iter().any(|(code, text)| given.code() == *code && given.message().starts_with(text));
     if too_large {
-        replace(headers, &status::message_too_large());
+        replace(headers, &status::message_too_large(limit(given.message())));
     } else if given.code() == Code::Internal
         && let Some(what) = given.message().strip_prefix(UNDECODABLE)
     {
         replace(headers, &status::undecodable(what));
     }
+}
+
+/// The limit in a message of tonic, which is the last number in it.
+fn limit(message: &str) -> Option<u64> {
+    message.split(|c: char| !c.is_ascii_digit()).rfind(|digits| !digits.is_empty())?.parse().ok()
 }
 
 /// The status code in headers or trailers.
@@ -72,7 +77,10 @@ mod tests {
         ] {
             let status = rewritten(original);
             assert_eq!(status.code(), Code::ResourceExhausted);
-            assert_eq!(status.get_details_error_info().unwrap().reason, "MESSAGE_TOO_LARGE");
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!((&*info.reason, &*info.metadata["max_message_bytes"]), ("MESSAGE_TOO_LARGE", "8"));
+            assert!(status.message().contains("8 bytes"), "{}", status.message());
+            assert!(status.message().contains("--max-message-bytes"), "{}", status.message());
         }
     }
 

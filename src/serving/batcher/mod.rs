@@ -24,6 +24,13 @@ const LATEST_RETRY: Duration = Duration::from_secs(5);
 /// retry time in the responses grows.
 const FEW_REJECTIONS: f64 = 2000.0;
 
+/// The share of the queue that is kept for calls of few images, as a fraction of its capacity: so many bulk calls cannot
+/// fill it that a call of one image is rejected.
+const SHARE_OF_SMALL_CALLS: usize = 4;
+
+/// The share of a batch that is few images.
+const FEW_IMAGES: usize = 8;
+
 /// The fractional part of the golden ratio, whose multiples are spread evenly between 0 and 1.
 const GOLDEN_RATIO: f64 = 0.618_033_988_75;
 
@@ -108,7 +115,7 @@ impl Batcher {
         let bulk = count > max_images;
         let entering = count.min(max_images);
         let mut queue = self.lock();
-        if queue.images > 0 && queue.images + entering > self.config.queue_capacity {
+        if queue.images > 0 && queue.images + entering > self.capacity_for(entering) {
             let retry_after = queue.rejections.add(since);
             return Err(Error::QueueFull { queue: "predictions", retry_after });
         }
@@ -148,6 +155,15 @@ impl Batcher {
             if !batch.is_empty() {
                 return Some(batch);
             }
+        }
+    }
+
+    /// The capacity of the queue for a call of which so many images enter it at once.
+    fn capacity_for(&self, images: usize) -> usize {
+        let capacity = self.config.queue_capacity;
+        match images <= self.config.max_batch_size.div_ceil(FEW_IMAGES) {
+            true => capacity,
+            false => capacity - capacity / SHARE_OF_SMALL_CALLS,
         }
     }
 

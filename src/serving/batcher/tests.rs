@@ -134,3 +134,16 @@ fn a_delay_holds_a_batch_until_it_is_full() {
     let _answers: Vec<_> = (0..4).map(|_| submit(&batcher, 1).unwrap()).collect();
     assert_eq!(sizes(&batcher), [1, 1, 1, 1]);
 }
+
+#[test]
+fn a_call_of_one_image_is_queued_beside_as_many_bulk_calls_as_there_are() {
+    let batcher = batcher(32);
+    let mut bulk = Vec::new();
+    while let Ok(call) = submit(&batcher, 100) {
+        bulk.push(call);
+    }
+    assert_eq!(bulk.len(), 6);
+    let small: Vec<_> = (0..8).map(|_| submit(&batcher, 1).unwrap()).collect();
+    assert!(matches!(submit(&batcher, 1), Err(Error::QueueFull { .. })));
+    drop(small);
+}

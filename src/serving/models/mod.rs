@@ -2,22 +2,26 @@
 //! is for `resolver` to find out.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 
 use super::{
     config::BatchConfig,
     loaded::{LoadedVersion, ResolveStamp},
     resolve_table::ResolveTable,
-    stats::{StatsRecorder, VersionStats},
+    stats::VersionStats,
+    stats_table::{Key, StatsTable},
     worker::{self, ServingSetup},
 };
 use crate::{
@@ -36,19 +40,23 @@ pub struct LoadedModels {
     /// Committed to only under `loaded`, so that no reference outlives the eviction of its version.
     pub(super) resolved: ResolveTable,
     loaded: RwLock<HashMap<Key, Arc<LoadedVersion>>>,
-    /// The statistics of every version that was ever loaded and is not deleted.
-    stats: RwLock<BTreeMap<Key, Arc<StatsRecorder>>>,
+    stats: StatsTable,
     /// The versions that are being loaded, each once however many callers wait for it.
     loading: Mutex<HashMap<Key, PendingLoad>>,
     /// Whether a version can predict: false until the first one is loaded.
     can_predict: watch::Sender<bool>,
-    /// Held while a version is loaded: one at a time, so that memory is bounded.
+    /// Limits the versions whose weights are read or wait for their turn, so that memory is bounded.
+    reading: Semaphore,
+    /// Held while the workers of a version start: one version at a time, because that takes all cores.
     turn: tokio::sync::Mutex<()>,
     began: Instant,
 }
 
-/// Names a version.
-pub type Key = (ModelName, Version);
+/// The largest number of versions whose weights are read at once. One read that hangs must not keep the others waiting.
+const MAX_READS: usize = 4;
+
+/// How long the reading of weights may take. They have at most 80 MB.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A version that is being loaded.
 #[derive(Debug, Clone)]
@@ -71,6 +79,7 @@ impl Drop for LoadGuard {
 
 impl LoadedModels {
     pub fn new(registry: Registry, device: Device, config: BatchConfig, metrics: Arc<Metrics>) -> Self {
+        let stats = StatsTable::new(metrics.clone(), config.max_batch_size);
         Self {
             registry,
             device,
@@ -78,9 +87,10 @@ impl LoadedModels {
             metrics,
             resolved: ResolveTable::default(),
             loaded: RwLock::default(),
-            stats: RwLock::default(),
+            stats,
             loading: Mutex::default(),
             can_predict: watch::Sender::new(false),
+            reading: Semaphore::new(MAX_READS),
             turn: tokio::sync::Mutex::default(),
             began: Instant::now(),
         }
@@ -93,8 +103,11 @@ impl LoadedModels {
         if let Some(load) = loading.get(&key) {
             return load.clone();
         }
-        let guard = LoadGuard { models: self.clone(), key: key.clone() };
+        let (models, of_guard) = (self.clone(), key.clone());
         let task = tokio::spawn(async move {
+            // Made here and not before: a runtime that shuts down drops the task inside `spawn`, under the lock that
+            // the guard takes.
+            let guard = LoadGuard { models, key: of_guard };
             let outcome = guard.models.load_exclusively(&guard.key, manifest, stamp).await;
             if outcome.is_ok() {
                 let models = guard.models.clone();
@@ -115,15 +128,23 @@ impl LoadedModels {
         manifest: Manifest,
         stamp: ResolveStamp,
     ) -> Result<Arc<LoadedVersion>, Error> {
-        let _turn = self.turn.lock().await;
         if let Some(loaded) = self.find(key) {
             return Ok(loaded);
         }
-        let weights = self.registry.weights(&manifest).await?;
+        let _reading = self.reading.acquire().await.expect("the semaphore is never closed");
+        let weights = match timeout(READ_TIMEOUT, self.registry.weights(&manifest)).await {
+            Ok(weights) => weights?,
+            Err(_) => {
+                let details = format!("the store did not send them within {READ_TIMEOUT:?}");
+                return Err(Error::backend("reading the weights", details));
+            }
+        };
+        let _turn = self.turn.lock().await;
         let manifest = Arc::new(manifest);
-        let stats = self.recorder(key);
+        let stats = self.stats.loading(key);
         let serving = ServingSetup { device: self.device, config: &self.config, stats: stats.clone() };
-        let batcher = worker::start(manifest.clone(), weights, serving).await?;
+        let started = worker::start(manifest.clone(), weights, serving).await;
+        let batcher = started.inspect_err(|_| self.stats.unloaded(key))?;
         tracing::info!(model = %key.0, version = %key.1, "loaded");
         let loaded = Arc::new(LoadedVersion::new(manifest, stamp, batcher, stats));
         self.touch(&loaded);
@@ -133,13 +154,16 @@ impl LoadedModels {
 
     fn insert(&self, key: Key, fresh: Arc<LoadedVersion>) {
         let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
-        loaded.insert(key, fresh);
+        loaded.insert(key.clone(), fresh);
         while loaded.len() > self.config.max_loaded_versions {
-            let oldest = loaded.iter().min_by_key(|(_, loaded)| loaded.last_used());
+            // The fresh version stays, even if the others were used since it was made.
+            let others = loaded.iter().filter(|(other, _)| **other != key);
+            let oldest = others.min_by_key(|(_, loaded)| loaded.last_used());
             let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
             let Some(old) = loaded.remove(&oldest) else { break };
             tracing::info!(model = %oldest.0, version = %oldest.1, "evicted");
             self.resolved.evict(&old);
+            self.stats.unloaded(&oldest);
         }
     }
 
@@ -150,19 +174,13 @@ impl LoadedModels {
             self.resolved.evict(&old);
         }
         drop(loaded);
-        if self.stats.write().unwrap_or_else(PoisonError::into_inner).remove(key).is_some() {
-            self.metrics.inference.remove(&key.0, key.1);
-        }
+        self.stats.remove(key);
     }
 
     /// Forgets the versions that other servers deleted. Whenever a version is loaded the others are checked, so there are
     /// never more of them than are loaded between two checks.
     async fn forget_deleted(&self) {
-        let known: Vec<Key> = {
-            let stats = self.stats.read().unwrap_or_else(PoisonError::into_inner);
-            stats.keys().cloned().collect()
-        };
-        for key in known {
+        for key in self.stats.keys() {
             let read = self.registry.manifest(&key.0, key.1).await;
             if let Err(registry::Error::VersionNotFound { .. } | registry::Error::ModelNotFound(_)) = read {
                 self.forget(&key);
@@ -170,15 +188,9 @@ impl LoadedModels {
         }
     }
 
-    /// The statistics of every version that was loaded since the server's start, by name and number.
+    /// The statistics of every version that is loaded or was lately, by name and number.
     pub fn stats(&self) -> Vec<VersionStats> {
-        let stats = self.stats.read().unwrap_or_else(PoisonError::into_inner);
-        let one = |((model, version), stats): (&Key, &Arc<StatsRecorder>)| VersionStats {
-            model: model.clone(),
-            version: *version,
-            stats: stats.read(),
-        };
-        stats.iter().map(one).collect()
+        self.stats.read()
     }
 
     /// Whether any version is loaded.
@@ -186,8 +198,9 @@ impl LoadedModels {
         !self.loaded.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Sets the gauges of the loaded versions.
+    /// Sets the gauges of the loaded versions, and removes the series of those that were unloaded some time ago.
     pub fn refresh_metrics(&self) {
+        self.stats.expire();
         let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
         let waiting = loaded.values().map(|loaded| (&*loaded.manifest, loaded.batcher.waiting_images()));
         self.metrics.inference.set_loaded(waiting);
@@ -227,13 +240,18 @@ impl LoadedModels {
         }
     }
 
-    fn recorder(&self, key: &Key) -> Arc<StatsRecorder> {
-        let mut stats = self.stats.write().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || {
-            let metrics = self.metrics.inference.version(&key.0, key.1);
-            Arc::new(StatsRecorder::new(self.config.max_batch_size, metrics))
-        };
-        stats.entry(key.clone()).or_insert_with(fresh).clone()
+    /// Commits the version that a reference resolved to before, unless that one was evicted.
+    pub(super) fn commit_previous(
+        &self,
+        model: &ModelRef,
+        stamp: ResolveStamp,
+        previous: &Arc<LoadedVersion>,
+    ) {
+        let key = (previous.manifest.model.clone(), previous.manifest.version);
+        let all = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        if all.get(&key).is_some_and(|current| Arc::ptr_eq(current, previous)) {
+            self.resolved.commit_previous(model, stamp, previous);
+        }
     }
 
     fn loading(&self) -> MutexGuard<'_, HashMap<Key, PendingLoad>> {

@@ -196,3 +196,104 @@ async fn versions_deleted_by_other_servers_are_evicted_when_another_version_is_l
     }
     assert!(!models.has(&ModelName::default(), Version::FIRST));
 }
+
+#[test]
+fn a_runtime_that_shuts_down_blocks_no_caller() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let handle = runtime.handle().clone();
+    let (models, manifest) = runtime.block_on(async {
+        let models = models().await;
+        let manifest = models.registry.manifest(&ModelName::default(), Version::FIRST).await.unwrap();
+        (models, manifest)
+    });
+    runtime.shutdown_background();
+    let (sender, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _inside = handle.enter();
+        let stamp = models.resolve(&ModelRef::default()).stamp;
+        sender.send("resolve").unwrap();
+        models.load(manifest, stamp);
+        sender.send("load").unwrap();
+    });
+    for call in ["resolve", "load"] {
+        assert_eq!(ended.recv_timeout(Duration::from_secs(5)), Ok(call));
+    }
+}
+
+#[tokio::test]
+async fn look_ups_in_progress_are_bounded_and_those_that_failed_give_way() {
+    let models = models().await;
+    assert_eq!(version(&models).await.unwrap(), 1);
+    let made_up =
+        |number: usize| ModelRef { name: format!("m{number}").parse().unwrap(), ..ModelRef::default() };
+    for number in 0..2000 {
+        assert!(matches!(models.get(&made_up(number)).await, Err(Error::ModelNotFound(_))));
+    }
+    let models = silenced(models).await;
+    for number in 0..2000 {
+        models.resolve(&made_up(number));
+    }
+    assert_eq!(models.resolved.pending_count(), 1024);
+    let rejected = models.get(&made_up(2000)).now_or_never().expect("it is rejected at once");
+    assert!(matches!(rejected, Err(Error::QueueFull { queue: "look-ups", .. })));
+    let cached = models.resolve(&ModelRef::default()).outcome.now_or_never();
+    assert_eq!(cached.expect("it is cached").unwrap().manifest.version, Version::FIRST);
+}
+
+#[tokio::test]
+async fn a_fresh_version_is_not_evicted_by_its_own_insertion() {
+    let models = models().await;
+    let first = models.get(&ModelRef::default()).await.unwrap();
+    let key = (ModelName::default(), Version::FIRST);
+    models.forget(&key);
+    for _ in 0..2 {
+        let version = testing::publish(&models.registry, &weights()).await.version;
+        models.get(&pinned(version)).await.unwrap();
+    }
+    first.touch(0);
+    models.insert(key, first);
+    assert!(models.has(&ModelName::default(), Version::FIRST));
+}
+
+#[tokio::test]
+async fn the_previous_version_does_not_replace_the_one_that_was_loaded_meanwhile() {
+    let models = models().await;
+    let model = ModelRef::default();
+    let first = models.get(&model).await.unwrap();
+    let second = testing::publish(&models.registry, &weights()).await.version;
+    let second = models.get(&pinned(second)).await.unwrap();
+    let stamp = ResolveStamp { at: tokio::time::Instant::now(), generation: models.registry.generation() };
+    models.commit_previous(&model, stamp, &first);
+    let kept = || models.cached(&model).unwrap().loaded.manifest.version;
+    assert_eq!(kept(), Version::FIRST);
+    models.commit(&model, stamp, &second);
+    models.commit_previous(&model, stamp, &first);
+    assert_eq!(kept(), second.manifest.version);
+}
+
+#[tokio::test]
+async fn one_slow_model_delays_the_start_once() {
+    let models = models().await;
+    for name in ["second", "third"] {
+        models.registry.publish(&name.parse().unwrap(), testing::draft(), weights()).await.unwrap();
+    }
+    let _turn = models.turn.lock().await;
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    crate::serving::start_initial_load(&models).await;
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_read_of_weights_that_hangs_ends_and_holds_no_other_version() {
+    let models = models().await;
+    let manifest = models.registry.manifest(&ModelName::default(), Version::FIRST).await.unwrap();
+    let models = silenced(models).await;
+    tokio::time::pause();
+    let stamp = ResolveStamp { at: tokio::time::Instant::now(), generation: 0 };
+    let load = models.load(manifest, stamp);
+    assert!(timeout(Duration::from_secs(1), load.outcome.clone()).await.is_err());
+    assert!(models.turn.try_lock().is_ok(), "another version can be loaded");
+    let ended = timeout(Duration::from_secs(60), load.outcome).await.expect("the read is given up");
+    assert!(matches!(ended, Err(Error::Backend { .. })));
+}

@@ -10,16 +10,22 @@ use std::{
 };
 
 use futures::FutureExt;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
 use tonic::body::Body;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
 use super::{
     body::CallBody,
+    completion::CallCompletion,
     context::{CallContext, REQUEST_ID},
     interruption::unless_interrupted,
-    rewrite_status, unimplemented,
+    request_body::RequestBody,
+    rewrite_status,
+    source::ResponseSource,
+    unimplemented,
+    unread::UnreadBudget,
+    watched::ResponseLimits,
 };
 use crate::server::{
     lifecycle::{Phase, Shutdown},
@@ -31,13 +37,13 @@ use crate::server::{
 /// Wraps the services of a server in `CallService`.
 #[derive(Debug, Clone)]
 pub struct CallLayer {
-    shutdown: Shutdown,
+    limits: ResponseLimits,
     metrics: CallMetrics,
 }
 
 impl CallLayer {
     pub fn new(shutdown: Shutdown, metrics: CallMetrics) -> Self {
-        Self { shutdown, metrics }
+        Self { limits: ResponseLimits { shutdown, budget: UnreadBudget::new() }, metrics }
     }
 }
 
@@ -45,7 +51,7 @@ impl<S> Layer<S> for CallLayer {
     type Service = CallService<S>;
 
     fn layer(&self, inner: S) -> CallService<S> {
-        CallService { inner, shutdown: self.shutdown.clone(), metrics: self.metrics.clone() }
+        CallService { inner, limits: self.limits.clone(), metrics: self.metrics.clone() }
     }
 }
 
@@ -53,7 +59,7 @@ impl<S> Layer<S> for CallLayer {
 #[derive(Debug, Clone)]
 pub struct CallService<S> {
     inner: S,
-    shutdown: Shutdown,
+    limits: ResponseLimits,
     metrics: CallMetrics,
 }
 
@@ -78,31 +84,39 @@ where
             connection.note_request();
         }
         let context = CallContext::of(&request, self.metrics.started(request.uri().path()));
-        let response = respond(inner, self.shutdown.clone(), context.clone(), request);
+        let completion = CallCompletion::new(context.clone());
+        let response = respond(inner, self.limits.clone(), completion, request);
         Box::pin(response.instrument(context.span().clone()).map(Ok))
     }
 }
 
 async fn respond<S>(
     mut inner: S,
-    shutdown: Shutdown,
-    context: CallContext,
-    mut request: Request<Body>,
+    limits: ResponseLimits,
+    completion: CallCompletion,
+    request: Request<Body>,
 ) -> Response<Body>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
+    let context = completion.context().clone();
+    let shutdown = &limits.shutdown;
     let exempt = is_exempt_from_drain(context.method());
     let held = (!exempt).then(|| shutdown.track_call());
-    let response = if shutdown.phase() >= Phase::Draining && !exempt {
+    let response = if !is_grpc(request.headers()) {
+        unsupported_media_type()
+    } else if context.has_bad_timeout() {
+        status::bad_timeout().into_http()
+    } else if shutdown.phase() >= Phase::Draining && !exempt {
         status::draining().into_http()
     } else {
+        let mut request = request.map(|body| Body::new(RequestBody::new(body, context.clone())));
         request.extensions_mut().insert(context.clone());
         let work = AssertUnwindSafe(async move {
             let Ok(response) = inner.call(request).await;
             response
         });
-        match unless_interrupted(&context, &shutdown, work.catch_unwind()).await {
+        match unless_interrupted(&context, shutdown, work.catch_unwind()).await {
             Ok(Ok(mut response)) => {
                 rewrite_status::rewrite_status(response.headers_mut());
                 unimplemented::explain(response.headers_mut(), context.method());
@@ -116,8 +130,24 @@ where
     if let Ok(id) = HeaderValue::from_str(context.request_id()) {
         parts.headers.insert(REQUEST_ID, id);
     }
-    let body = CallBody::new(body, &parts.headers, context, shutdown, held);
+    let source = ResponseSource::new(body, &parts.headers, completion, held);
+    let body = CallBody::new(source, limits);
     Response::from_parts(parts, Body::new(body))
+}
+
+/// Whether the body of a request is messages of gRPC.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    kind.strip_prefix(b"application/grpc")
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// The response to a request of another protocol. It has the status of HTTP, because its caller knows no other; the
+/// status of gRPC is for the metrics and the log.
+fn unsupported_media_type() -> Response<Body> {
+    let mut response = status::not_grpc().into_http();
+    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response
 }
 
 /// Draining neither rejects these calls nor waits for them: a health watch or a reflection stream may stay

@@ -1,5 +1,7 @@
 //! Decoding and normalization of images that were checked, and the quality of each image.
 
+use std::{future::poll_fn, mem, task::Poll};
+
 use bytes::{Bytes, BytesMut};
 
 use super::input::{InputSpec, MAX_DECODED_PIXELS, MAX_INLINE_IMAGES};
@@ -91,26 +93,29 @@ impl EncodedImages {
     /// True if decoding is no more than copying a few images.
     pub fn is_inline(&self) -> bool {
         !self.return_pngs
-            && self.images.len() + self.batch.len() / self.area() <= MAX_INLINE_IMAGES
+            && self.count() <= MAX_INLINE_IMAGES
             && self.images.iter().all(|form| self.normalization(form).is_none())
     }
 
-    /// Decodes and normalises the images. Returns `None` if `stopped`, which is called before each image, says
-    /// so. Errors name the image.
-    pub fn read(self, stopped: impl Fn() -> bool) -> Result<Option<DecodedImages>, FieldError> {
+    /// The number of images.
+    pub fn count(&self) -> usize {
+        self.images.len() + self.batch.len() / self.area()
+    }
+
+    /// Decodes and normalises the images. The future computes one image each time it is polled, and waits for nothing:
+    /// calls of many images can take turns, and dropping the future ends the work. Errors name the image.
+    pub async fn read(self) -> Result<DecodedImages, FieldError> {
         let (spec, return_pngs) = (self.spec, self.return_pngs);
         let mut qualities = Vec::new();
         let images = match self.has_floats() {
-            true => self.read_floats(&stopped, &mut qualities)?,
-            false => self.read_bytes(&stopped, &mut qualities)?,
+            true => self.read_floats(&mut qualities).await?,
+            false => self.read_bytes(&mut qualities).await?,
         };
-        let Some(images) = images else { return Ok(None) };
         let mut decoded = DecodedImages::new(images, spec, &qualities);
         if return_pngs {
-            let Some(pngs) = decoded.to_pngs(spec.frame, stopped) else { return Ok(None) };
-            decoded.pngs = pngs;
+            decoded.pngs = decoded.to_pngs(spec.frame).await;
         }
-        Ok(Some(decoded))
+        Ok(decoded)
     }
 
     /// If one image is given as floats, all become floats: the network takes either floats or bytes.
@@ -119,17 +124,11 @@ impl EncodedImages {
         self.images.iter().any(is_plain)
     }
 
-    fn read_bytes(
-        self,
-        stopped: &impl Fn() -> bool,
-        qualities: &mut Vec<Option<Quality>>,
-    ) -> Result<Option<ImageBatch>, FieldError> {
+    async fn read_bytes(self, qualities: &mut Vec<Option<Quality>>) -> Result<ImageBatch, FieldError> {
         let mut pixels = BytesMut::with_capacity(self.images.len() * self.area() + self.batch.len());
         let mut decoded = PixelBudget(0);
         for (index, form) in self.images.iter().enumerate() {
-            if stopped() {
-                return Ok(None);
-            }
+            end_turn().await;
             let one = self.read_one(&self.field.path(index), form, &mut decoded)?;
             qualities.push(one.quality);
             match one.pixels {
@@ -139,29 +138,23 @@ impl EncodedImages {
                 }
             }
         }
-        let Some(batch) = self.read_batch(stopped, qualities)? else { return Ok(None) };
+        let batch = self.read_batch(qualities).await?;
         pixels.extend_from_slice(&batch);
-        Ok(Some(ImageBatch::Bytes(pixels.freeze())))
+        Ok(ImageBatch::Bytes(pixels.freeze()))
     }
 
-    fn read_floats(
-        self,
-        stopped: &impl Fn() -> bool,
-        qualities: &mut Vec<Option<Quality>>,
-    ) -> Result<Option<ImageBatch>, FieldError> {
+    async fn read_floats(self, qualities: &mut Vec<Option<Quality>>) -> Result<ImageBatch, FieldError> {
         let mut values = Vec::with_capacity(self.images.len() * self.area() + self.batch.len());
         let mut decoded = PixelBudget(0);
         for (index, form) in self.images.iter().enumerate() {
-            if stopped() {
-                return Ok(None);
-            }
+            end_turn().await;
             let one = self.read_one(&self.field.path(index), form, &mut decoded)?;
             qualities.push(one.quality);
             values.extend(one.pixels.into_values());
         }
-        let Some(batch) = self.read_batch(stopped, qualities)? else { return Ok(None) };
+        let batch = self.read_batch(qualities).await?;
         values.extend(batch.iter().map(|&byte| to_unit(byte)));
-        Ok(Some(ImageBatch::Floats(values)))
+        Ok(ImageBatch::Floats(values))
     }
 
     fn read_one(
@@ -209,26 +202,20 @@ impl EncodedImages {
         Ok(DecodedImage { pixels: ImageBatch::Bytes(digit.pixels.into()), quality: digit.quality })
     }
 
-    fn read_batch(
-        &self,
-        stopped: &impl Fn() -> bool,
-        qualities: &mut Vec<Option<Quality>>,
-    ) -> Result<Option<Bytes>, FieldError> {
+    async fn read_batch(&self, qualities: &mut Vec<Option<Quality>>) -> Result<Bytes, FieldError> {
         let Some(how) = plain_normalization(self.normalization) else {
             qualities.extend(std::iter::repeat_n(None, self.batch.len() / self.area()));
-            return Ok(Some(self.batch.clone()));
+            return Ok(self.batch.clone());
         };
         let mut pixels = BytesMut::with_capacity(self.batch.len());
         for (index, image) in self.batch.chunks_exact(self.area()).enumerate() {
-            if stopped() {
-                return Ok(None);
-            }
+            end_turn().await;
             let digit = image::normalize(&self.grey(image.to_vec()), how, self.spec.frame)
                 .map_err(|problem| FieldError::new("pixel_batch", format!("image {index}: {problem}")))?;
             qualities.push(digit.quality);
             pixels.extend_from_slice(&digit.pixels);
         }
-        Ok(Some(pixels.freeze()))
+        Ok(pixels.freeze())
     }
 
     /// The normalization that an image needs; `None` if it is used as it is.
@@ -287,21 +274,33 @@ impl DecodedImages {
         Self { images, qualities, pngs: Vec::new() }
     }
 
-    /// Each image as PNG; `None` if `stopped` says so.
-    fn to_pngs(&self, frame: ImageSize, stopped: impl Fn() -> bool) -> Option<Vec<Bytes>> {
-        let png = |pixels: &[u8]| -> Option<Bytes> {
-            (!stopped()).then(|| image::to_png(pixels, frame.width, frame.height).into())
-        };
-        match &self.images {
-            ImageBatch::Bytes(bytes) => bytes.chunks_exact(frame.area()).map(png).collect(),
-            ImageBatch::Floats(values) => {
-                let byte = |value: &f32| (value * 255.0).round() as u8;
-                let each = values.chunks_exact(frame.area());
-                each.map(|values| png(&values.iter().map(byte).collect::<Vec<u8>>())).collect()
-            }
-            ImageBatch::FloatBytes(_) => unreachable!("{NEVER_FLOAT_BYTES}"),
+    /// Each image as PNG.
+    async fn to_pngs(&self, frame: ImageSize) -> Vec<Bytes> {
+        let png = |pixels: &[u8]| image::to_png(pixels, frame.width, frame.height).into();
+        let byte = |value: &f32| (value * 255.0).round() as u8;
+        let mut pngs = Vec::with_capacity(self.qualities.len());
+        for index in 0..self.qualities.len() {
+            end_turn().await;
+            let range = index * frame.area()..(index + 1) * frame.area();
+            pngs.push(match &self.images {
+                ImageBatch::Bytes(bytes) => png(&bytes[range]),
+                ImageBatch::Floats(values) => png(&values[range].iter().map(byte).collect::<Vec<u8>>()),
+                ImageBatch::FloatBytes(_) => unreachable!("{NEVER_FLOAT_BYTES}"),
+            });
         }
+        pngs
     }
+}
+
+/// Is pending once, so that whoever polls the work can turn to that of another call before the next image.
+async fn end_turn() {
+    let mut ended = false;
+    poll_fn(|_| match mem::replace(&mut ended, true) {
+        // Nobody is woken: the work can go on at once, and its pool knows that.
+        false => Poll::Pending,
+        true => Poll::Ready(()),
+    })
+    .await;
 }
 
 /// The normalization of images that have the right size already.
