@@ -48,12 +48,12 @@ impl Registry {
         &self,
         model: &ModelName,
         draft: Draft,
-        weights: Vec<u8>,
+        weights: impl Into<Bytes>,
     ) -> Result<Manifest, Error> {
+        let weights = weights.into();
         if weights.len() > MAX_WEIGHTS_BYTES {
             return Err(Error::TooLarge { what: "weights", bytes: weights.len(), limit: MAX_WEIGHTS_BYTES });
         }
-        let weights = Bytes::from(weights);
         let sha256 = sha256(weights.clone()).await;
         let mut number = self.numbers(model).await?.pop().map_or(Version::FIRST, Version::next);
         let mut manifest = draft.into_manifest(model.clone(), number, (sha256, weights.len() as u64));
