@@ -148,7 +148,7 @@ impl Registry {
         Ok(None)
     }
 
-    /// The version that a run published, among those made since `since`.
+    /// The version that a run published, among those made since `since`. A damaged one is passed over and logged.
     pub async fn published_by(
         &self,
         model: &ModelName,
@@ -156,7 +156,7 @@ impl Registry {
         since: DateTime<Utc>,
     ) -> Result<Option<Manifest>, Error> {
         for number in self.numbers(model).await?.into_iter().rev() {
-            match self.entry(model, number).await? {
+            match self.listed(model, number).await? {
                 Some(ManifestEntry::Published(manifest)) if manifest.run_id == Some(run) => {
                     return Ok(Some(*manifest));
                 }
@@ -210,11 +210,11 @@ impl Registry {
         Ok(numbers)
     }
 
-    /// Reads a version for a list, in which one that cannot be read must not hide the others.
+    /// Reads a version among others, which one that cannot be read must not hide.
     async fn listed(&self, model: &ModelName, version: Version) -> Result<Option<ManifestEntry>, Error> {
         match self.entry(model, version).await {
             Err(error @ (Error::Corrupt { .. } | Error::UnknownFormat { .. })) => {
-                tracing::warn!(%model, %version, %error, "left out of the list");
+                tracing::warn!(%model, %version, %error, "passing over a version that cannot be read");
                 Ok(None)
             }
             entry => entry,
