@@ -212,9 +212,13 @@ mod tests {
             let error = Error::panicked("training", &text.to_owned());
             assert!(matches!(error, Error::OutOfMemory { part: "training" }), "{text}: {error:?}");
         }
-        let kept = Error::from(train::Error::Checkpoint("it is above 4 GB".to_owned()));
-        assert_eq!(kept.to_string(), "cannot keep a checkpoint: it is above 4 GB");
         let other = Error::panicked("training", &"index out of bounds");
         assert_eq!(other.to_string(), "training failed: the log has the details");
+    }
+
+    #[test]
+    fn an_error_of_a_checkpoint_says_that_it_is_one() {
+        let error = Error::from(train::Error::Checkpoint("it is above 4 GB".to_owned()));
+        assert_eq!(error.to_string(), "cannot keep a checkpoint: it is above 4 GB");
     }
 }

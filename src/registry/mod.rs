@@ -36,6 +36,7 @@ pub use evidence::{Evidence, RequirementResult};
 pub use manifest::{Draft, FORMAT_VERSION, Import, Manifest};
 pub use models::ModelSummary;
 pub use runs::{Append, RunStore};
+pub use store::Stamp;
 use store::Store;
 pub use versions::{MAX_WEIGHTS_BYTES, Page, VersionPage};
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path};
 
 use super::{Error, location::StoreLocation};
 
@@ -25,6 +25,20 @@ pub(super) enum PutOutcome {
     Created,
     /// An object exists already, and was left unchanged.
     AlreadyExists,
+}
+
+/// What tells one write of an object from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// When the object was written, by the clock of the store.
+    pub modified: DateTime<Utc>,
+    tag: Option<String>,
+}
+
+impl Stamp {
+    fn of(meta: &ObjectMeta) -> Self {
+        Self { modified: meta.last_modified, tag: meta.e_tag.clone() }
+    }
 }
 
 impl Store {
@@ -48,6 +62,11 @@ impl Store {
     /// The object, or none where there is none. An object above `limit` bytes is corrupt: it is
     /// not read.
     pub async fn get(&self, path: &Path, limit: usize) -> Result<Option<Bytes>, Error> {
+        Ok(self.get_stamped(path, limit).await?.map(|(bytes, _)| bytes))
+    }
+
+    /// The object as `get` returns it, and the stamp of the write that made it.
+    pub async fn get_stamped(&self, path: &Path, limit: usize) -> Result<Option<(Bytes, Stamp)>, Error> {
         let result = match self.inner.get(path).await {
             Ok(result) => result,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
@@ -57,7 +76,8 @@ impl Store {
             let message = format!("it has {} bytes, and at most {limit} make sense", result.meta.size);
             return Err(Error::Corrupt { path: path.to_string(), message });
         }
-        result.bytes().await.map(Some).map_err(failed("read", path))
+        let stamp = Stamp::of(&result.meta);
+        result.bytes().await.map(|bytes| Some((bytes, stamp))).map_err(failed("read", path))
     }
 
     /// Writes the complete object, in place of an existing one; readers see the old or the new one.
@@ -125,8 +145,13 @@ impl Store {
 
     /// When the object was last written; none if it does not exist.
     pub async fn modified(&self, path: &Path) -> Result<Option<DateTime<Utc>>, Error> {
+        Ok(self.stamp(path).await?.map(|stamp| stamp.modified))
+    }
+
+    /// The stamp of the object without the object; none if it does not exist.
+    pub async fn stamp(&self, path: &Path) -> Result<Option<Stamp>, Error> {
         match self.inner.head(path).await {
-            Ok(meta) => Ok(Some(meta.last_modified)),
+            Ok(meta) => Ok(Some(Stamp::of(&meta))),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(failed("read", path)(source)),
         }

@@ -76,7 +76,6 @@ impl RunManager {
         summary.resume(config.config().clone(), Utc::now());
         let last = summary.summary().last_sequence;
         self.enter(RunRequest { config, resume: Some(point) }, summary, when_busy).await?;
-        self.recovery.reopen(run);
         Ok(last)
     }
 
@@ -171,14 +170,14 @@ impl RunManager {
         slots.close();
         let mut changes = slots.changes();
         loop {
-            for active in slots.all() {
-                // A run that is being prepared will see the closed slots before its first batch.
-                let Some(log) = active.log else { continue };
-                slots.stop(active.run, StopReason::Interrupted);
-                log.closed().await;
-            }
-            if slots.all().is_empty() {
+            let active = slots.all();
+            if active.is_empty() {
                 return;
+            }
+            // All are stopped before any is waited for. A run that is being prepared, and has no log yet, will see the
+            // closed slots before its first batch.
+            for active in active.iter().filter(|active| active.log.is_some()) {
+                slots.stop(active.run, StopReason::Interrupted);
             }
             let _ = changes.changed().await;
         }
