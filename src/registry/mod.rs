@@ -36,8 +36,8 @@ pub use evidence::{Evidence, RequirementResult};
 pub use manifest::{Draft, FORMAT_VERSION, Import, Manifest};
 pub use models::ModelSummary;
 pub use runs::{Append, RunStore};
-pub use store::Stamp;
 use store::Store;
+pub use store::{ReplaceOutcome, Stamp};
 pub use versions::{MAX_WEIGHTS_BYTES, Page, VersionPage};
 
 /// The number of objects of a list that are read concurrently, so that the latency of a remote store

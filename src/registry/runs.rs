@@ -7,7 +7,7 @@ use object_store::path::Path;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Error, Stamp,
+    Error, ReplaceOutcome, Stamp,
     store::{PutOutcome, Store, json},
 };
 use crate::ids::RunId;
@@ -44,6 +44,16 @@ impl RunStore {
     /// Stores the state of a run. A run without one is not listed.
     pub async fn put_state(&self, run: RunId, state: &impl Serialize) -> Result<(), Error> {
         self.store.put(&path(run, "state.json"), json(state)).await
+    }
+
+    /// Stores the state of a run in place of the one with this stamp.
+    pub async fn replace_state(
+        &self,
+        run: RunId,
+        state: &impl Serialize,
+        stamp: &Stamp,
+    ) -> Result<ReplaceOutcome, Error> {
+        self.store.replace(&path(run, "state.json"), json(state), stamp).await
     }
 
     /// The state that was stored last. Errors with `RunNotFound` if there is none.

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path};
+use object_store::{
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion, path::Path,
+};
 
 use super::{Error, location::StoreLocation};
 
@@ -33,11 +35,20 @@ pub struct Stamp {
     /// When the object was written, by the clock of the store.
     pub modified: DateTime<Utc>,
     tag: Option<String>,
+    version: Option<String>,
+}
+
+/// The outcome of replacing an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplaceOutcome {
+    Replaced,
+    /// Another server wrote the object first, and it was left unchanged.
+    Changed,
 }
 
 impl Stamp {
     fn of(meta: &ObjectMeta) -> Self {
-        Self { modified: meta.last_modified, tag: meta.e_tag.clone() }
+        Self { modified: meta.last_modified, tag: meta.e_tag.clone(), version: meta.version.clone() }
     }
 }
 
@@ -109,6 +120,31 @@ impl Store {
         match self.inner.put_opts(path, bytes.into(), options).await {
             Ok(_) => Ok(PutOutcome::Created),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(PutOutcome::AlreadyExists),
+            Err(source) => Err(failed("write", path)(source)),
+        }
+    }
+
+    /// Writes the object in place of the one with this stamp. A folder can only compare the stamps before it writes.
+    pub async fn replace(
+        &self,
+        path: &Path,
+        bytes: impl Into<PutPayload>,
+        stamp: &Stamp,
+    ) -> Result<ReplaceOutcome, Error> {
+        let bytes = bytes.into();
+        let known = UpdateVersion { e_tag: stamp.tag.clone(), version: stamp.version.clone() };
+        let options = PutOptions::from(PutMode::Update(known));
+        match self.inner.put_opts(path, bytes.clone(), options).await {
+            Ok(_) => Ok(ReplaceOutcome::Replaced),
+            Err(object_store::Error::Precondition { .. } | object_store::Error::NotFound { .. }) => {
+                Ok(ReplaceOutcome::Changed)
+            }
+            Err(object_store::Error::NotImplemented { .. }) => {
+                if self.stamp(path).await?.as_ref() != Some(stamp) {
+                    return Ok(ReplaceOutcome::Changed);
+                }
+                self.put(path, bytes).await.map(|()| ReplaceOutcome::Replaced)
+            }
             Err(source) => Err(failed("write", path)(source)),
         }
     }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     compute::Error,
     ids::RunId,
-    registry::{self, Append, Registry, RunStore, Stamp},
+    registry::{self, Append, Registry, ReplaceOutcome, RunStore, Stamp},
     train::{Event, FinishReason, RunFinished, RunState},
 };
 
@@ -151,14 +151,12 @@ async fn try_recover(context: &RunContext, run: RunId) -> Result<Option<Recovery
         tracing::warn!(%run, "ended a lost run");
         summary.add(&record);
     }
-    // Whoever resumes the run writes a state of its own, which stays.
-    let now: StoredState = runs.state(run).await?;
-    if (&now.server, now.refreshed) != (&state.server, state.refreshed) {
-        return Ok(None);
-    }
     let state = StoredState { refreshed: Utc::now(), summary: summary.summary().clone(), ..state };
-    runs.put_state(run, &state).await?;
-    Ok(Some(RecoveryOutcome::Finished(None)))
+    match runs.replace_state(run, &state, &stamp).await? {
+        ReplaceOutcome::Replaced => Ok(Some(RecoveryOutcome::Finished(None))),
+        // Whoever resumed the run wrote a state of its own, which stays.
+        ReplaceOutcome::Changed => Ok(None),
+    }
 }
 
 /// Why a run that has not ended is lost; none if its server lives and holds it.
@@ -238,3 +236,6 @@ async fn finish(registry: &Registry, builder: &SummaryBuilder, loss: Loss) -> Re
         seconds: (builder.newest() - began).as_seconds_f64().max(0.0),
     })
 }
+
+#[cfg(test)]
+mod tests;
