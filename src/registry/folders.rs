@@ -32,6 +32,13 @@ impl Registry {
         Ok(whole.map(|(number, _)| *number).collect())
     }
 
+    /// The numbers that a publisher has claimed, ascending. A folder without manifest and weights claims none.
+    pub(super) async fn used_numbers(&self, model: &ModelName) -> Result<Vec<Version>, Error> {
+        let folders = self.folders(model).await?;
+        let used = folders.iter().filter(|(_, folder)| folder.manifest.is_some() || folder.weights.is_some());
+        Ok(used.map(|(number, _)| *number).collect())
+    }
+
     /// Removes unfinished changes of servers that died before `before`; returns the number of versions
     /// concerned.
     pub async fn sweep(&self, before: DateTime<Utc>) -> Result<usize, Error> {

@@ -55,7 +55,10 @@ impl Registry {
             return Err(Error::TooLarge { what: "weights", bytes: weights.len(), limit: MAX_WEIGHTS_BYTES });
         }
         let sha256 = sha256(weights.clone()).await;
-        let mut number = self.numbers(model).await?.pop().map_or(Version::FIRST, Version::next);
+        let mut number = match self.used_numbers(model).await?.pop() {
+            Some(newest) => after(model, newest)?,
+            None => Version::FIRST,
+        };
         let mut manifest = draft.into_manifest(model.clone(), number, (sha256, weights.len() as u64));
         loop {
             manifest.version = number;
@@ -72,7 +75,7 @@ impl Registry {
                     return Ok(manifest);
                 }
             }
-            number = number.next();
+            number = after(model, number)?;
         }
     }
 
@@ -258,6 +261,15 @@ impl Registry {
 #[derive(serde::Deserialize)]
 struct FormatHeader {
     format_version: u32,
+}
+
+/// The number after a used one.
+fn after(model: &ModelName, used: Version) -> Result<Version, Error> {
+    used.next().ok_or_else(|| {
+        let path = versions_path(model).join(used.to_string()).to_string();
+        let message = "it has the largest number, and no version can follow it: move it away".to_owned();
+        Error::Corrupt { path, message }
+    })
 }
 
 /// Computes the digest on a thread that may block, since a large file takes long.

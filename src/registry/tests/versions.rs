@@ -156,6 +156,11 @@ pub async fn the_version_of_a_run_is_found(store: TestStore) {
     publish(registry, b"two").await;
     assert_eq!(registry.published_by(&digits(), run, since).await.unwrap(), Some(made));
     assert_eq!(registry.published_by(&digits(), RunId::new(), since).await.unwrap(), None);
+    overwrite(registry, &manifest_path(&digits(), version(2)), b"?").await;
+    assert!(
+        registry.published_by(&digits(), run, since).await.unwrap().is_some(),
+        "the damaged one is passed over"
+    );
 }
 
 pub async fn a_change_increases_the_generation(store: TestStore) {

@@ -247,7 +247,7 @@ async fn a_summary_has_the_best_epoch_and_survives_its_file() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_truncated_line_loses_no_other_event() {
+async fn a_truncated_line_is_reported_and_loses_no_other_event() {
     let run = Fixture::new().await;
     run.push(vec![batch(1), batch(2), finished()]).await;
     run.reach(4).await;
@@ -255,7 +255,18 @@ async fn a_truncated_line_loses_no_other_event() {
     let second = lines.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     lines[second] = b'?';
     run.log.store.put_events(run.log.run, 1, lines).await.unwrap();
-    assert_eq!(all(run.stored(0)).await, [1, 3, 4]);
+    let mut watch = run.stored(0);
+    assert_eq!(watch.next().await.unwrap().unwrap().len(), 1);
+    let error = watch.next().await.unwrap_err();
+    assert!(matches!(error, Error::Corrupt { .. }), "{error:?}");
+    assert!(error.to_string().starts_with("events 2 to 2 of run "), "{error}");
+    assert_eq!(all(run.stored(2)).await, [3, 4]);
+    // The last event is worth as much: a watcher that misses it does not take the run for ended well.
+    let lines = run.log.store.events(run.log.run, 1).await.unwrap();
+    let last = lines[..lines.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    run.log.store.put_events(run.log.run, 1, lines[..last].to_vec()).await.unwrap();
+    let mut watch = run.stored(3);
+    assert!(matches!(watch.next().await, Err(Error::Corrupt { .. })));
 }
 
 #[tokio::test(start_paused = true)]
