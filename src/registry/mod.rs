@@ -5,6 +5,7 @@
 //! models/<name>/versions/<n>/weights.safetensors   put-if-absent: claims the number n
 //! models/<name>/versions/<n>/manifest.json         written last, put-if-absent: the version exists
 //! models/<name>/aliases/<alias>/<k>.json           the k-th assignment, put-if-absent
+//! models/<name>/orphaned/<n>-<time>/…              weights whose manifest was never written, or lost
 //! runs/<id>/{request.json, state.json, events/<first sequence>.jsonl, checkpoints/…}
 //! ```
 //!
@@ -21,6 +22,7 @@ mod manifest;
 mod models;
 mod retention;
 mod runs;
+mod staging;
 mod store;
 mod versions;
 

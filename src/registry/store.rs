@@ -9,7 +9,7 @@ use object_store::{
     ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion, path::Path,
 };
 
-use super::{Error, location::StoreLocation};
+use super::{Error, location::StoreLocation, staging};
 
 /// The longest time in which the first write to a store must succeed.
 const FIRST_RESPONSE: Duration = Duration::from_secs(10);
@@ -19,6 +19,8 @@ const FIRST_RESPONSE: Duration = Duration::from_secs(10);
 pub(super) struct Store {
     inner: Arc<dyn ObjectStore>,
     url: Arc<str>,
+    /// The folder, if the store is one.
+    folder: Option<Arc<std::path::Path>>,
 }
 
 /// The outcome of a put-if-absent.
@@ -58,7 +60,8 @@ impl Store {
     pub async fn open(url: &str, variables: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
         let location = StoreLocation::parse(url)?;
         let unwritable = |message: String| Error::Unwritable { url: url.to_owned(), message };
-        let store = Self { inner: location.open(variables).await.map_err(unwritable)?, url: url.into() };
+        let inner = location.open(variables).await.map_err(unwritable)?;
+        let store = Self { inner, url: url.into(), folder: location.folder().map(Arc::from) };
         match tokio::time::timeout(FIRST_RESPONSE, store.check()).await {
             Ok(checked) => checked.map_err(unwritable)?,
             Err(_) => return Err(unwritable(format!("it did not respond within {FIRST_RESPONSE:?}"))),
@@ -157,6 +160,22 @@ impl Store {
         }
     }
 
+    /// Gives an object another path.
+    pub async fn rename(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        self.inner.rename(from, to).await.map_err(failed("move", from))
+    }
+
+    /// Removes the files in which a folder's writes gathered until they were cut short, if they are older than
+    /// `before`; returns their number. Other kinds of stores have none.
+    pub async fn sweep_staging(&self, before: DateTime<Utc>) -> Result<usize, Error> {
+        let Some(folder) = self.folder.clone() else { return Ok(0) };
+        let swept = tokio::task::spawn_blocking(move || staging::sweep(&folder, before.into()));
+        swept.await.expect("removing files cannot panic").map_err(|source| {
+            let source = object_store::Error::Generic { store: "folder", source: source.into() };
+            failed("sweep", &Path::default())(source)
+        })
+    }
+
     /// The names directly below a folder: objects and folders. Empty if there is no such folder.
     pub async fn names(&self, folder: &Path) -> Result<Vec<String>, Error> {
         let listed = match self.inner.list_with_delimiter(Some(folder)).await {
@@ -205,7 +224,7 @@ impl Store {
             ..Default::default()
         };
         let inner = Arc::new(object_store::throttle::ThrottledStore::new(self.inner.clone(), config));
-        Self { inner, url: self.url.clone() }
+        Self { inner, ..self.clone() }
     }
 
     /// Writes an object, tries to write it again and removes it. The error says what failed.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     compute::{Error, Metrics},
     data::{Catalog, DatasetInfo},
-    ids::{DatasetName, RunId},
+    ids::{DatasetName, RunId, VersionRef},
     registry::{Page, Registry},
     train::{RunState, ValidTrainConfig},
 };
@@ -202,6 +202,11 @@ impl RunManager {
         let mut open = self.recovery.open_runs(&self.context.registry).await?;
         open.extend(self.context.slots.all().iter().map(ActiveRun::summary));
         Ok(open)
+    }
+
+    /// The versions that the runs of the store have published, as their states say.
+    pub async fn published_versions(&self) -> Result<Vec<VersionRef>, Error> {
+        Recovery::published_versions(&self.context.registry).await
     }
 
     /// Whether the run trains, is prepared or waits here.

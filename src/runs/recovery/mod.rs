@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     compute::Error,
-    ids::RunId,
+    ids::{RunId, VersionRef},
     registry::{self, Append, Registry, ReplaceOutcome, RunStore, Stamp},
     train::{Event, FinishReason, RunFinished, RunState},
 };
@@ -89,13 +89,32 @@ impl Recovery {
         Ok(open)
     }
 
+    /// The versions that the runs of a store have published, as their states say. A run that cannot be read names none.
+    pub async fn published_versions(registry: &Registry) -> Result<Vec<VersionRef>, Error> {
+        let runs = registry.runs();
+        let listed = runs.list().await?;
+        let states = stream::iter(listed).map(async |run| runs.state::<StoredState>(run).await);
+        let states: Vec<_> = states.buffered(CONCURRENT).collect().await;
+        let mut published = Vec::new();
+        for state in states {
+            match state {
+                Ok(StoredState { summary: RunSummary { config, version: Some(version), .. }, .. }) => {
+                    published.push(VersionRef { model: config.model, version });
+                }
+                Ok(_) | Err(registry::Error::RunNotFound(_) | registry::Error::Corrupt { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(published)
+    }
+
     /// All runs but those whose state is still the one by which they had ended.
     async fn unfinished(&self, registry: &Registry) -> Result<Vec<RunId>, Error> {
         let runs = registry.runs();
         let listed = stream::iter(runs.list().await?).map(|run| {
             let (runs, known) = (&runs, self.finished().get(&run).cloned());
             async move {
-                let Some(known) = known else { return Ok(Some(run)) };
+                let Some(known) = known else { return Ok::<_, Error>(Some(run)) };
                 let is_same = runs.state_stamp(run).await? == Some(known);
                 Ok((!is_same).then_some(run))
             }
