@@ -92,11 +92,11 @@ impl Engine {
         sweep::start(registry.clone(), &runs).await?;
         runs.recover().await?;
         tokio::spawn(keep_recovering(Arc::downgrade(&runs)));
+        let ready = watch::Sender::new(true);
         if let Some(keep) = config.keep_newest {
-            retention::start(registry.clone(), &runs, &models, keep).await;
+            retention::start(registry.clone(), &runs, &models, keep, ready.subscribe()).await;
         }
         serving::start_initial_load(&models).await;
-        let ready = watch::Sender::new(true);
         Ok(Self { inner: Arc::new(Inner { registry, runs, analysis, models, ready, metrics }) })
     }
 

@@ -214,3 +214,64 @@ impl RunManager {
         self.context.slots.find(run).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::{
+        compute::Device,
+        data::FetchPolicy,
+        runs::{log::RunLog, phase::Phase, record::Record, slots::Admission},
+        train::{Event, RunQueued, TrainConfig},
+    };
+
+    async fn manager(slots: usize) -> RunManager {
+        let registry = Registry::open("memory:").await.unwrap();
+        let catalog = Arc::new(Catalog::new(Vec::new(), FetchPolicy::Never));
+        let config = RunsConfig { device: Device::Cpu, threads: 1, slots, observer: None };
+        RunManager::new(config, registry, catalog, Arc::new(Metrics::default())).unwrap()
+    }
+
+    /// A run with a slot and a log.
+    fn admit(manager: &RunManager, summary: RunSummary) -> (Admission, Arc<RunLog>) {
+        let (context, run) = (&manager.context, summary.run_id);
+        let admission = context.slots.enter(summary.clone(), WhenBusy::Reject).unwrap();
+        let log = Arc::new(RunLog::new(run, context.registry.runs(), Vec::new(), summary));
+        context.slots.set_log(admission.id, &log);
+        (admission, log)
+    }
+
+    fn accepted() -> SummaryBuilder {
+        SummaryBuilder::new(RunId::new(), TrainConfig::default(), Utc::now())
+    }
+
+    #[tokio::test]
+    async fn a_drain_stops_every_run_before_it_waits_for_any() {
+        let manager = manager(2).await;
+        let runs = [(); 2].map(|()| admit(&manager, accepted().summary().clone()));
+        assert!(manager.drain().now_or_never().is_none(), "no run has ended");
+        for (admission, _) in &runs {
+            assert_eq!(admission.stop.requested(), Some(StopReason::Interrupted));
+        }
+        drop(runs);
+        manager.drain().await;
+    }
+
+    #[tokio::test]
+    async fn the_weights_of_a_run_can_be_asked_for_once_its_start_is_shown() {
+        let manager = manager(1).await;
+        let mut summary = accepted();
+        let queued = RunQueued { behind: RunId::new(), position: 1, config: Box::default() };
+        let begun = summary.summary().clone();
+        summary.add(&Record { sequence: 1, time: Utc::now(), event: Event::Queued(queued) });
+        let (admission, log) = admit(&manager, summary.summary().clone());
+        let waiting = manager.newest_weights(begun.run_id).now_or_never();
+        assert!(matches!(waiting, Some(Err(Error::RunWithoutWeights { reason: "RUN_NOT_STARTED", .. }))));
+        // The phase changes a moment after the start is shown.
+        manager.context.slots.set_phase(admission.id, Phase::Preparing);
+        log.append(Vec::new(), &begun);
+        assert!(manager.newest_weights(begun.run_id).now_or_never().is_none(), "it waits for the next step");
+    }
+}

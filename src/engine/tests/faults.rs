@@ -52,6 +52,22 @@ async fn a_run_whose_events_cannot_be_stored_is_stopped_and_reported_as_failed()
 }
 
 #[tokio::test]
+async fn a_run_whose_log_fails_after_its_last_step_publishes_nothing() {
+    let (registry, folder) = folder().await;
+    let engine = engine(&registry).await;
+    let checkpoint_every_epochs = 500;
+    let run = train(&engine, TrainConfig { epochs: 30, checkpoint_every_epochs, ..short() }).await.unwrap();
+    let hidden = HiddenFolder::new(folder.path(), run, "events");
+    // The run takes its last step while its events are still retried. The next one gets the slot when all is over.
+    let next = begin(&engine, short(), WhenBusy::Wait).await.unwrap();
+    assert_eq!(ending(&events(&engine, next).await).version, Some(1), "the first run published none");
+    hidden.restore();
+    engine.inner.runs.recover().await.unwrap();
+    let summary = engine.run(run).await.unwrap();
+    assert_eq!((summary.state, summary.version), (RunState::Failed, None));
+}
+
+#[tokio::test]
 async fn a_run_whose_checkpoints_cannot_be_stored_is_published_anyway() {
     let (registry, folder) = folder().await;
     let engine = engine(&registry).await;
@@ -176,4 +192,32 @@ async fn an_import_whose_alias_cannot_be_moved_reports_its_version() {
     assert!(imported.unmoved_message().contains("SetAlias"));
     let production = registry.alias(&short().model, &Alias::production()).await.unwrap();
     assert_eq!(production.version, Version::FIRST);
+}
+
+/// Gives a file an age of two hours.
+fn age(file: &Path) {
+    let file = std::fs::File::options().write(true).open(file).unwrap();
+    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(7200)).unwrap();
+}
+
+#[tokio::test]
+async fn the_weights_of_a_lost_manifest_stay_if_a_run_names_them_and_are_else_moved_aside() {
+    let (registry, folder) = folder().await;
+    let first = engine(&registry).await;
+    let run = train(&first, short()).await.unwrap();
+    events(&first, run).await;
+    registry.publish(&short().model, testing::draft(), weights()).await.unwrap();
+    drop(first);
+    let model = folder.path().join("models/digits");
+    std::fs::remove_dir_all(model.join("aliases")).unwrap();
+    for version in ["versions/1", "versions/2"] {
+        std::fs::remove_file(model.join(version).join("manifest.json")).unwrap();
+        age(&model.join(version).join("weights.safetensors"));
+    }
+    let _second = engine(&registry).await;
+    assert!(model.join("versions/1/weights.safetensors").exists(), "run {run} published it");
+    assert!(!model.join("versions/2/weights.safetensors").exists());
+    let aside: Vec<_> = std::fs::read_dir(model.join("orphaned")).unwrap().collect();
+    let [Ok(aside)] = &aside[..] else { panic!("{aside:?}") };
+    assert!(aside.path().join("weights.safetensors").exists());
 }
