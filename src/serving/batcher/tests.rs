@@ -8,7 +8,7 @@ fn batcher(capacity: usize) -> Batcher {
 }
 
 /// Queues `images` images of one pixel, whose value is their index.
-fn submit(batcher: &Batcher, images: usize) -> Result<Vec<oneshot::Receiver<Answer>>, Error> {
+fn submit(batcher: &Batcher, images: usize) -> Result<Vec<oneshot::Receiver<ChunkResult>>, Error> {
     let pixels: Vec<u8> = (0..images as u8).collect();
     batcher.submit(ImageBatch::Bytes(pixels.into()), (images, 1), None)
 }
