@@ -157,6 +157,10 @@ async fn try_recover(context: &RunContext, run: RunId) -> Result<Option<Recovery
     };
     let newest_chunk = runs.chunks(run).await?.pop().unwrap_or(0);
     let mut summary = read_summary(&runs, run, &state).await?;
+    // Events that another server appended after the state was read are not those of the lost run.
+    if runs.state_stamp(run).await?.as_ref() != Some(&stamp) {
+        return Ok(None);
+    }
     if !summary.summary().state.has_ended() {
         // An unreadable chunk stays as it is, and the end is appended after it.
         let sequence = summary.summary().last_sequence.max(newest_chunk) + 1;
