@@ -151,7 +151,7 @@ impl From<train::Error> for Error {
         match error {
             train::Error::Invalid(invalid) => invalid.into(),
             train::Error::Data(error) => error.into(),
-            train::Error::Checkpoint(message) => Self::Backend { message },
+            train::Error::Checkpoint(_) => Self::Backend { message: error.to_string() },
             train::Error::State(_) => Self::Corrupt { message: error.to_string() },
         }
     }
@@ -214,5 +214,11 @@ mod tests {
         }
         let other = Error::panicked("training", &"index out of bounds");
         assert_eq!(other.to_string(), "training failed: the log has the details");
+    }
+
+    #[test]
+    fn an_error_of_a_checkpoint_says_that_it_is_one() {
+        let error = Error::from(train::Error::Checkpoint("it is above 4 GB".to_owned()));
+        assert_eq!(error.to_string(), "cannot keep a checkpoint: it is above 4 GB");
     }
 }

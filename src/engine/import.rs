@@ -9,8 +9,8 @@ use crate::{
     data::{DatasetSpec, dataset::Dims},
     ids::{Alias, ModelName},
     nn::{LayerShape, NetworkConfig, Shape},
-    registry::{AliasUpdate, AuditNote, Draft, Import, Manifest, Precondition, Registry},
-    runs,
+    registry::{AuditNote, Draft, Import, Manifest, Registry},
+    runs::{self, UnmovedAlias},
 };
 
 /// What to make of a file.
@@ -38,6 +38,15 @@ pub struct ImportedVersion {
     pub manifest: Manifest,
     /// Which array became which parameter, in the order of the layers.
     pub mapping: Vec<ArrayMapping>,
+    /// The aliases that do not point to the version although they were to be moved.
+    pub unmoved: Vec<UnmovedAlias>,
+}
+
+impl ImportedVersion {
+    /// What the importer is told of those aliases; empty if there are none.
+    pub fn unmoved_message(&self) -> String {
+        runs::unmoved_message(self.manifest.version, &self.unmoved)
+    }
 }
 
 impl ImportJob {
@@ -96,10 +105,6 @@ async fn publish(
     };
     let manifest = registry.publish(&job.model, draft, imported.bytes).await?;
     let note = AuditNote::new(job.by, "imported");
-    runs::advance_latest(registry, &manifest, &note).await?;
-    if let Some(alias) = job.set_alias.filter(|alias| *alias != Alias::latest()) {
-        let to = AliasUpdate { version: manifest.version, expected: Precondition::Anything, note };
-        registry.set_alias(&job.model, &alias, to).await?;
-    }
-    Ok(ImportedVersion { manifest, mapping: imported.mapping })
+    let unmoved = runs::move_aliases(registry, &manifest, job.set_alias.as_ref(), &note).await;
+    Ok(ImportedVersion { manifest, mapping: imported.mapping, unmoved })
 }

@@ -2,6 +2,7 @@
 
 mod import;
 mod retention;
+mod sweep;
 
 use std::{
     num::NonZeroUsize,
@@ -9,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{TimeDelta, Utc};
 use prometheus::proto::MetricFamily;
 use tokio::sync::watch;
 
@@ -43,9 +43,6 @@ pub use import::{ImportJob, ImportedVersion};
 
 /// The number of runs that train at once.
 const TRAINING_SLOTS: usize = 1;
-
-/// Folders of versions without a manifest that are older than this belong to a publisher that died.
-const ABANDONED: TimeDelta = TimeDelta::hours(1);
 
 /// How often runs of servers that died are searched for.
 const RECOVER_EVERY: Duration = Duration::from_secs(30);
@@ -98,14 +95,14 @@ impl Engine {
         let analysis = Analysis::new(registry.clone(), catalog, device, threads)?;
         let models = LoadedModels::new(registry.clone(), device, config.serving, metrics.clone());
         let models = Arc::new(models);
-        registry.sweep(Utc::now() - ABANDONED).await?;
+        sweep::start(registry.clone(), &runs).await?;
         runs.recover().await?;
         tokio::spawn(keep_recovering(Arc::downgrade(&runs)));
+        let ready = watch::Sender::new(true);
         if let Some(keep) = config.keep_newest {
-            retention::start(registry.clone(), &runs, &models, keep).await;
+            retention::start(registry.clone(), &runs, &models, keep, ready.subscribe()).await;
         }
         serving::start_initial_load(&models).await;
-        let ready = watch::Sender::new(true);
         Ok(Self { inner: Arc::new(Inner { registry, runs, analysis, models, ready, metrics }) })
     }
 

@@ -4,11 +4,13 @@
 use std::{
     collections::HashSet,
     num::NonZeroUsize,
+    pin::pin,
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use chrono::{TimeDelta, Utc};
+use tokio::sync::watch;
 
 use crate::{
     compute::Error,
@@ -24,23 +26,25 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// The least age at which an imported version is deleted: its importer may still be pointing an alias at it.
 const IMPORTING: TimeDelta = TimeDelta::seconds(60);
 
-/// Deletes old versions once, and from then on as long as the engine lives.
+/// Deletes old versions once, and from then on until the engine is dropped, and the sender of `engine` with it.
 pub async fn start(
     registry: Registry,
     runs: &Arc<RunManager>,
     models: &Arc<LoadedModels>,
     keep: NonZeroUsize,
+    mut engine: watch::Receiver<bool>,
 ) {
     let mut changes = registry.changes();
     let retention = Retention { registry, runs: Arc::downgrade(runs), models: Arc::downgrade(models), keep };
     retention.run().await;
     tokio::spawn(async move {
-        while retention.runs.strong_count() > 0 {
-            // An error means that the registry has been dropped, and the engine with it.
-            if let Ok(Err(_)) = tokio::time::timeout(PERIOD, changes.changed()).await {
-                return;
+        let mut ended = pin!(async move { while engine.changed().await.is_ok() {} });
+        loop {
+            // A deletion that has begun is finished: only the waiting ends with the engine.
+            tokio::select! {
+                () = &mut ended => return,
+                _ = tokio::time::timeout(PERIOD, changes.changed()) => retention.run().await,
             }
-            retention.run().await;
         }
     });
 }
@@ -94,5 +98,41 @@ impl NeededVersions {
         is_new
             || self.initial.contains(&version)
             || manifest.run_id.is_some_and(|run| self.runs.contains(&run))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::{
+        compute::{Device, Metrics},
+        data::{Catalog, FetchPolicy},
+        runs::RunsConfig,
+        serving::BatchConfig,
+    };
+
+    #[tokio::test]
+    async fn the_task_ends_with_its_engine() {
+        let registry = Registry::open("memory:").await.unwrap();
+        let (catalog, metrics) = (Catalog::new(Vec::new(), FetchPolicy::Never), Arc::new(Metrics::default()));
+        let config = RunsConfig { device: Device::Cpu, threads: 1, slots: 1, observer: None };
+        let runs = RunManager::new(config, registry.clone(), Arc::new(catalog), metrics.clone()).unwrap();
+        let models = LoadedModels::new(registry.clone(), Device::Cpu, BatchConfig::default(), metrics);
+        let (runs, models, engine) = (Arc::new(runs), Arc::new(models), watch::Sender::new(true));
+        let before = Handle::current().metrics().num_alive_tasks();
+        start(registry, &runs, &models, NonZeroUsize::MIN, engine.subscribe()).await;
+        engine.send_replace(false);
+        tokio::task::yield_now().await;
+        assert_eq!(
+            Handle::current().metrics().num_alive_tasks(),
+            before + 1,
+            "it goes on while the engine drains"
+        );
+        drop(engine);
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        assert_eq!(Handle::current().metrics().num_alive_tasks(), before);
     }
 }

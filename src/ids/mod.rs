@@ -148,8 +148,9 @@ impl Version {
         self.0
     }
 
-    pub fn next(self) -> Self {
-        Self(self.0 + 1)
+    /// The version after this one; none after the largest number that a request can name.
+    pub fn next(self) -> Option<Self> {
+        Self::try_from(i64::from(self) + 1).ok()
     }
 }
 
@@ -205,7 +206,7 @@ impl FromStr for RunId {
         // The hyphenated form alone: run ids name folders, so each run has one spelling.
         match uuid::Uuid::try_parse(text) {
             Ok(id) if id.hyphenated().to_string() == text => Ok(Self(id)),
-            _ => Err(Error::RunId(text.to_owned())),
+            _ => Err(Error::RunId(beginning(text))),
         }
     }
 }
@@ -230,9 +231,12 @@ fn check_name(kind: &'static str, text: &str) -> Result<(), Error> {
     if of_form {
         return Ok(());
     }
-    // A hostile name may be long: the message quotes its beginning only.
-    let text = text.chars().take(MAX_NAME_BYTES).collect();
-    Err(Error::Name { kind, text })
+    Err(Error::Name { kind, text: beginning(text) })
+}
+
+/// What a message quotes of a text that is no identifier: a hostile one may be long.
+fn beginning(text: &str) -> String {
+    text.chars().take(MAX_NAME_BYTES).collect()
 }
 
 #[cfg(test)]
@@ -261,6 +265,8 @@ mod tests {
         assert!(Version::try_from(-1).is_err());
         assert!(Version::try_from(i64::MAX).is_err());
         assert_eq!(Version::try_from(1).unwrap(), Version::FIRST);
+        assert_eq!(Version::FIRST.next().map(Version::get), Some(2));
+        assert_eq!(Version::try_from(i64::from(i32::MAX)).unwrap().next(), None);
     }
 
     #[test]
@@ -269,6 +275,8 @@ mod tests {
         assert_eq!(id.to_string().parse::<RunId>().unwrap(), id);
         assert!(id.to_string().to_uppercase().parse::<RunId>().is_err());
         assert!("../../etc".parse::<RunId>().is_err());
+        let long = "x".repeat(20_000).parse::<RunId>().unwrap_err();
+        assert!(long.to_string().len() < 200, "a message quotes the beginning only");
     }
 
     #[test]

@@ -175,8 +175,8 @@ impl Registry {
         let more = numbers.len() > page.size;
         let newest = numbers.into_iter().rev().take(page.size);
         let read = stream::iter(newest).map(|number| self.assignment(model, alias, number));
-        let items: Vec<Option<Assignment>> = read.buffered(CONCURRENT_READS).try_collect().await?;
-        Ok(Page { items: items.into_iter().flatten().collect(), more })
+        let items = read.buffered(CONCURRENT_READS).try_collect().await?;
+        Ok(Page { items, more })
     }
 
     /// The aliases that point to a version, as an error.
@@ -200,7 +200,7 @@ impl Registry {
         alias: &Alias,
     ) -> Result<Option<Assignment>, Error> {
         match self.assignment_numbers(model, alias).await?.last() {
-            Some(&number) => self.assignment(model, alias, number).await,
+            Some(&number) => self.assignment(model, alias, number).await.map(Some),
             None => Ok(None),
         }
     }
@@ -242,17 +242,14 @@ impl Registry {
         Ok(numbers)
     }
 
-    async fn assignment(
-        &self,
-        model: &ModelName,
-        alias: &Alias,
-        number: u32,
-    ) -> Result<Option<Assignment>, Error> {
+    /// Reads a listed assignment. It is never deleted, so that one without bytes is damaged.
+    async fn assignment(&self, model: &ModelName, alias: &Alias, number: u32) -> Result<Assignment, Error> {
         let path = assignment_path(model, alias, number);
-        let Some(bytes) = self.store.get(&path, MAX_ASSIGNMENT_BYTES).await? else { return Ok(None) };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| Error::Corrupt { path: path.to_string(), message: error.to_string() })
+        let corrupt = |message: String| Error::Corrupt { path: path.to_string(), message };
+        let Some(bytes) = self.store.get(&path, MAX_ASSIGNMENT_BYTES).await? else {
+            return Err(corrupt("it is listed, but there is no such file".to_owned()));
+        };
+        serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))
     }
 }
 

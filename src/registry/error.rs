@@ -52,6 +52,13 @@ pub(super) fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+impl Error {
+    /// Whether the same request may succeed a moment later: the store itself failed, not what it holds.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Store { .. })
+    }
+}
+
 fn names(aliases: &[Alias]) -> String {
     let names: Vec<&str> = aliases.iter().map(Alias::as_str).collect();
     names.join(", ")

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
 
 use super::{
     CONCURRENT_READS, Error, Registry,
@@ -12,7 +13,7 @@ use super::{
     store::{PutOutcome, json},
     versions::{deletion_path, manifest_path, number, versions_path, weights_path},
 };
-use crate::ids::{ModelName, Version};
+use crate::ids::{ModelName, Version, VersionRef};
 
 /// When the objects of a version were last written, if they exist.
 #[derive(Debug, Default)]
@@ -32,9 +33,53 @@ impl Registry {
         Ok(whole.map(|(number, _)| *number).collect())
     }
 
-    /// Removes unfinished changes of servers that died before `before`; returns the number of versions
+    /// The numbers that a publisher has claimed, ascending. A folder without manifest and weights claims none.
+    pub(super) async fn used_numbers(&self, model: &ModelName) -> Result<Vec<Version>, Error> {
+        let folders = self.folders(model).await?;
+        let used = folders.iter().filter(|(_, folder)| folder.manifest.is_some() || folder.weights.is_some());
+        Ok(used.map(|(number, _)| *number).collect())
+    }
+
+    /// The versions without a manifest whose weights were written before `before`: their publisher died, or their
+    /// manifest was lost.
+    pub async fn abandoned(&self, before: DateTime<Utc>) -> Result<Vec<VersionRef>, Error> {
+        let models = stream::iter(self.model_names().await?);
+        let found = models.map(|model| async move {
+            let folders = self.folders(&model).await?;
+            let old = folders.into_iter().filter(|(_, folder)| {
+                folder.manifest.is_none() && folder.weights.is_some_and(|written| written < before)
+            });
+            Ok(old.map(|(version, _)| VersionRef { model: model.clone(), version }).collect::<Vec<_>>())
+        });
+        found.buffered(CONCURRENT_READS).try_concat().await
+    }
+
+    /// Abandons a version without a manifest. The tombstone is written first, so that a publisher that is alive after
+    /// all uses another number. The weights are moved aside, not deleted: nobody knows whether they are needed.
+    /// Errors with `VersionAliased` if an alias points to the version.
+    pub async fn set_aside(&self, version: &VersionRef) -> Result<(), Error> {
+        let VersionRef { model, version } = version;
+        self.check_unaliased(model, *version).await?;
+        let tombstone = json(&ManifestEntry::deleted());
+        if self.store.put_if_absent_or_same(&manifest_path(model, *version), tombstone).await?
+            == PutOutcome::AlreadyExists
+        {
+            return Ok(());
+        }
+        let folder = format!("{version}-{}", Utc::now().format("%Y%m%dT%H%M%SZ"));
+        let aside = Path::from_iter(["models", model.as_str(), "orphaned", &folder, "weights.safetensors"]);
+        self.store.rename(&weights_path(model, *version), &aside).await?;
+        tracing::warn!(%model, %version, %aside, "moved aside the weights of a version without a manifest");
+        Ok(())
+    }
+
+    /// Removes what servers that died before `before` left of deletions and of writes; returns the number of versions
     /// concerned.
     pub async fn sweep(&self, before: DateTime<Utc>) -> Result<usize, Error> {
+        let files = self.store.sweep_staging(before).await?;
+        if files > 0 {
+            tracing::info!(files, "removed files of writes that were cut short");
+        }
         let models = stream::iter(self.model_names().await?);
         let swept = models.map(|model| async move { self.sweep_model(&model, before).await });
         swept.buffered(CONCURRENT_READS).try_fold(0, async |all, swept| Ok(all + swept)).await
@@ -44,9 +89,6 @@ impl Registry {
         let is_old = |written: Option<DateTime<Utc>>| written.is_some_and(|written| written < before);
         let mut swept = 0;
         for (number, folder) in self.folders(model).await? {
-            if folder.manifest.is_none() && is_old(folder.weights) {
-                swept += usize::from(self.abandon(model, number).await?);
-            }
             // The check is repeated, since another server may have continued with it after the listing.
             let claim = deletion_path(model, number);
             if is_old(folder.deletion) && is_old(self.store.modified(&claim).await?) {
@@ -54,19 +96,6 @@ impl Registry {
             }
         }
         Ok(swept)
-    }
-
-    /// Abandons a version without a manifest, whose publisher died. The tombstone is written first, so that
-    /// a publisher that is alive after all uses another number.
-    async fn abandon(&self, model: &ModelName, number: Version) -> Result<bool, Error> {
-        let tombstone = json(&ManifestEntry::deleted());
-        if self.store.put_if_absent_or_same(&manifest_path(model, number), tombstone).await?
-            == PutOutcome::AlreadyExists
-        {
-            return Ok(false);
-        }
-        self.store.delete(&weights_path(model, number)).await?;
-        Ok(true)
     }
 
     /// Finishes a deletion whose server died: before its tombstone the version stays, after it the

@@ -42,6 +42,14 @@ impl StoreLocation {
         location.ok_or_else(|| Error::Location(without_user(url)))
     }
 
+    /// The folder, if the store is one.
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::Folder(folder) => Some(folder),
+            Self::Memory | Self::Bucket { .. } => None,
+        }
+    }
+
     /// Opens the store; a missing folder is created. The error is a message that says what prevents
     /// it.
     pub async fn open(&self, variables: &[(String, String)]) -> Result<Arc<dyn ObjectStore>, String> {

@@ -5,6 +5,7 @@
 //! models/<name>/versions/<n>/weights.safetensors   put-if-absent: claims the number n
 //! models/<name>/versions/<n>/manifest.json         written last, put-if-absent: the version exists
 //! models/<name>/aliases/<alias>/<k>.json           the k-th assignment, put-if-absent
+//! models/<name>/orphaned/<n>-<time>/…              weights whose manifest was never written, or lost
 //! runs/<id>/{request.json, state.json, events/<first sequence>.jsonl, checkpoints/…}
 //! ```
 //!
@@ -22,6 +23,7 @@ mod manifest;
 mod models;
 mod retention;
 mod runs;
+mod staging;
 mod store;
 mod versions;
 
@@ -38,6 +40,7 @@ pub use manifest::{Draft, FORMAT_VERSION, Import, Manifest};
 pub use models::ModelSummary;
 pub use runs::{Append, RunStore};
 use store::Store;
+pub use store::{ReplaceOutcome, Stamp};
 pub use versions::{MAX_WEIGHTS_BYTES, Page, VersionPage};
 
 /// The number of objects of a list that are read concurrently, so that the latency of a remote store

@@ -2,11 +2,12 @@
 //! names and limits; the bytes have a meaning to the engine only.
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use object_store::path::Path;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Error,
+    Error, ReplaceOutcome, Stamp,
     store::{PutOutcome, Store, json},
 };
 use crate::ids::RunId;
@@ -45,12 +46,43 @@ impl RunStore {
         self.store.put(&path(run, "state.json"), json(state)).await
     }
 
+    /// Stores the state of a run in place of the one with this stamp.
+    pub async fn replace_state(
+        &self,
+        run: RunId,
+        state: &impl Serialize,
+        stamp: &Stamp,
+    ) -> Result<ReplaceOutcome, Error> {
+        self.store.replace(&path(run, "state.json"), json(state), stamp).await
+    }
+
     /// The state that was stored last. Errors with `RunNotFound` if there is none.
     pub async fn state<T: DeserializeOwned>(&self, run: RunId) -> Result<T, Error> {
+        Ok(self.stamped_state(run).await?.0)
+    }
+
+    /// The state that was stored last, and the stamp of that write.
+    pub async fn stamped_state<T: DeserializeOwned>(&self, run: RunId) -> Result<(T, Stamp), Error> {
         let path = path(run, "state.json");
-        let bytes = self.store.get(&path, MAX_JSON_BYTES).await?.ok_or(Error::RunNotFound(run))?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Error::Corrupt { path: path.to_string(), message: error.to_string() })
+        let stored = self.store.get_stamped(&path, MAX_JSON_BYTES).await?;
+        let (bytes, stamp) = stored.ok_or(Error::RunNotFound(run))?;
+        let state = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::Corrupt { path: path.to_string(), message: error.to_string() })?;
+        Ok((state, stamp))
+    }
+
+    /// The stamp of the state that was stored last, without the state; none if there is none.
+    pub async fn state_stamp(&self, run: RunId) -> Result<Option<Stamp>, Error> {
+        self.store.stamp(&path(run, "state.json")).await
+    }
+
+    /// The time by the store's own clock, which stamps its objects, to the second. Writes an object and removes it.
+    pub async fn store_time(&self) -> Result<DateTime<Utc>, Error> {
+        let probe = Path::from(format!("time-check-{}", uuid::Uuid::now_v7()));
+        self.store.put(&probe, Bytes::new()).await?;
+        let time = self.store.modified(&probe).await;
+        self.store.delete(&probe).await?;
+        time?.ok_or_else(|| missing(&probe))
     }
 
     /// All runs, newest first, those included whose beginning was cut short.

@@ -5,9 +5,11 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path};
+use object_store::{
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion, path::Path,
+};
 
-use super::{Error, location::StoreLocation};
+use super::{Error, location::StoreLocation, staging};
 
 /// The longest time in which the first write to a store must succeed.
 const FIRST_RESPONSE: Duration = Duration::from_secs(10);
@@ -17,6 +19,8 @@ const FIRST_RESPONSE: Duration = Duration::from_secs(10);
 pub(super) struct Store {
     inner: Arc<dyn ObjectStore>,
     url: Arc<str>,
+    /// The folder, if the store is one.
+    folder: Option<Arc<std::path::Path>>,
 }
 
 /// The outcome of a put-if-absent.
@@ -27,6 +31,29 @@ pub(super) enum PutOutcome {
     AlreadyExists,
 }
 
+/// What tells one write of an object from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// When the object was written, by the clock of the store.
+    pub modified: DateTime<Utc>,
+    tag: Option<String>,
+    version: Option<String>,
+}
+
+/// The outcome of replacing an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplaceOutcome {
+    Replaced,
+    /// Another server wrote the object first, and it was left unchanged.
+    Changed,
+}
+
+impl Stamp {
+    fn of(meta: &ObjectMeta) -> Self {
+        Self { modified: meta.last_modified, tag: meta.e_tag.clone(), version: meta.version.clone() }
+    }
+}
+
 impl Store {
     /// Opens a store and writes to it once, so that one that cannot be written is reported at the start
     /// and not after an hour of training.
@@ -34,7 +61,8 @@ impl Store {
         let location = StoreLocation::parse(url)?;
         let variables: Vec<_> = variables.collect();
         let unwritable = |message: String| Error::Unwritable { url: url.to_owned(), message };
-        let store = Self { inner: location.open(&variables).await.map_err(unwritable)?, url: url.into() };
+        let inner = location.open(&variables).await.map_err(unwritable)?;
+        let store = Self { inner, url: url.into(), folder: location.folder().map(Arc::from) };
         match tokio::time::timeout(FIRST_RESPONSE, store.check()).await {
             Ok(checked) => checked.map_err(unwritable)?,
             Err(_) => {
@@ -53,6 +81,11 @@ impl Store {
     /// The object, or none where there is none. An object above `limit` bytes is corrupt: it is
     /// not read.
     pub async fn get(&self, path: &Path, limit: usize) -> Result<Option<Bytes>, Error> {
+        Ok(self.get_stamped(path, limit).await?.map(|(bytes, _)| bytes))
+    }
+
+    /// The object as `get` returns it, and the stamp of the write that made it.
+    pub async fn get_stamped(&self, path: &Path, limit: usize) -> Result<Option<(Bytes, Stamp)>, Error> {
         let result = match self.inner.get(path).await {
             Ok(result) => result,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
@@ -62,7 +95,8 @@ impl Store {
             let message = format!("it has {} bytes, and at most {limit} make sense", result.meta.size);
             return Err(Error::Corrupt { path: path.to_string(), message });
         }
-        result.bytes().await.map(Some).map_err(failed("read", path))
+        let stamp = Stamp::of(&result.meta);
+        result.bytes().await.map(|bytes| Some((bytes, stamp))).map_err(failed("read", path))
     }
 
     /// Writes the complete object, in place of an existing one; readers see the old or the new one.
@@ -98,12 +132,53 @@ impl Store {
         }
     }
 
+    /// Writes the object in place of the one with this stamp. A folder can only compare the stamps before it writes.
+    pub async fn replace(
+        &self,
+        path: &Path,
+        bytes: impl Into<PutPayload>,
+        stamp: &Stamp,
+    ) -> Result<ReplaceOutcome, Error> {
+        let bytes = bytes.into();
+        let known = UpdateVersion { e_tag: stamp.tag.clone(), version: stamp.version.clone() };
+        let options = PutOptions::from(PutMode::Update(known));
+        match self.inner.put_opts(path, bytes.clone(), options).await {
+            Ok(_) => Ok(ReplaceOutcome::Replaced),
+            Err(object_store::Error::Precondition { .. } | object_store::Error::NotFound { .. }) => {
+                Ok(ReplaceOutcome::Changed)
+            }
+            Err(object_store::Error::NotImplemented { .. }) => {
+                if self.stamp(path).await?.as_ref() != Some(stamp) {
+                    return Ok(ReplaceOutcome::Changed);
+                }
+                self.put(path, bytes).await.map(|()| ReplaceOutcome::Replaced)
+            }
+            Err(source) => Err(failed("write", path)(source)),
+        }
+    }
+
     /// Removes the object; a missing one is no error.
     pub async fn delete(&self, path: &Path) -> Result<(), Error> {
         match self.inner.delete(path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(source) => Err(failed("delete", path)(source)),
         }
+    }
+
+    /// Gives an object another path.
+    pub async fn rename(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        self.inner.rename(from, to).await.map_err(failed("move", from))
+    }
+
+    /// Removes the files in which a folder's writes gathered until they were cut short, if they are older than
+    /// `before`; returns their number. Other kinds of stores have none.
+    pub async fn sweep_staging(&self, before: DateTime<Utc>) -> Result<usize, Error> {
+        let Some(folder) = self.folder.clone() else { return Ok(0) };
+        let swept = tokio::task::spawn_blocking(move || staging::sweep(&folder, before.into()));
+        swept.await.expect("removing files cannot panic").map_err(|source| {
+            let source = object_store::Error::Generic { store: "folder", source: source.into() };
+            failed("sweep", &Path::default())(source)
+        })
     }
 
     /// The names directly below a folder: objects and folders. Empty if there is no such folder.
@@ -130,8 +205,13 @@ impl Store {
 
     /// When the object was last written; none if it does not exist.
     pub async fn modified(&self, path: &Path) -> Result<Option<DateTime<Utc>>, Error> {
+        Ok(self.stamp(path).await?.map(|stamp| stamp.modified))
+    }
+
+    /// The stamp of the object without the object; none if it does not exist.
+    pub async fn stamp(&self, path: &Path) -> Result<Option<Stamp>, Error> {
         match self.inner.head(path).await {
-            Ok(meta) => Ok(Some(meta.last_modified)),
+            Ok(meta) => Ok(Some(Stamp::of(&meta))),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(failed("read", path)(source)),
         }
@@ -149,7 +229,7 @@ impl Store {
             ..Default::default()
         };
         let inner = Arc::new(object_store::throttle::ThrottledStore::new(self.inner.clone(), config));
-        Self { inner, url: self.url.clone() }
+        Self { inner, ..self.clone() }
     }
 
     /// Writes an object, tries to write it again and removes it. The error says what failed.

@@ -48,14 +48,17 @@ impl Registry {
         &self,
         model: &ModelName,
         draft: Draft,
-        weights: Vec<u8>,
+        weights: impl Into<Bytes>,
     ) -> Result<Manifest, Error> {
+        let weights = weights.into();
         if weights.len() > MAX_WEIGHTS_BYTES {
             return Err(Error::TooLarge { what: "weights", bytes: weights.len(), limit: MAX_WEIGHTS_BYTES });
         }
-        let weights = Bytes::from(weights);
         let sha256 = sha256(weights.clone()).await;
-        let mut number = self.numbers(model).await?.pop().map_or(Version::FIRST, Version::next);
+        let mut number = match self.used_numbers(model).await?.pop() {
+            Some(newest) => after(model, newest)?,
+            None => Version::FIRST,
+        };
         let mut manifest = draft.into_manifest(model.clone(), number, (sha256, weights.len() as u64));
         loop {
             manifest.version = number;
@@ -72,7 +75,7 @@ impl Registry {
                     return Ok(manifest);
                 }
             }
-            number = number.next();
+            number = after(model, number)?;
         }
     }
 
@@ -148,7 +151,7 @@ impl Registry {
         Ok(None)
     }
 
-    /// The version that a run published, among those made since `since`.
+    /// The version that a run published, among those made since `since`. A damaged one is passed over and logged.
     pub async fn published_by(
         &self,
         model: &ModelName,
@@ -156,7 +159,7 @@ impl Registry {
         since: DateTime<Utc>,
     ) -> Result<Option<Manifest>, Error> {
         for number in self.numbers(model).await?.into_iter().rev() {
-            match self.entry(model, number).await? {
+            match self.list_entry(model, number).await? {
                 Some(ManifestEntry::Published(manifest)) if manifest.run_id == Some(run) => {
                     return Ok(Some(*manifest));
                 }
@@ -210,11 +213,11 @@ impl Registry {
         Ok(numbers)
     }
 
-    /// Reads a version for a list, in which one that cannot be read must not hide the others.
+    /// Reads a version among others, which one that cannot be read must not hide.
     async fn list_entry(&self, model: &ModelName, version: Version) -> Result<Option<ManifestEntry>, Error> {
         match self.entry(model, version).await {
             Err(error @ (Error::Corrupt { .. } | Error::UnknownFormat { .. })) => {
-                tracing::warn!(%model, %version, %error, "left out of the list");
+                tracing::warn!(%model, %version, %error, "passing over a version that cannot be read");
                 Ok(None)
             }
             entry => entry,
@@ -258,6 +261,15 @@ impl Registry {
 #[derive(serde::Deserialize)]
 struct FormatHeader {
     format_version: u32,
+}
+
+/// The number after a used one.
+fn after(model: &ModelName, used: Version) -> Result<Version, Error> {
+    used.next().ok_or_else(|| {
+        let path = versions_path(model).join(used.to_string()).to_string();
+        let message = "it has the largest number, and no version can follow it: move it away".to_owned();
+        Error::Corrupt { path, message }
+    })
 }
 
 /// Computes the digest on a thread that may block, since a large file takes long.

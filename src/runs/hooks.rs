@@ -6,7 +6,7 @@ use chrono::Utc;
 
 use super::{
     arrays::arrays,
-    log_writer::{FIRST_RETRY, RETRIES},
+    retry::{FIRST_RETRY, RETRIES},
     stop::StopReason,
     training_job::{RunHandles, TrainingJob},
 };

@@ -5,17 +5,19 @@ use std::{
     collections::BTreeSet,
     fs,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// How often a server refreshes the stored state of a run that it trains.
-pub const REFRESH: std::time::Duration = std::time::Duration::from_secs(10);
+pub const REFRESH: Duration = Duration::from_secs(10);
 
-/// A run on another machine that was not refreshed for this long has lost its server.
-const EXPIRES_AFTER: TimeDelta = TimeDelta::seconds(60);
+/// A run on another machine that was not refreshed for this long has lost its server. After half of it a server makes
+/// sure that a run is still its own before it writes. One write to a slow store, its retries and the next refresh take
+/// less than that half.
+pub const EXPIRES_AFTER: Duration = Duration::from_secs(180);
 
 /// The engines of this process whose lease is held.
 static HELD: Mutex<BTreeSet<Uuid>> = Mutex::new(BTreeSet::new());
@@ -56,11 +58,16 @@ impl Drop for Lease {
 }
 
 impl ServerId {
-    /// Whether this server no longer lives. `refreshed` is when it last wrote the run's state, which decides for a
-    /// server on another machine.
-    pub fn is_expired(&self, refreshed: DateTime<Utc>) -> bool {
-        if self.host != host() {
-            return Utc::now() - refreshed > EXPIRES_AFTER;
+    /// Whether the server is on another machine, where its process cannot be seen.
+    pub fn is_remote(&self) -> bool {
+        self.host != host()
+    }
+
+    /// Whether this server no longer lives. `silence` is for how long it has not written the run's state, which decides
+    /// for a server on another machine.
+    pub fn is_expired(&self, silence: Duration) -> bool {
+        if self.is_remote() {
+            return silence > EXPIRES_AFTER;
         }
         if process_start(self.pid) != Some(self.process_start) {
             return true;
@@ -128,10 +135,10 @@ mod tests {
         let lease = Lease::new();
         let server = lease.server().clone();
         assert!(server.process_start > 0);
-        assert!(!server.is_expired(Utc::now()));
-        assert!(server.clone().killed().is_expired(Utc::now()));
+        assert!(!server.is_expired(Duration::ZERO));
+        assert!(server.clone().killed().is_expired(Duration::ZERO));
         drop(lease);
-        assert!(server.is_expired(Utc::now()));
+        assert!(server.is_expired(Duration::ZERO));
     }
 
     #[test]
@@ -139,14 +146,14 @@ mod tests {
         let lease = Lease::new();
         let mut server = lease.server().clone();
         server.process_start -= 1;
-        assert!(server.is_expired(Utc::now()));
+        assert!(server.is_expired(Duration::ZERO));
     }
 
     #[test]
     fn a_remote_server_is_alive_as_long_as_it_renews_its_lease() {
         let lease = Lease::new();
         let elsewhere = lease.server().clone().elsewhere();
-        assert!(!elsewhere.is_expired(Utc::now() - TimeDelta::seconds(30)));
-        assert!(elsewhere.is_expired(Utc::now() - TimeDelta::seconds(90)));
+        assert!(!elsewhere.is_expired(EXPIRES_AFTER / 2));
+        assert!(elsewhere.is_expired(EXPIRES_AFTER * 2));
     }
 }

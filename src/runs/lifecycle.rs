@@ -6,23 +6,19 @@
 //! A run that gets a slot at once is stored once it is prepared: an error before that is returned to its caller, and
 //! nothing of the run is stored. A queued run is stored at once, and its errors are in its log.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
-use futures::FutureExt;
 use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
     context::{DatasetDigests, RunContext},
     event_sender::EventSender,
+    finisher::RunFinisher,
     log_writer::{self, LogInit},
     phase::Phase,
-    publish::{self, Candidate},
+    publish::{self, Candidate, PublishedVersion},
     resume::{self, ResumePoint},
-    slots::{Admission, Placement, SlotPermit, TrainingSlots},
+    slots::{Admission, AdmissionId, Placement, SlotPermit},
     snapshot::SnapshotRequests,
     stop::{StopReason, StopSignal},
     summary::SummaryBuilder,
@@ -47,10 +43,10 @@ pub async fn start(
     summary: SummaryBuilder,
     admission: Admission,
 ) -> Result<(), Error> {
-    let Admission { stop, snapshots, placement } = admission;
+    let Admission { id, stop, snapshots, placement } = admission;
     let run = summary.summary().run_id;
-    let finisher = Arc::new(RunFinisher { run, slots: context.slots.clone(), permit: Mutex::default() });
-    let supervisor = Supervisor { context, run, summary, stop, snapshots, finisher };
+    let finisher = Arc::new(RunFinisher::new(id, context.slots.clone()));
+    let supervisor = Supervisor { context, run, admission: id, summary, stop, snapshots, finisher };
     let (accepted, acceptance) = oneshot::channel();
     tokio::spawn(supervisor.supervise(placement, request, accepted));
     acceptance.await.unwrap_or_else(|_| Err(Error::backend("starting a run", "its supervisor ended")))
@@ -67,19 +63,12 @@ pub struct RunRequest {
 struct Supervisor {
     context: Arc<RunContext>,
     run: RunId,
+    admission: AdmissionId,
     /// The run before its first event.
     summary: SummaryBuilder,
     stop: Arc<StopSignal>,
     snapshots: Arc<SnapshotRequests>,
     finisher: Arc<RunFinisher>,
-}
-
-/// Frees the slot of a run, or its position in the queue, at the latest when it is dropped.
-struct RunFinisher {
-    run: RunId,
-    slots: Arc<TrainingSlots>,
-    /// The slot, from the run's turn on.
-    permit: Mutex<Option<SlotPermit>>,
 }
 
 /// A run whose network is made; it waits on the training thread for its handles.
@@ -223,7 +212,7 @@ impl Supervisor {
         };
         let (log, events) = log_writer::open(init, first_event).await?;
         self.enter(phase);
-        self.context.slots.set_log(self.run, &log);
+        self.context.slots.set_log(self.admission, &log);
         Ok(Arc::new(events))
     }
 
@@ -246,12 +235,14 @@ impl Supervisor {
                 let candidate = Candidate {
                     run: self.run,
                     config: &self.summary.summary().config,
+                    began: self.summary.began(),
+                    earlier: self.summary.summary().version,
                     dims,
                     class_names: &class_names,
                     parameters: started.total_parameters,
                     digest: &digests.train,
                 };
-                self.conclude(result, candidate).await
+                self.conclude(result, candidate, events).await
             }
             Err(error) => {
                 tracing::error!(run = %self.run, %error, "a run failed");
@@ -262,10 +253,20 @@ impl Supervisor {
     }
 
     /// What becomes of a run whose last step is taken.
-    async fn conclude(&self, result: FitResult, candidate: Candidate<'_>) -> RunFinished {
+    async fn conclude(
+        &self,
+        result: FitResult,
+        candidate: Candidate<'_>,
+        events: &EventSender,
+    ) -> RunFinished {
         let best_epoch = result.best.as_ref().map(|best| best.epoch);
         let validation = result.best.as_ref().and_then(|best| best.validation);
+        // Nothing is published for a run whose events are not stored: it may have been ended as lost.
+        let logged = events.flushed().await.is_ok();
         let finished = match result.outcome {
+            FitOutcome::Completed | FitOutcome::EarlyStopped if !logged => {
+                stopped(Some(StopReason::LogFailed))
+            }
             FitOutcome::Completed => self.publish(result, candidate, FinishReason::Completed).await,
             FitOutcome::EarlyStopped => self.publish(result, candidate, FinishReason::EarlyStopped).await,
             FitOutcome::Cancelled => stopped(self.stop.requested()),
@@ -292,18 +293,12 @@ impl Supervisor {
         let Some(best) = result.best else {
             return failed(FinishReason::Failed, "the run finished no epoch".to_owned());
         };
-        let publishing = publish::publish(&self.context.registry, candidate, best);
-        // A panic ends this run alone.
-        let published = match AssertUnwindSafe(publishing).catch_unwind().await {
-            Ok(published) => published.map_err(Error::from),
-            Err(panic) => Err(Error::panicked("publishing a version", &*panic)),
-        };
-        match published {
-            Ok(version) => RunFinished {
-                state: RunState::Completed,
-                version: Some(version.get()),
-                ..failed(reason, String::new())
-            },
+        match publish::publish(&self.context.registry, candidate, best).await {
+            Ok(PublishedVersion { manifest, unmoved }) => {
+                let message = publish::unmoved_message(manifest.version, &unmoved);
+                let version = Some(manifest.version.get());
+                RunFinished { state: RunState::Completed, version, ..failed(reason, message) }
+            }
             Err(error) => {
                 let message =
                     format!("the version could not be published ({error}); the last checkpoint is kept");
@@ -314,33 +309,13 @@ impl Supervisor {
 
     async fn end(&self, finished: RunFinished, events: &EventSender) {
         self.enter(Phase::Ended);
-        // If the log failed, it has freed the slot, and recovery ends the run.
+        // If the log failed, the slot is freed with this supervisor, and recovery ends the run.
         let _ = events.send(Event::Finished(finished)).await;
     }
 
     fn enter(&self, phase: Phase) {
         tracing::debug!(run = %self.run, ?phase, "a run enters a phase");
-        self.context.slots.set_phase(self.run, phase);
-    }
-}
-
-impl RunFinisher {
-    fn hold(&self, permit: SlotPermit) {
-        // It is written in one assignment: a panic of another holder leaves it whole.
-        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
-    }
-
-    fn release(&self) {
-        let permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(permit);
-        self.slots.leave(self.run);
-    }
-}
-
-impl Drop for RunFinisher {
-    /// If a supervisor panicked before its run had a log.
-    fn drop(&mut self) {
-        self.release();
+        self.context.slots.set_phase(self.admission, phase);
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     compute::{Error, Metrics},
     data::{Catalog, DatasetInfo},
-    ids::{DatasetName, RunId},
+    ids::{DatasetName, RunId, VersionRef},
     registry::{Page, Registry},
     train::{RunState, ValidTrainConfig},
 };
@@ -76,7 +76,6 @@ impl RunManager {
         summary.resume(config.config().clone(), Utc::now());
         let last = summary.summary().last_sequence;
         self.enter(RunRequest { config, resume: Some(point) }, summary, when_busy).await?;
-        self.recovery.reopen(run);
         Ok(last)
     }
 
@@ -171,14 +170,14 @@ impl RunManager {
         slots.close();
         let mut changes = slots.changes();
         loop {
-            for active in slots.all() {
-                // A run that is being prepared will see the closed slots before its first batch.
-                let Some(log) = active.log else { continue };
-                slots.stop(active.run, StopReason::Interrupted);
-                log.closed().await;
-            }
-            if slots.all().is_empty() {
+            let active = slots.all();
+            if active.is_empty() {
                 return;
+            }
+            // All are stopped before any is waited for. A run that is being prepared, and has no log yet, will see the
+            // closed slots before its first batch.
+            for active in active.iter().filter(|active| active.log.is_some()) {
+                slots.stop(active.run, StopReason::Interrupted);
             }
             let _ = changes.changed().await;
         }
@@ -205,8 +204,74 @@ impl RunManager {
         Ok(open)
     }
 
+    /// The versions that the runs of the store have published, as their states say.
+    pub async fn published_versions(&self) -> Result<Vec<VersionRef>, Error> {
+        Recovery::published_versions(&self.context.registry).await
+    }
+
     /// Whether the run trains, is prepared or waits here.
     pub(super) fn holds(&self, run: RunId) -> bool {
         self.context.slots.find(run).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::{
+        compute::Device,
+        data::FetchPolicy,
+        runs::{log::RunLog, phase::Phase, record::Record, slots::Admission},
+        train::{Event, RunQueued, TrainConfig},
+    };
+
+    async fn manager(slots: usize) -> RunManager {
+        let registry = Registry::open("memory:").await.unwrap();
+        let catalog = Arc::new(Catalog::new(Vec::new(), FetchPolicy::Never));
+        let config = RunsConfig { device: Device::Cpu, threads: 1, slots, observer: None };
+        RunManager::new(config, registry, catalog, Arc::new(Metrics::default())).unwrap()
+    }
+
+    /// A run with a slot and a log.
+    fn admit(manager: &RunManager, summary: RunSummary) -> (Admission, Arc<RunLog>) {
+        let (context, run) = (&manager.context, summary.run_id);
+        let admission = context.slots.enter(summary.clone(), WhenBusy::Reject).unwrap();
+        let log = Arc::new(RunLog::new(run, context.registry.runs(), Vec::new(), summary));
+        context.slots.set_log(admission.id, &log);
+        (admission, log)
+    }
+
+    fn accepted() -> SummaryBuilder {
+        SummaryBuilder::new(RunId::new(), TrainConfig::default(), Utc::now())
+    }
+
+    #[tokio::test]
+    async fn a_drain_stops_every_run_before_it_waits_for_any() {
+        let manager = manager(2).await;
+        let runs = [(); 2].map(|()| admit(&manager, accepted().summary().clone()));
+        assert!(manager.drain().now_or_never().is_none(), "no run has ended");
+        for (admission, _) in &runs {
+            assert_eq!(admission.stop.requested(), Some(StopReason::Interrupted));
+        }
+        drop(runs);
+        manager.drain().await;
+    }
+
+    #[tokio::test]
+    async fn the_weights_of_a_run_can_be_asked_for_once_its_start_is_shown() {
+        let manager = manager(1).await;
+        let mut summary = accepted();
+        let queued = RunQueued { behind: RunId::new(), position: 1, config: Box::default() };
+        let begun = summary.summary().clone();
+        summary.add(&Record { sequence: 1, time: Utc::now(), event: Event::Queued(queued) });
+        let (admission, log) = admit(&manager, summary.summary().clone());
+        let waiting = manager.newest_weights(begun.run_id).now_or_never();
+        assert!(matches!(waiting, Some(Err(Error::RunWithoutWeights { reason: "RUN_NOT_STARTED", .. }))));
+        // The phase changes a moment after the start is shown.
+        manager.context.slots.set_phase(admission.id, Phase::Preparing);
+        log.append(Vec::new(), &begun);
+        assert!(manager.newest_weights(begun.run_id).now_or_never().is_none(), "it waits for the next step");
     }
 }

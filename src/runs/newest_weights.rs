@@ -44,10 +44,10 @@ impl RunManager {
 
 /// A copy of the weights of an active run; none if its last step is taken.
 async fn snapshot(active: &ActiveRun) -> Result<Option<WeightSnapshot>, Error> {
-    let (Phase::Training | Phase::Publishing | Phase::Ended, Some(log)) = (active.phase, &active.log) else {
-        return Err(without_weights(active.run, RunState::Queued));
-    };
-    if active.phase == Phase::Training
+    // Watchers see the run's start a moment before its phase changes, and may ask for its weights at once.
+    let log = active.log.as_ref().filter(|log| log.summary().state != RunState::Queued);
+    let Some(log) = log else { return Err(without_weights(active.run, RunState::Queued)) };
+    if active.phase <= Phase::Training
         && let Ok(snapshot) = active.snapshots.request()?.await
     {
         return Ok(Some(snapshot));

@@ -2,9 +2,11 @@
 //! none, from its first step.
 
 use bytes::Bytes;
+use chrono::Utc;
 
 use super::{
     context::{DatasetDigests, RunContext},
+    lease::EXPIRES_AFTER,
     recovery::{self, RecoveryOutcome},
     run_state::StoredState,
     summary::{RunSummary, SummaryBuilder},
@@ -34,7 +36,7 @@ pub async fn find(
 ) -> Result<(SummaryBuilder, ResumePoint), Error> {
     let runs = context.registry.runs();
     // Its server may have died a moment ago.
-    if recovery::recover_run(context, run).await? == RecoveryOutcome::Open {
+    if matches!(recovery::recover_run(context, run).await?, RecoveryOutcome::Open) {
         // An error if there is no such run.
         let _: StoredState = runs.state(run).await?;
         return Err(Error::run_not_ended(run));
@@ -42,11 +44,23 @@ pub async fn find(
     let state: StoredState = runs.state(run).await?;
     check(&state.summary, config)?;
     let summary = recovery::read_summary(&runs, run, &state).await?;
+    check_ended(&summary)?;
     let (checkpoint, logged) = (runs.checkpoint(run).await?, summary.logged_events());
     if checkpoint.is_none() {
         check_restart(&state.summary, config, &logged)?;
     }
     Ok((summary, ResumePoint { checkpoint, logged }))
+}
+
+/// Checks that no other server resumes the run at this moment: such a server writes its first event before the state.
+/// An older event is that of a server which was killed in between.
+fn check_ended(logged: &SummaryBuilder) -> Result<(), Error> {
+    let summary = logged.summary();
+    let age = (Utc::now() - logged.newest()).to_std().unwrap_or_default();
+    match summary.state.has_ended() || age > EXPIRES_AFTER {
+        true => Ok(()),
+        false => Err(Error::run_not_ended(summary.run_id)),
+    }
 }
 
 /// Checks that a run without a checkpoint may be repeated from its first step: the events in its log would have to
@@ -96,8 +110,6 @@ fn check(ended: &RunSummary, config: &TrainConfig) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use chrono::Utc;
-
     use super::*;
     use crate::{
         runs::record::Record,

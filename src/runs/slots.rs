@@ -39,8 +39,14 @@ pub struct TrainingSlots {
     changes: watch::Sender<()>,
 }
 
+/// Identifies one admission: a run that is resumed is admitted once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdmissionId(u64);
+
 #[derive(Debug)]
 struct SlotState {
+    /// The number of admissions so far.
+    admissions: u64,
     /// One entry per slot.
     slots: Vec<Option<ActiveRun>>,
     waiting: VecDeque<QueuedRun>,
@@ -51,6 +57,7 @@ struct SlotState {
 #[derive(Debug, Clone)]
 pub struct ActiveRun {
     pub run: RunId,
+    admission: AdmissionId,
     pub phase: Phase,
     /// The summary as the run was accepted, shown until the run has a log.
     accepted: RunSummary,
@@ -70,6 +77,7 @@ struct QueuedRun {
 /// How a run was admitted.
 #[derive(Debug)]
 pub struct Admission {
+    pub id: AdmissionId,
     pub stop: Arc<StopSignal>,
     pub snapshots: Arc<SnapshotRequests>,
     pub placement: Placement,
@@ -113,7 +121,7 @@ impl TrainingSlots {
     /// Room for `count` runs that train at once.
     pub fn new(count: usize) -> Self {
         let slots = (0..count).map(|_| None).collect();
-        let state = SlotState { slots, waiting: VecDeque::new(), draining: false };
+        let state = SlotState { admissions: 0, slots, waiting: VecDeque::new(), draining: false };
         Self { state: Mutex::new(state), changes: watch::Sender::new(()) }
     }
 
@@ -129,13 +137,21 @@ impl TrainingSlots {
         if state.runs().any(|active| active.run == run) {
             return Err(Error::run_not_ended(run));
         }
-        let (phase, log) = (Phase::Accepted, None);
-        let mut active =
-            ActiveRun { run, phase, accepted, stop: stop.clone(), snapshots: snapshots.clone(), log };
+        state.admissions += 1;
+        let (id, phase, log) = (AdmissionId(state.admissions), Phase::Accepted, None);
+        let mut active = ActiveRun {
+            run,
+            admission: id,
+            phase,
+            accepted,
+            stop: stop.clone(),
+            snapshots: snapshots.clone(),
+            log,
+        };
         if let Some(slot) = state.slots.iter().position(Option::is_none) {
             state.slots[slot] = Some(active);
             let placement = Placement::Slot(SlotPermit { slot, slots: self.clone() });
-            return Ok(Admission { stop, snapshots, placement });
+            return Ok(Admission { id, stop, snapshots, placement });
         }
         let behind = state.slots.iter().flatten().map(|active| active.run).min().unwrap_or(run);
         if when_busy == WhenBusy::Reject {
@@ -148,21 +164,21 @@ impl TrainingSlots {
         let position = state.waiting.iter().filter(|queued| queued.turn.is_some()).count() as u32 + 1;
         let (sender, turn) = oneshot::channel();
         state.waiting.push_back(QueuedRun { active, turn: Some(sender) });
-        Ok(Admission { stop, snapshots, placement: Placement::Queue { behind, position, turn } })
+        Ok(Admission { id, stop, snapshots, placement: Placement::Queue { behind, position, turn } })
     }
 
     /// Records that a run enters a phase of its life.
-    pub fn set_phase(&self, run: RunId, phase: Phase) {
-        self.update(run, |active| active.phase = phase);
+    pub fn set_phase(&self, admission: AdmissionId, phase: Phase) {
+        self.update(admission, |active| active.phase = phase);
     }
 
     /// Records the log of a run.
-    pub fn set_log(&self, run: RunId, log: &Arc<RunLog>) {
-        self.update(run, |active| active.log = Some(log.clone()));
+    pub fn set_log(&self, admission: AdmissionId, log: &Arc<RunLog>) {
+        self.update(admission, |active| active.log = Some(log.clone()));
     }
 
-    fn update(&self, run: RunId, change: impl FnOnce(&mut ActiveRun)) {
-        if let Some(active) = self.lock().runs().find(|active| active.run == run) {
+    fn update(&self, admission: AdmissionId, change: impl FnOnce(&mut ActiveRun)) {
+        if let Some(active) = self.lock().runs().find(|active| active.admission == admission) {
             change(active);
         }
         self.changes.send_replace(());
@@ -209,8 +225,8 @@ impl TrainingSlots {
     }
 
     /// Removes a run from the queue.
-    pub fn leave(&self, run: RunId) {
-        self.lock().waiting.retain(|queued| queued.active.run != run);
+    pub fn leave(&self, admission: AdmissionId) {
+        self.lock().waiting.retain(|queued| queued.active.admission != admission);
         self.changes.send_replace(());
     }
 

@@ -68,7 +68,7 @@ impl Watch {
 async fn next_live(
     log: &RunLog,
     tail: &mut watch::Receiver<LogTail>,
-    mut cursor: u32,
+    cursor: u32,
 ) -> Result<Vec<Arc<Record>>, Error> {
     loop {
         let now = tail.borrow_and_update().clone();
@@ -77,12 +77,9 @@ async fn next_live(
                 NextEvents::Buffered(records) => return Ok(records),
                 NextEvents::Chunk { first, end } => {
                     let records = read(log.run, &log.store, first, cursor).await?;
-                    if !records.is_empty() {
-                        return Ok(records);
-                    }
-                    // Nothing of the chunk is readable: the rest is worth having.
-                    cursor = now.newest.min(end - 1);
-                    continue;
+                    // Nothing of the chunk is readable.
+                    let missing = || gap(log.run, cursor, end);
+                    return if records.is_empty() { Err(missing()) } else { Ok(records) };
                 }
             }
         }
@@ -108,13 +105,36 @@ async fn next_stored(run: RunId, store: &RunStore, cursor: u32) -> Result<Vec<Ar
             }
         }
         if state.summary.state.has_ended() {
-            return Ok(Vec::new());
+            let last = state.summary.last_sequence;
+            return if last > cursor {
+                Err(gap(run, cursor, last.saturating_add(1)))
+            } else {
+                Ok(Vec::new())
+            };
         }
         tokio::time::sleep(POLL).await;
     }
 }
 
+/// The events of a chunk that follow the one numbered `cursor`, up to the next gap. Errors if the gap comes first.
 async fn read(run: RunId, store: &RunStore, first: u32, cursor: u32) -> Result<Vec<Arc<Record>>, Error> {
-    let records = event_chunk::decode(&store.events(run, first).await?);
-    Ok(records.into_iter().filter(|record| record.sequence > cursor).map(Arc::new).collect())
+    let mut records = event_chunk::decode(&store.events(run, first).await?);
+    records.retain(|record| record.sequence > cursor);
+    match records.first() {
+        Some(next) if next.sequence - 1 > cursor => return Err(gap(run, cursor, next.sequence)),
+        Some(_) | None => {}
+    }
+    let follows = |pair: &[Record]| pair[0].sequence.checked_add(1) == Some(pair[1].sequence);
+    let whole = records.windows(2).take_while(|pair| follows(pair)).count() + 1;
+    records.truncate(whole);
+    Ok(records.into_iter().map(Arc::new).collect())
+}
+
+/// The error of a watcher that has received `cursor`; the next event that can be read is numbered `next`.
+fn gap(run: RunId, cursor: u32, next: u32) -> Error {
+    let (first, last) = (cursor.saturating_add(1), next - 1);
+    let message = format!(
+        "events {first} to {last} of run {run} are damaged or missing: watch after event {last} for those that follow"
+    );
+    Error::Corrupt { message }
 }

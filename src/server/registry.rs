@@ -174,7 +174,12 @@ impl RegistryService for RegistryApi {
         job.check()?;
         let file = transfer::file(&mut messages).await?;
         let imported = self.engine.import(job, file).await?;
-        let aliases = self.engine.registry().aliases(&imported.manifest.model).await?;
+        // The version exists: a store that cannot be listed at this moment does not make the import fail.
+        let aliases =
+            self.engine.registry().aliases(&imported.manifest.model).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "cannot list the aliases of an imported version");
+                Vec::new()
+            });
         Ok(Response::new(from_imported_version(&imported, &aliases)))
     }
 }

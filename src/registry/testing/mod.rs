@@ -97,6 +97,15 @@ pub fn draft() -> Draft {
     }
 }
 
+/// What a store answers that is away for a moment.
+pub fn store_failure() -> super::Error {
+    let source = object_store::Error::NotImplemented {
+        operation: "answering".to_owned(),
+        implementer: "a test".to_owned(),
+    };
+    super::Error::Store { action: "read", path: "models".to_owned(), source }
+}
+
 /// The model that tests publish.
 pub fn digits() -> ModelName {
     ModelName::default()

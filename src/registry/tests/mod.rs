@@ -71,6 +71,7 @@ on_every_store! {
     versions::a_published_version_is_read_back_unchanged
     versions::racing_publishers_never_share_a_version
     versions::an_incomplete_version_is_invisible_and_swept_and_its_number_stays_used
+    versions::weights_that_an_alias_points_to_stay_though_their_manifest_is_gone
     versions::versions_are_listed_by_number_newest_first
     versions::damaged_weights_are_reported_and_not_returned
     versions::a_manifest_of_another_format_requires_another_digitd

@@ -134,3 +134,34 @@ async fn a_deletion_whose_server_died_is_completed_by_the_next_server() {
     assert!(!folder.join(begun).exists());
     assert!(matches!(delete().await, Err(Error::VersionNotFound { .. })));
 }
+
+/// The folder of a store's files.
+fn files(store: &TestStore) -> std::path::PathBuf {
+    store.registry.url().trim_start_matches("file://").into()
+}
+
+#[tokio::test]
+async fn an_assignment_that_is_a_folder_is_reported_and_not_retried_forever() {
+    let store = TestStore::folder().await;
+    publish(&store.registry, b"one").await;
+    publish(&store.registry, b"two").await;
+    point(&store.registry, 1, Precondition::Unset).await.unwrap();
+    let folder = files(&store).join("models/digits/aliases/production/2.json/x");
+    std::fs::create_dir_all(folder).unwrap();
+    let moving = point(&store.registry, 2, Precondition::Anything);
+    let moved = tokio::time::timeout(Duration::from_secs(20), moving).await.expect("it does not loop");
+    let Err(Error::Corrupt { path, .. }) = moved else { panic!("{moved:?}") };
+    assert_eq!(path, "models/digits/aliases/production/2.json");
+}
+
+#[tokio::test]
+async fn a_folder_with_the_largest_number_blocks_no_publisher() {
+    let store = TestStore::folder().await;
+    let folder = files(&store).join(format!("models/digits/versions/{}", i32::MAX));
+    std::fs::create_dir_all(&folder).unwrap();
+    assert_eq!(publish(&store.registry, b"one").await.version, version(1));
+    std::fs::write(folder.join("manifest.json"), "?").unwrap();
+    let full = store.registry.publish(&digits(), crate::registry::testing::draft(), b"two".to_vec()).await;
+    let Err(Error::Corrupt { path, .. }) = full else { panic!("{full:?}") };
+    assert_eq!(path, format!("models/digits/versions/{}", i32::MAX));
+}

@@ -50,13 +50,32 @@ pub async fn an_incomplete_version_is_invisible_and_swept_and_its_number_stays_u
     assert_eq!(default_version(registry).await, 1);
     assert_eq!(publish(registry, b"three").await.version, version(3));
     let now = chrono::Utc::now() + chrono::TimeDelta::seconds(5);
-    assert_eq!(registry.sweep(now - chrono::TimeDelta::hours(1)).await.unwrap(), 0);
-    assert_eq!(registry.sweep(now).await.unwrap(), 1);
+    assert!(registry.abandoned(now - chrono::TimeDelta::hours(1)).await.unwrap().is_empty());
+    let [abandoned] = &registry.abandoned(now).await.unwrap()[..] else { panic!("one version") };
+    registry.set_aside(abandoned).await.unwrap();
+    assert!(registry.abandoned(now).await.unwrap().is_empty());
+    let aside = registry.store.below(&Path::from("models/digits/orphaned")).await.unwrap();
+    let [(aside, _)] = &aside[..] else { panic!("{aside:?}") };
+    assert!(aside.as_ref().starts_with("models/digits/orphaned/2-"), "{aside}");
+    assert_eq!(registry.store.get(aside, 9).await.unwrap().unwrap(), &b"half"[..], "nothing is lost");
     assert_eq!(numbers(registry, 10, None).await, (vec![3, 1], false));
     // The publisher was only slow: the tombstone makes its manifest invalid.
     let late =
         registry.store.put_if_absent_or_same(&manifest_path(&digits(), version(2)), b"{}".to_vec()).await;
     assert_eq!(late.unwrap(), PutOutcome::AlreadyExists);
+}
+
+pub async fn weights_that_an_alias_points_to_stay_though_their_manifest_is_gone(store: TestStore) {
+    let registry = &store.registry;
+    publish(registry, b"one").await;
+    point(registry, 1, Precondition::Unset).await.unwrap();
+    registry.store.delete(&manifest_path(&digits(), version(1))).await.unwrap();
+    let now = chrono::Utc::now() + chrono::TimeDelta::seconds(5);
+    let [abandoned] = &registry.abandoned(now).await.unwrap()[..] else { panic!("one version") };
+    let kept = registry.set_aside(abandoned).await;
+    assert!(matches!(kept, Err(Error::VersionAliased { .. })), "{kept:?}");
+    let weights = registry.store.get(&weights_path(&digits(), version(1)), 9).await.unwrap();
+    assert_eq!(weights.unwrap(), &b"one"[..]);
 }
 
 pub async fn versions_are_listed_by_number_newest_first(store: TestStore) {
@@ -156,6 +175,11 @@ pub async fn the_version_of_a_run_is_found(store: TestStore) {
     publish(registry, b"two").await;
     assert_eq!(registry.published_by(&digits(), run, since).await.unwrap(), Some(made));
     assert_eq!(registry.published_by(&digits(), RunId::new(), since).await.unwrap(), None);
+    overwrite(registry, &manifest_path(&digits(), version(2)), b"?").await;
+    assert!(
+        registry.published_by(&digits(), run, since).await.unwrap().is_some(),
+        "the damaged one is passed over"
+    );
 }
 
 pub async fn a_change_increases_the_generation(store: TestStore) {

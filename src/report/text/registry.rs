@@ -127,7 +127,11 @@ pub fn imported_version(response: &ImportVersionResponse) -> String {
         true => String::new(),
         false => format!(" ({})", version.aliases.join(", ")),
     };
-    format!("{} version {}{aliases}\n{mapping}", version.name, version.version)
+    let message = match response.message.is_empty() {
+        true => String::new(),
+        false => format!("warning: {}\n", response.message),
+    };
+    format!("{} version {}{aliases}\n{mapping}{message}", version.name, version.version)
 }
 
 /// The evidence of an assignment, as in `accuracy>=0.99 (0.9907) on mnist test`.

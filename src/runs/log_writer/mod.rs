@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval_at, sleep, timeout_at},
@@ -12,16 +12,17 @@ use tokio::{
 use super::{
     event_chunk::{self, MAX_BYTES, SEAL_BYTES},
     event_sender::{EventSender, TimedEvent},
-    lease::{Lease, REFRESH},
+    lease::{EXPIRES_AFTER, Lease, REFRESH},
     log::RunLog,
     record::Record,
+    retry::{FIRST_RETRY, RETRIES},
     run_state::StoredState,
     stop::{StopReason, StopSignal},
     summary::SummaryBuilder,
 };
 use crate::{
     compute::{Error, Metrics},
-    registry::{self, Append, RunStore},
+    registry::{self, Append, ReplaceOutcome, RunStore, Stamp},
     train::Event,
 };
 
@@ -30,10 +31,6 @@ const CAPACITY: usize = 1024;
 
 /// The shortest time between two writes of batch reports; more frequent updates would not be noticed by a person.
 const GATHER: Duration = Duration::from_millis(75);
-
-/// How often a failed write of a run is retried, waiting twice as long each time: 6 seconds in all.
-pub const RETRIES: u32 = 6;
-pub const FIRST_RETRY: Duration = Duration::from_millis(100);
 
 /// What a new log needs.
 pub struct LogInit {
@@ -46,7 +43,7 @@ pub struct LogInit {
     pub summary: SummaryBuilder,
     /// Requested to stop the run if its log fails.
     pub stop: Arc<StopSignal>,
-    /// Called when the run's end is stored, just before it is shown, or when the log fails.
+    /// Called when the run's end is stored, just before it is shown; dropped when the log fails.
     pub on_end: Box<dyn FnOnce() + Send + Sync>,
 }
 
@@ -68,6 +65,8 @@ pub async fn open(init: LogInit, first_event: Event) -> Result<(Arc<RunLog>, Eve
         on_end: Some(init.on_end),
         first: newest + 1,
         lines: Vec::new(),
+        has_chunk: false,
+        refreshed: (Instant::now(), Utc::now()),
     };
     let records = writer.number(&mut std::iter::once((Utc::now(), first_event)));
     writer.create().await?;
@@ -88,6 +87,21 @@ struct LogWriter {
     /// The open chunk: its first event, and its lines.
     first: u32,
     lines: Vec<u8>,
+    /// Whether the store has the open chunk.
+    has_chunk: bool,
+    /// When the state that the store has was written, by the clock that tests control and by the one that a suspended
+    /// machine does not stop.
+    refreshed: (Instant, DateTime<Utc>),
+}
+
+/// Why events are not stored.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    /// This server was silent for so long that another one took it for dead.
+    #[error("another server ended the run")]
+    Lost,
+    #[error(transparent)]
+    Store(#[from] registry::Error),
 }
 
 impl LogWriter {
@@ -98,10 +112,14 @@ impl LogWriter {
         loop {
             let first = tokio::select! {
                 sent = sent.recv() => sent,
-                _ = refresh.tick() => {
-                    self.refresh().await;
-                    continue;
-                }
+                _ = refresh.tick() => match self.refresh().await {
+                    Err(lost @ WriteError::Lost) => return self.fail(&lost.to_string()),
+                    Err(WriteError::Store(error)) => {
+                        tracing::warn!(run = %self.log.run, %error, "cannot refresh the state of a run");
+                        continue;
+                    }
+                    Ok(()) => continue,
+                },
             };
             let Some(first) = first else { return self.fail("the run ended without a last event") };
             let mut gathered = gather(first, &mut sent, written + GATHER).await.into_iter();
@@ -110,7 +128,10 @@ impl LogWriter {
                 let records = self.number(&mut gathered);
                 if let Err(error) = self.store_with_retries(&records).await {
                     tracing::error!(run = %self.log.run, %error, "the events of a run cannot be stored");
-                    return self.fail("the store does not accept the run's events");
+                    return match error {
+                        WriteError::Lost => self.fail(&error.to_string()),
+                        WriteError::Store(_) => self.fail("the store does not accept the run's events"),
+                    };
                 }
                 self.show(records);
             }
@@ -123,13 +144,14 @@ impl LogWriter {
 
     /// Stores the request, the first event and the state. If several servers resume a run at the same time, one
     /// of them succeeds.
-    async fn create(&self) -> Result<(), Error> {
+    async fn create(&mut self) -> Result<(), Error> {
         let run = self.log.run;
         self.log.store.put_request(run, &self.builder.summary().config).await?;
         if self.log.store.append_events(run, self.first, self.lines.clone()).await? == Append::Taken {
             return Err(Error::not_resumable(run, "RUN_NOT_ENDED", "another server goes on with it"));
         }
-        Ok(self.log.store.put_state(run, &self.state()).await?)
+        self.has_chunk = true;
+        Ok(self.put_state().await?)
     }
 
     /// Numbers events and adds them to the open chunk and to the summary, as many as fit into it.
@@ -148,20 +170,64 @@ impl LogWriter {
     }
 
     /// Writes the open chunk, and the state where it changed in a way that matters after a crash.
-    async fn store(&self, records: &[Arc<Record>]) -> Result<(), registry::Error> {
-        self.log.store.put_events(self.log.run, self.first, self.lines.clone()).await?;
+    async fn store(&mut self, records: &[Arc<Record>]) -> Result<(), WriteError> {
+        self.check_own().await?;
+        let (run, lines) = (self.log.run, self.lines.clone());
+        if self.has_chunk {
+            self.log.store.put_events(run, self.first, lines).await?;
+        } else if self.log.store.append_events(run, self.first, lines).await? == Append::Taken {
+            return Err(WriteError::Lost);
+        }
+        self.has_chunk = true;
         if records.iter().any(|record| is_urgent(&record.event)) {
-            self.log.store.put_state(self.log.run, &self.state()).await?;
+            self.put_state().await?;
         }
         Ok(())
     }
 
-    async fn store_with_retries(&self, records: &[Arc<Record>]) -> Result<(), registry::Error> {
+    /// Makes sure that the run is still this server's where it was silent for so long that another server may have
+    /// taken it for dead, or soon will.
+    async fn check_own(&mut self) -> Result<(), WriteError> {
+        let by_clock = (Utc::now() - self.refreshed.1).to_std().unwrap_or_default();
+        if self.refreshed.0.elapsed().max(by_clock) <= EXPIRES_AFTER / 2 {
+            return Ok(());
+        }
+        let (run, now) = (self.log.run, (Instant::now(), Utc::now()));
+        let (state, stamp): (StoredState, Stamp) = self.log.store.stamped_state(run).await?;
+        let newest_chunk = self.log.store.chunks(run).await?.pop();
+        let (known, stored) = (self.builder.summary(), &state.summary);
+        // The end may be this server's own, if the response of the store was lost.
+        let ended = stored.state.has_ended()
+            && (stored.state, stored.last_sequence) != (known.state, known.last_sequence);
+        if ended || state.server != *self.lease.server() || newest_chunk > Some(self.first) {
+            return Err(WriteError::Lost);
+        }
+        let state = StoredState { refreshed: now.1, ..state };
+        if self.log.store.replace_state(run, &state, &stamp).await? == ReplaceOutcome::Changed {
+            return Err(WriteError::Lost);
+        }
+        self.refreshed = now;
+        Ok(())
+    }
+
+    async fn put_state(&mut self) -> Result<(), registry::Error> {
+        let now = (Instant::now(), Utc::now());
+        let state = StoredState {
+            server: self.lease.server().clone(),
+            refreshed: now.1,
+            summary: self.builder.summary().clone(),
+        };
+        self.log.store.put_state(self.log.run, &state).await?;
+        self.refreshed = now;
+        Ok(())
+    }
+
+    async fn store_with_retries(&mut self, records: &[Arc<Record>]) -> Result<(), WriteError> {
         let mut pause = FIRST_RETRY;
         for _ in 0..RETRIES {
             match self.store(records).await {
-                Ok(()) => return Ok(()),
-                Err(error) => {
+                result @ (Ok(()) | Err(WriteError::Lost)) => return result,
+                Err(WriteError::Store(error)) => {
                     tracing::warn!(run = %self.log.run, %error, "retrying to store events of a run");
                 }
             }
@@ -177,8 +243,10 @@ impl LogWriter {
         for record in &records {
             self.metrics.training.add(&record.event);
         }
-        if self.builder.summary().state.has_ended() {
-            self.release();
+        if self.builder.summary().state.has_ended()
+            && let Some(on_end) = self.on_end.take()
+        {
+            on_end();
         }
         self.log.append(records, self.builder.summary());
     }
@@ -187,39 +255,24 @@ impl LogWriter {
     fn seal(&mut self) {
         if self.lines.len() >= SEAL_BYTES {
             self.lines.clear();
+            self.has_chunk = false;
             self.log.seal(self.first);
             self.first = self.builder.summary().last_sequence + 1;
         }
     }
 
     /// Records that the server lives.
-    async fn refresh(&self) {
-        if let Err(error) = self.log.store.put_state(self.log.run, &self.state()).await {
-            tracing::warn!(run = %self.log.run, %error, "cannot refresh the state of a run");
-        }
+    async fn refresh(&mut self) -> Result<(), WriteError> {
+        self.check_own().await?;
+        Ok(self.put_state().await?)
     }
 
-    fn state(&self) -> StoredState {
-        StoredState {
-            server: self.lease.server().clone(),
-            refreshed: Utc::now(),
-            summary: self.builder.summary().clone(),
-        }
-    }
-
-    /// Stops the run. This engine's recovery ends the run in the store later: it recognises a lost run by the
-    /// slot that the run no longer has.
-    fn fail(mut self, message: &str) {
+    /// Stops the run. Its supervisor frees the slot when the run has stopped: it trains, and may publish, until then.
+    /// This engine's recovery ends the run in the store later: it recognises a lost run by the slot that the run no
+    /// longer has.
+    fn fail(self, message: &str) {
         self.stop.request(StopReason::LogFailed);
-        self.release();
         self.log.fail(message);
-    }
-
-    /// Frees the slot of the run.
-    fn release(&mut self) {
-        if let Some(on_end) = self.on_end.take() {
-            on_end();
-        }
     }
 }
 

@@ -247,7 +247,7 @@ async fn a_summary_has_the_best_epoch_and_survives_its_file() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_truncated_line_loses_no_other_event() {
+async fn a_truncated_line_is_reported_and_loses_no_other_event() {
     let run = Fixture::new().await;
     run.push(vec![batch(1), batch(2), finished()]).await;
     run.reach(4).await;
@@ -255,7 +255,18 @@ async fn a_truncated_line_loses_no_other_event() {
     let second = lines.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     lines[second] = b'?';
     run.log.store.put_events(run.log.run, 1, lines).await.unwrap();
-    assert_eq!(all(run.stored(0)).await, [1, 3, 4]);
+    let mut watch = run.stored(0);
+    assert_eq!(watch.next().await.unwrap().unwrap().len(), 1);
+    let error = watch.next().await.unwrap_err();
+    assert!(matches!(error, Error::Corrupt { .. }), "{error:?}");
+    assert!(error.to_string().starts_with("events 2 to 2 of run "), "{error}");
+    assert_eq!(all(run.stored(2)).await, [3, 4]);
+    // The last event is worth as much: a watcher that misses it does not take the run for ended well.
+    let lines = run.log.store.events(run.log.run, 1).await.unwrap();
+    let last = lines[..lines.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    run.log.store.put_events(run.log.run, 1, lines[..last].to_vec()).await.unwrap();
+    let mut watch = run.stored(3);
+    assert!(matches!(watch.next().await, Err(Error::Corrupt { .. })));
 }
 
 #[tokio::test(start_paused = true)]
@@ -269,7 +280,7 @@ async fn a_watcher_at_another_server_follows_through_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permanent_store_failure_ends_the_log_and_frees_the_slot() {
+async fn a_permanent_store_failure_ends_the_log_and_stops_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let run = Fixture::on(Registry::open(folder.path().to_str().unwrap()).await.unwrap()).await;
     let mut watch = run.live(1);
@@ -279,9 +290,108 @@ async fn a_permanent_store_failure_ends_the_log_and_frees_the_slot() {
     run.push(vec![batch(1)]).await;
     let error = watch.next().await.unwrap_err();
     assert!(matches!(error, Error::Backend { .. }), "{error:?}");
-    assert!(run.ended.load(std::sync::atomic::Ordering::SeqCst));
     assert_eq!(run.stop.requested(), Some(StopReason::LogFailed));
+    assert!(!run.ended.load(std::sync::atomic::Ordering::SeqCst), "it has its slot until it has stopped");
     let sender = run.events.clone();
     let rejected = tokio::task::spawn_blocking(move || sender.blocking_send(batch(2)).is_err());
     assert!(rejected.await.unwrap());
+}
+
+/// Another server ends the run, as recovery does: it appends the last event, then writes the state.
+async fn end_elsewhere(run: &Fixture, sequence: u32) {
+    let Event::Finished(end) = finished() else { unreachable!("it is an end") };
+    let event = Event::Finished(RunFinished { state: RunState::Interrupted, ..end });
+    let record = Record { sequence, time: Utc::now(), event };
+    let mut line = Vec::new();
+    event_chunk::encode(&record, &mut line);
+    let (id, store) = (run.log.run, &run.log.store);
+    assert_eq!(store.append_events(id, sequence, line).await.unwrap(), Append::Written);
+    let state: StoredState = store.state(id).await.unwrap();
+    let mut summary = run.log.summary();
+    (summary.state, summary.last_sequence) = (RunState::Interrupted, sequence);
+    store.put_state(id, &StoredState { summary, ..state }).await.unwrap();
+}
+
+/// A folder in place of the state keeps the server from refreshing it.
+struct HiddenState {
+    state: std::path::PathBuf,
+    aside: std::path::PathBuf,
+}
+
+impl HiddenState {
+    fn new(folder: &std::path::Path, run: &Fixture) -> Self {
+        let run = folder.join("runs").join(run.log.run.to_string());
+        let (state, aside) = (run.join("state.json"), run.join("aside"));
+        std::fs::rename(&state, &aside).unwrap();
+        std::fs::create_dir_all(state.join("in the way")).unwrap();
+        Self { state, aside }
+    }
+
+    fn restore(self) {
+        std::fs::remove_dir_all(&self.state).unwrap();
+        std::fs::rename(self.aside, self.state).unwrap();
+    }
+}
+
+async fn pass(time: Duration) {
+    // The paused clock advances by itself.
+    let _ = tokio::time::timeout(time, std::future::pending::<()>()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_taken_for_dead_writes_nothing_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = Fixture::on(Registry::open(folder.path().to_str().unwrap()).await.unwrap()).await;
+    let mut watch = run.live(1);
+    let hidden = HiddenState::new(folder.path(), &run);
+    pass(EXPIRES_AFTER + REFRESH / 2).await;
+    hidden.restore();
+    end_elsewhere(&run, 2).await;
+    let before: StoredState = run.log.store.state(run.log.run).await.unwrap();
+    run.push(vec![batch(1), finished()]).await;
+    let error = watch.next().await.unwrap_err();
+    assert_eq!(error.to_string(), "another server ended the run");
+    assert_eq!(run.stop.requested(), Some(StopReason::LogFailed));
+    let records = run.persisted().await;
+    assert_eq!(records.iter().map(|record| record.sequence).collect::<Vec<_>>(), [1, 2]);
+    let after: StoredState = run.log.store.state(run.log.run).await.unwrap();
+    assert_eq!((after.summary.state, after.refreshed), (RunState::Interrupted, before.refreshed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_after_a_silence_leaves_the_state_of_another_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = Fixture::on(Registry::open(folder.path().to_str().unwrap()).await.unwrap()).await;
+    let hidden = HiddenState::new(folder.path(), &run);
+    pass(EXPIRES_AFTER + REFRESH / 2).await;
+    hidden.restore();
+    end_elsewhere(&run, 2).await;
+    pass(REFRESH).await;
+    let state: StoredState = run.log.store.state(run.log.run).await.unwrap();
+    assert_eq!(state.summary.state, RunState::Interrupted);
+    assert_eq!(run.stop.requested(), Some(StopReason::LogFailed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_silent_and_still_owns_its_run_continues() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = Fixture::on(Registry::open(folder.path().to_str().unwrap()).await.unwrap()).await;
+    let hidden = HiddenState::new(folder.path(), &run);
+    pass(EXPIRES_AFTER + REFRESH / 2).await;
+    hidden.restore();
+    run.push(vec![batch(1), finished()]).await;
+    assert_eq!(all(run.live(0)).await, [1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chunk_that_another_server_wrote_is_left_unchanged() {
+    let run = Fixture::new().await;
+    // This fills the first chunk, so that the next event begins another.
+    run.push((1..=1000).map(batch).collect()).await;
+    run.reach(1001).await;
+    run.log.store.append_events(run.log.run, 1002, b"{}\n".to_vec()).await.unwrap();
+    let mut watch = run.live(1001);
+    run.push(vec![batch(1001)]).await;
+    assert_eq!(watch.next().await.unwrap_err().to_string(), "another server ended the run");
+    assert_eq!(&run.log.store.events(run.log.run, 1002).await.unwrap()[..], b"{}\n");
 }

@@ -171,7 +171,7 @@ async fn a_resolution_is_cached_unless_it_is_older_or_its_version_was_evicted() 
 async fn a_deleted_version_is_not_served_and_leaves_no_series() {
     let models = models().await;
     testing::publish(&models.registry, &weights()).await;
-    for version in [Version::FIRST, Version::FIRST.next()] {
+    for version in [Version::FIRST, Version::FIRST.next().unwrap()] {
         models.get(&pinned(version)).await.unwrap();
     }
     // Another server moves the alias, so this one is not notified.

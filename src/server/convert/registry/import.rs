@@ -101,6 +101,8 @@ pub fn from_imported_version(
     v1::ImportVersionResponse {
         version: Some(from_manifest(&imported.manifest, aliases)),
         arrays: imported.mapping.iter().map(from_mapped).collect(),
+        unmoved_aliases: imported.unmoved.iter().map(|unmoved| unmoved.alias.to_string()).collect(),
+        message: imported.unmoved_message(),
     }
 }
 

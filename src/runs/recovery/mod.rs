@@ -1,12 +1,13 @@
 //! Runs whose server has died: each is ended from what it left in the store.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use chrono::Utc;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
     context::RunContext,
@@ -17,8 +18,8 @@ use super::{
 };
 use crate::{
     compute::Error,
-    ids::RunId,
-    registry::{self, Append, Registry, RunStore},
+    ids::{RunId, VersionRef},
+    registry::{self, Append, Registry, ReplaceOutcome, RunStore, Stamp},
     train::{Event, FinishReason, RunFinished, RunState},
 };
 
@@ -28,8 +29,9 @@ const CONCURRENT: usize = 16;
 /// Finds the runs of dead servers.
 #[derive(Debug, Default)]
 pub struct Recovery {
-    /// Runs that are known to have ended, and are not examined again.
-    finished: Mutex<HashSet<RunId>>,
+    /// Ended runs by the stamp of the state that said so: they are examined again only when it was written anew, as by
+    /// a server that resumes the run.
+    finished: Mutex<HashMap<RunId, Stamp>>,
 }
 
 /// Why a run has no end.
@@ -43,7 +45,8 @@ enum Loss {
 /// Whether a run has ended.
 #[derive(PartialEq, Eq)]
 pub enum RecoveryOutcome {
-    Finished,
+    /// The stamp of the state that says so, if it said so before.
+    Finished(Option<Stamp>),
     /// Its server lives, or it has not begun.
     Open,
 }
@@ -53,12 +56,11 @@ impl Recovery {
     /// of this engine that has left its slot without an end, because its log failed. A run that cannot be read is
     /// left as it is.
     pub async fn recover_all(&self, context: &RunContext) -> Result<(), Error> {
-        let mut runs = context.registry.runs().list().await?;
-        runs.retain(|run| !self.finished().contains(run));
+        let runs = self.unfinished(&context.registry).await?;
         let recoveries = stream::iter(runs).for_each_concurrent(CONCURRENT, |run| async move {
             match recover_run(context, run).await {
-                Ok(RecoveryOutcome::Finished) => drop(self.finished().insert(run)),
-                Ok(RecoveryOutcome::Open) => {}
+                Ok(RecoveryOutcome::Finished(Some(stamp))) => drop(self.finished().insert(run, stamp)),
+                Ok(RecoveryOutcome::Finished(None) | RecoveryOutcome::Open) => {}
                 Err(error) => {
                     tracing::warn!(%run, %error, "a lost run cannot be ended")
                 }
@@ -72,8 +74,7 @@ impl Recovery {
     /// read is not among them.
     pub async fn open_runs(&self, registry: &Registry) -> Result<Vec<RunSummary>, Error> {
         let runs = registry.runs();
-        let mut unfinished = runs.list().await?;
-        unfinished.retain(|run| !self.finished().contains(run));
+        let unfinished = self.unfinished(registry).await?;
         let states = stream::iter(unfinished).map(async |run| runs.state::<StoredState>(run).await);
         let states: Vec<_> = states.buffered(CONCURRENT).collect().await;
         let mut open = Vec::new();
@@ -88,57 +89,116 @@ impl Recovery {
         Ok(open)
     }
 
-    /// A finished run was resumed, and is to be examined again.
-    pub fn reopen(&self, run: RunId) {
-        self.finished().remove(&run);
+    /// The versions that the runs of a store have published, as their states say. A run that cannot be read names none.
+    pub async fn published_versions(registry: &Registry) -> Result<Vec<VersionRef>, Error> {
+        let runs = registry.runs();
+        let listed = runs.list().await?;
+        let states = stream::iter(listed).map(async |run| runs.state::<StoredState>(run).await);
+        let states: Vec<_> = states.buffered(CONCURRENT).collect().await;
+        let mut published = Vec::new();
+        for state in states {
+            match state {
+                Ok(StoredState { summary: RunSummary { config, version: Some(version), .. }, .. }) => {
+                    published.push(VersionRef { model: config.model, version });
+                }
+                Ok(_) | Err(registry::Error::RunNotFound(_) | registry::Error::Corrupt { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(published)
     }
 
-    fn finished(&self) -> MutexGuard<'_, HashSet<RunId>> {
-        // An insertion leaves the set whole, whoever panicked.
+    /// All runs but those whose state is still the one by which they had ended.
+    async fn unfinished(&self, registry: &Registry) -> Result<Vec<RunId>, Error> {
+        let runs = registry.runs();
+        let listed = stream::iter(runs.list().await?).map(|run| {
+            let (runs, known) = (&runs, self.finished().get(&run).cloned());
+            async move {
+                let Some(known) = known else { return Ok::<_, Error>(Some(run)) };
+                let is_same = runs.state_stamp(run).await? == Some(known);
+                Ok((!is_same).then_some(run))
+            }
+        });
+        let listed: Vec<Option<RunId>> = listed.buffered(CONCURRENT).try_collect().await?;
+        Ok(listed.into_iter().flatten().collect())
+    }
+
+    fn finished(&self) -> MutexGuard<'_, HashMap<RunId, Stamp>> {
+        // An insertion leaves the map whole, whoever panicked.
         self.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Ends one run if its server has died.
 pub async fn recover_run(context: &RunContext, run: RunId) -> Result<RecoveryOutcome, Error> {
-    let registry = &context.registry;
-    let runs = registry.runs();
+    loop {
+        if let Some(outcome) = try_recover(context, run).await? {
+            return Ok(outcome);
+        }
+    }
+}
+
+/// Ends a run if its server has died; none if another server wrote to it meanwhile, so that it is to be examined anew.
+async fn try_recover(context: &RunContext, run: RunId) -> Result<Option<RecoveryOutcome>, Error> {
+    let runs = context.registry.runs();
     // The slot is checked before the state is read: a run leaves its slot after its end is stored.
     let held = context.slots.find(run).is_some();
-    let state: StoredState = match runs.state(run).await {
-        Ok(state) => state,
+    let (state, stamp): (StoredState, Stamp) = match runs.stamped_state(run).await {
+        Ok(stored) => stored,
         // Not accepted yet, or its server was killed before it was: no caller knows of it.
-        Err(registry::Error::RunNotFound(_)) => return Ok(RecoveryOutcome::Open),
+        Err(registry::Error::RunNotFound(_)) => return Ok(Some(RecoveryOutcome::Open)),
         Err(error) => return Err(error.into()),
     };
     if state.summary.state.has_ended() {
-        return Ok(RecoveryOutcome::Finished);
+        return Ok(Some(RecoveryOutcome::Finished(Some(stamp))));
     }
-    let loss = match state.server == *context.lease.server() {
-        true if held => return Ok(RecoveryOutcome::Open),
-        true => Loss::Log,
-        false if state.server.is_expired(state.refreshed) => Loss::Server,
-        false => return Ok(RecoveryOutcome::Open),
+    let Some(loss) = loss(context, &state, &stamp, held).await? else {
+        return Ok(Some(RecoveryOutcome::Open));
     };
+    let newest_chunk = runs.chunks(run).await?.pop().unwrap_or(0);
     let mut summary = read_summary(&runs, run, &state).await?;
-    let mut sequence = summary.summary().last_sequence;
-    while !summary.summary().state.has_ended() {
-        sequence += 1;
-        let event = Event::Finished(finish(registry, &summary, loss).await?);
+    // Events that another server appended after the state was read are not those of the lost run.
+    if runs.state_stamp(run).await?.as_ref() != Some(&stamp) {
+        return Ok(None);
+    }
+    if !summary.summary().state.has_ended() {
+        // An unreadable chunk stays as it is, and the end is appended after it.
+        let sequence = summary.summary().last_sequence.max(newest_chunk) + 1;
+        let event = Event::Finished(finish(&context.registry, &summary, loss).await?);
         let record = Record { sequence, time: Utc::now(), event };
         let mut line = Vec::new();
         event_chunk::encode(&record, &mut line);
-        if runs.append_events(run, sequence, line).await? == Append::Written {
-            tracing::warn!(%run, "ended a lost run");
-            summary.add(&record);
-        } else {
-            // Another server ended the run first; or the stored chunk is unreadable, and the end is appended after it.
-            summary = read_summary(&runs, run, &state).await?;
+        if runs.append_events(run, sequence, line).await? == Append::Taken {
+            return Ok(None);
         }
+        tracing::warn!(%run, "ended a lost run");
+        summary.add(&record);
     }
     let state = StoredState { refreshed: Utc::now(), summary: summary.summary().clone(), ..state };
-    runs.put_state(run, &state).await?;
-    Ok(RecoveryOutcome::Finished)
+    match runs.replace_state(run, &state, &stamp).await? {
+        ReplaceOutcome::Replaced => Ok(Some(RecoveryOutcome::Finished(None))),
+        // Whoever resumed the run wrote a state of its own, which stays.
+        ReplaceOutcome::Changed => Ok(None),
+    }
+}
+
+/// Why a run that has not ended is lost; none if its server lives and holds it.
+async fn loss(
+    context: &RunContext,
+    state: &StoredState,
+    stamp: &Stamp,
+    held: bool,
+) -> Result<Option<Loss>, Error> {
+    let server = &state.server;
+    if *server == *context.lease.server() {
+        return Ok((!held).then_some(Loss::Log));
+    }
+    // Both times are the store's: the clocks of two machines may differ by more than a lease.
+    let silence = match server.is_remote() {
+        true => (context.registry.runs().store_time().await? - stamp.modified).to_std().unwrap_or_default(),
+        false => Duration::ZERO,
+    };
+    Ok(server.is_expired(silence).then_some(Loss::Server))
 }
 
 /// The summary of a run, built from its stored events.
@@ -166,11 +226,15 @@ async fn finish(registry: &Registry, builder: &SummaryBuilder, loss: Loss) -> Re
     let published = registry.published_by(&summary.config.model, summary.run_id, began).await?;
     // A run that was resumed may have published before.
     let published = published.filter(|manifest| Some(manifest.version) > summary.version);
-    if let Some(manifest) = &published {
-        publish::move_aliases(registry, summary.run_id, manifest).await?;
-    }
+    let unmoved = match &published {
+        Some(manifest) => {
+            let unmoved = publish::move_run_aliases(registry, summary.run_id, manifest).await;
+            publish::unmoved_message(manifest.version, &unmoved)
+        }
+        None => String::new(),
+    };
     let (state, reason, message) = match (&published, loss) {
-        (Some(_), _) => (RunState::Completed, completed(summary), ""),
+        (Some(_), _) => (RunState::Completed, completed(summary), unmoved.as_str()),
         (None, Loss::Log) => (
             RunState::Failed,
             FinishReason::Failed,
@@ -195,3 +259,6 @@ async fn finish(registry: &Registry, builder: &SummaryBuilder, loss: Loss) -> Re
         seconds: (builder.newest() - began).as_seconds_f64().max(0.0),
     })
 }
+
+#[cfg(test)]
+mod tests;
