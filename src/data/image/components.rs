@@ -29,7 +29,7 @@ impl Component {
         self.bottom - self.top + 1
     }
 
-    fn with(self, other: &Self) -> Self {
+    pub fn with(self, other: &Self) -> Self {
         Self {
             pixels: self.pixels + other.pixels,
             top: self.top.min(other.top),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     DigitImage, Error, GrayPicture, Normalization, Quality,
+    borders::{self, Borders},
     foreground::{self, Foreground},
 };
 use crate::data::centering::{self, ImageSize};
@@ -62,6 +63,7 @@ fn bright(picture: &GrayPicture) -> ScaledForeground {
 
 fn find(picture: &GrayPicture) -> ScaledForeground {
     let (small, factor) = reduced(picture);
+    let small = without_borders(small);
     let ink = foreground::find(&small)?;
     if factor == 1 || ink.width.max(ink.height) > CLOSE_LOOK {
         return Some((ink, factor));
@@ -76,9 +78,17 @@ fn find(picture: &GrayPicture) -> ScaledForeground {
         (side(ink.top, ink.height, picture.height), side(ink.left, ink.width, picture.width));
     let closer = cropped(picture, rows, columns);
     let (closer, factor_there) = reduced(&closer);
+    let closer = without_borders(closer);
     match foreground::find(&closer) {
         Some(closer) => Some((Foreground { several: closer.several || ink.several, ..closer }, factor_there)),
         None => Some((ink, factor)),
+    }
+}
+
+fn without_borders(picture: Cow<'_, GrayPicture>) -> Cow<'_, GrayPicture> {
+    match borders::erase(&picture) {
+        Borders::Erased(cleaned) => Cow::Owned(cleaned),
+        Borders::None | Borders::Doubtful => picture,
     }
 }
 
