@@ -10,15 +10,31 @@ use super::{
     straight_lines::{self, Direction, StraightLine, View},
 };
 
+/// The lines of an empty cell, at least. Fewer may be a 1 or a dash.
+const EMPTY_CELL: usize = 3;
+
 /// What is left without lines is a digit if it is at least this part of the picture's shorter side.
-const LEAST_REST: f32 = 0.15;
+const LEAST_REST: f32 = 0.12;
+
+/// A border goes on beyond the digit at both ends by this part of its own length, as a stroke does not.
+const BEYOND: f32 = 0.02;
+
+/// A thin line that touches nothing and covers this part of its side is a border, wherever the digit lies.
+const SEPARATE: f32 = 0.75;
+const THIN: f32 = 0.045;
+
+/// A line that covers this part of its side and touches the digit's end may be either.
+const WHOLE: f32 = 0.9;
+
+/// The part of a line that has paper on both sides.
+const RIDGE: f32 = 0.6;
+
+/// The tangent of a line that is seen to be slanted.
+const STEEP: f32 = 0.012;
 
 /// A line in this outer part of the picture, on each side, may have something beyond it that belongs to
 /// another cell.
 const OUTER: f32 = 0.2;
-
-/// A line goes on beyond both ends of the digit that it touches by this part of its length.
-const BEYOND: f32 = 0.04;
 
 /// What became of a picture's borders.
 pub enum Borders {
@@ -43,20 +59,134 @@ pub fn erase(picture: &GrayPicture) -> Borders {
     if lines.is_empty() {
         return Borders::None;
     }
-    let mut mask = ink.mask.clone();
-    let erased: Vec<usize> = lines.iter().flat_map(|line| erase_line(&mut mask, width, line)).collect();
-    let rest = components::drop_specks(&mut mask, width);
-    let mut cleaned = picture.clone();
-    for at in erased {
-        cleaned.pixels[at] = ink.paper_at(at);
+    let (candidates, mut is_doubtful) = (lines.clone(), false);
+    loop {
+        let mut mask = ink.mask.clone();
+        let erased: Vec<usize> = lines.iter().flat_map(|line| erase_line(&mut mask, width, line)).collect();
+        let rest = components::drop_specks(&mut mask, width);
+        let rest = rest.into_iter().reduce(|one, other| one.with(&other));
+        let least = LEAST_REST * width.min(height) as f32;
+        let rest = rest.filter(|rest| rest.width().max(rest.height()) as f32 >= least);
+        let before = lines.len();
+        match rest {
+            None if lines.len() < EMPTY_CELL => return Borders::None,
+            None => {}
+            Some(rest) => {
+                let mut touches = touches(&ink.mask, width, &lines).into_iter();
+                lines.retain(|line| {
+                    match role(line, touches.next().unwrap_or(0), &candidates, &rest, width, height) {
+                        Role::Border => true,
+                        Role::Stroke => false,
+                        Role::Either => {
+                            is_doubtful = true;
+                            false
+                        }
+                    }
+                });
+            }
+        }
+        if lines.len() == before {
+            let mut cleaned = picture.clone();
+            erased.into_iter().for_each(|at| cleaned.pixels[at] = ink.paper_at(at));
+            return Borders::Erased(cleaned);
+        }
+        if lines.is_empty() {
+            return if is_doubtful { Borders::Doubtful } else { Borders::None };
+        }
     }
-    let Some(all) = rest.iter().copied().reduce(|one, other| one.with(&other)) else {
-        return if lines.len() > 2 { Borders::Erased(cleaned) } else { Borders::None };
+}
+
+/// What a line can be beside what is left without lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Border,
+    Stroke,
+    Either,
+}
+
+fn role(
+    line: &StraightLine,
+    touches: usize,
+    lines: &[StraightLine],
+    rest: &Component,
+    width: usize,
+    height: usize,
+) -> Role {
+    let view = View::new(line.direction, width, height);
+    let (first, last) = match line.direction {
+        Direction::Horizontal => (rest.left, rest.right),
+        Direction::Vertical => (rest.top, rest.bottom),
     };
-    if (all.width().max(all.height()) as f32) < LEAST_REST * width.min(height) as f32 {
-        return Borders::None;
+    let beyond = BEYOND * line.length() as f32;
+    // A slanted line leaves the picture sideways, and goes on outside.
+    let leaves = |along: usize| {
+        let middle = line.middle(along);
+        line.slope.abs() > STEEP && (middle < 1.0 || middle > view.depth as f32 - 2.0)
+    };
+    let (first, last) = (first as f32, last as f32);
+    let across = |other: &&StraightLine| other.direction != line.direction;
+    let place = |other: &StraightLine| other.middle(line.middle(line.from).max(0.0) as usize);
+    let stops_at_first = |other: &StraightLine| place(other) <= first + other.thickness / 2.0 + 1.0;
+    let stops_at_last = |other: &StraightLine| place(other) >= last - other.thickness / 2.0 - 1.0;
+    let starts = line.from as f32 + beyond <= first
+        || line.from > 0 && leaves(line.from)
+        || line.from as f32 <= first + 1.0 && lines.iter().filter(across).any(stops_at_first);
+    let ends = last + beyond <= line.to as f32
+        || line.to + 1 < view.length && leaves(line.to)
+        || last - 1.0 <= line.to as f32 && lines.iter().filter(across).any(stops_at_last);
+    let shorter = width.min(height) as f32;
+    let is_whole = line.length() as f32 >= SEPARATE * view.length as f32
+        && line.density > WHOLE
+        && line.thickness <= THIN * shorter + 1.0;
+    let is_separate = touches == 0
+        && line.length() as f32 >= SEPARATE * view.length as f32
+        && line.thickness <= THIN * shorter + 1.0;
+    let in_corner = is_whole && lines.iter().any(|other| meet(line, other));
+    match (starts && ends || is_separate || in_corner, is_whole) {
+        (true, _) => Role::Border,
+        (false, true) => Role::Either,
+        (false, false) => Role::Stroke,
     }
-    Borders::Erased(cleaned)
+}
+
+/// Whether two lines end in one corner, or cross near it.
+fn meet(one: &StraightLine, other: &StraightLine) -> bool {
+    let ends_at = |one: &StraightLine, other: &StraightLine| {
+        let near = one.thickness + other.thickness + 2.0;
+        [one.from, one.to]
+            .into_iter()
+            .any(|end| (other.middle(one.middle(end).max(0.0) as usize) - end as f32).abs() <= near)
+    };
+    one.direction != other.direction && ends_at(one, other) && ends_at(other, one)
+}
+
+/// For each line, at how many places along it strokes touch it, lines of the other direction apart.
+fn touches(mask: &[bool], width: usize, lines: &[StraightLine]) -> Vec<usize> {
+    let across = |direction: Direction| {
+        let mut without = mask.to_vec();
+        for line in lines.iter().filter(|line| line.direction != direction) {
+            erase_line(&mut without, width, line);
+        }
+        without
+    };
+    let (horizontal, vertical) = (across(Direction::Horizontal), across(Direction::Vertical));
+    let count = |line: &StraightLine| {
+        let mask = if line.direction == Direction::Horizontal { &horizontal } else { &vertical };
+        let view = View::new(line.direction, width, mask.len() / width);
+        let touches = |&along: &usize| {
+            let middle = (line.middle(along).round().max(0.0) as usize).min(view.depth - 1);
+            if !mask[view.at(along, middle)] {
+                return false;
+            }
+            let (first, last) = view.run(mask, along, middle);
+            (last + 1 - first) as f32 > line.thickness * 1.5 + 2.0
+        };
+        // A stroke that goes on from the end of a line begins a little beyond it.
+        let more = line.thickness as usize / 2 + 2;
+        let along = line.from.saturating_sub(more)..(line.to + more + 1).min(view.length);
+        along.filter(touches).count()
+    };
+    lines.iter().map(count).collect()
 }
 
 /// Whether the paper on both sides of a line differs from it: the edge of a shadow does on one.
@@ -72,11 +202,13 @@ fn is_ridge(picture: &GrayPicture, ink: &LocalInk, line: &StraightLine) -> bool 
         let Some(own) = value(middle.round()) else { continue };
         let away = (line.thickness / 2.0 + 2.0).round();
         let sign = if ink.is_lighter { -1.0 } else { 1.0 };
-        let differs = |side: Option<f32>| side.is_none_or(|side| sign * (side - own) > 10.0);
+        let paper = f32::from(ink.paper_at(view.at(along, middle.round() as usize)));
+        let least = (sign * (paper - own) / 2.0).max(10.0);
+        let differs = |side: Option<f32>| side.is_none_or(|side| sign * (side - own) > least);
         count += 1;
         ridges += usize::from(differs(value(middle.round() - away)) && differs(value(middle.round() + away)));
     }
-    ridges * 2 > count
+    ridges as f32 > RIDGE * count as f32
 }
 
 /// Clears a line out of the mask, and returns the pixels that it took up, with the soft edge around it.

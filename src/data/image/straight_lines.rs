@@ -43,9 +43,7 @@ pub struct View {
 impl View {
     pub fn new(direction: Direction, width: usize, height: usize) -> Self {
         match direction {
-            Direction::Horizontal => {
-                Self { length: width, depth: height, step_along: 1, step_across: width }
-            }
+            Direction::Horizontal => Self { length: width, depth: height, step_along: 1, step_across: width },
             Direction::Vertical => Self { length: height, depth: width, step_along: width, step_across: 1 },
         }
     }
@@ -201,7 +199,8 @@ fn fitted(
             .iter()
             .map(|run| (run.middle - offset - slope * run.along as f32).abs() <= tolerance)
             .collect();
-        (slope, offset) = least_squares(runs.iter().zip(&near).filter(|(_, near)| **near).map(|(run, _)| run))?;
+        (slope, offset) =
+            least_squares(runs.iter().zip(&near).filter(|(_, near)| **near).map(|(run, _)| run))?;
         tolerance = TOLERANCE;
     }
     let inliers: Vec<Run> = runs.iter().zip(&near).filter(|(_, near)| **near).map(|(run, _)| *run).collect();
@@ -244,7 +243,7 @@ fn least_squares<'a>(runs: impl Iterator<Item = &'a Run>) -> Option<(f32, f32)> 
 fn extent(runs: &[&Run], length: usize) -> (usize, usize) {
     let mut along: Vec<usize> = runs.iter().map(|run| run.along).collect();
     along.sort_unstable();
-    let far = length / 5;
+    let far = length * 2 / 5;
     let middle = along.len() / 2;
     let (mut from, mut to) = (middle, middle);
     while from > 0 && along[from] - along[from - 1] <= far {

@@ -276,11 +276,15 @@ impl DecodedImages {
         let qualities = match &pictures {
             ImageBatch::Bytes(bytes) => {
                 let images = bytes.chunks_exact(area).enumerate();
-                images.map(|(index, pixels)| quality(index, &|| Quality::of_given(pixels))).collect()
+                images
+                    .map(|(index, pixels)| quality(index, &|| Quality::of_given(pixels, spec.frame, 128)))
+                    .collect()
             }
             ImageBatch::Floats(values) => {
                 let images = values.chunks_exact(area).enumerate();
-                images.map(|(index, values)| quality(index, &|| Quality::of_given(values))).collect()
+                images
+                    .map(|(index, values)| quality(index, &|| Quality::of_given(values, spec.frame, 0.5)))
+                    .collect()
             }
             ImageBatch::FloatBytes(_) => unreachable!("{NEVER_FLOAT_BYTES}"),
         };
