@@ -186,8 +186,9 @@ impl EncodedImages {
                         Grayscale::Luma
                     }
                 };
-                let picture = image::decode(bytes, shades).map_err(FieldError::at(&name))?;
-                decoded.add(&name, picture.pixels.len())?;
+                let (picture, pixels) =
+                    image::decode_counted(bytes, shades).map_err(FieldError::at(&name))?;
+                decoded.add(&name, pixels)?;
                 (name, picture)
             }
             (Form::Pixels(pixels), Some(_)) => (format!("{place}.pixels"), self.grey(pixels.to_vec())),
