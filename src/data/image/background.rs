@@ -1,7 +1,7 @@
 //! The background of a grey picture: how its illumination varies over the sheet, shadows included,
 //! and how far each pixel is from it. What of that is ink is decided by `foreground`.
 
-use super::GrayPicture;
+use super::{GrayPicture, shading};
 
 /// Cells along the longer side: fine enough to follow a shadow's edge, coarse enough that a cell of a
 /// large picture averages its noise out.
@@ -10,6 +10,14 @@ const CELLS: usize = 24;
 /// Half the width of what may still be a stroke, as a part of the longer side. What is dark for longer
 /// is shadow.
 const HALF_STROKE: f64 = 0.18;
+
+/// Light has edges where so much of the sheet differs so much from a smooth surface.
+const EDGE_PART: f64 = 0.06;
+const EDGE_CONTRAST: f64 = 14.0;
+
+/// A strip along a side is a table, not a stroke, if it is so many cells deep and so much darker than the sheet.
+const STRIP: usize = 3;
+const STRIP_CONTRAST: i16 = 40;
 
 /// Terms of the surface: 1, x, y, x², xy, y².
 const TERMS: usize = 6;
@@ -30,11 +38,13 @@ pub fn difference(picture: &GrayPicture, shadows: Shadows) -> Vec<i16> {
     let grid = CellGrid::of(picture.width, picture.height);
     let medians = grid.medians(|at| i16::from(picture.pixels[at]));
     let surface = surface(&grid, &medians);
+    if shadows == Shadows::Remove && let Some(is_lighter) = ink_in_edged_light(&grid, &medians, &surface) {
+        let reach = (HALF_STROKE * picture.width.max(picture.height) as f64) as usize;
+        return shading::difference(picture, reach, is_lighter);
+    }
     let mut away = below(&grid, &surface, picture);
     if is_lighter(&away) {
         away.iter_mut().for_each(|value| *value = -*value);
-    } else if shadows == Shadows::Remove && is_stepped(&grid, &medians, &surface) {
-        away = picture.pixels.iter().map(|&pixel| 255 - i16::from(pixel)).collect();
     }
     match shadows {
         Shadows::Remove => take_shadows(&grid, &mut away),
@@ -60,16 +70,27 @@ fn below(grid: &CellGrid, surface: &[f64; TERMS], picture: &GrayPicture) -> Vec<
     away
 }
 
-/// Whether the sheet lies half in a sharp shadow: the cells agree far better with what is there when
-/// all that is narrow and dark is filled than with any smooth surface.
-fn is_stepped(grid: &CellGrid, medians: &[i16], surface: &[f64; TERMS]) -> bool {
+/// Whether the ink is lighter than the sheet, where the light on it has edges; none where it has none. It has some
+/// where, over a part of the sheet, what is there when all that is narrow is filled differs from the smooth
+/// surface, or where a strip along a side is dark.
+fn ink_in_edged_light(grid: &CellGrid, medians: &[i16], surface: &[f64; TERMS]) -> Option<bool> {
     let reach = grid.stroke_reach();
-    let filled = grid.extreme(&grid.extreme(medians, reach, i16::max), reach, i16::min);
-    let off = |ground: &dyn Fn(usize) -> f64| -> f64 {
-        medians.iter().enumerate().map(|(at, &median)| (ground(at) - f64::from(median)).abs()).sum()
+    let dilated = grid.extreme(medians, reach, i16::max);
+    let closed = grid.extreme(&dilated, reach, i16::min);
+    let opened = grid.extreme(&grid.extreme(medians, reach, i16::min), reach, i16::max);
+    let smooth = |at: usize| -> f64 {
+        grid.terms(at).iter().zip(surface).map(|(term, factor)| term * factor).sum()
     };
-    let smooth = off(&|at| grid.terms(at).iter().zip(surface).map(|(term, factor)| term * factor).sum());
-    off(&|at| f64::from(filled[at])) < 0.6 * smooth
+    let has_edges = |filled: &[i16]| {
+        let off = |at: &usize| (f64::from(filled[*at]) - smooth(*at)).abs() > EDGE_CONTRAST;
+        (0..filled.len()).filter(off).count() as f64 > EDGE_PART * filled.len() as f64
+    };
+    if grid.deepest_strip(|at| dilated[at] - medians[at] > STRIP_CONTRAST) >= STRIP {
+        return Some(false);
+    }
+    // What is left of the ink after filling is more uneven than the light.
+    let is_lighter = grid.variation(&opened) * 5 < grid.variation(&closed) * 4;
+    (has_edges(&closed) && has_edges(&opened)).then_some(is_lighter)
 }
 
 /// Whether what differs from the background is lighter than it.
@@ -139,6 +160,32 @@ impl CellGrid {
         let cell = at / self.side;
         let upper_half = at % self.side * 2 >= self.side;
         [cell, if upper_half { (cell + 1).min(count - 1) } else { cell.saturating_sub(1) }]
+    }
+
+    /// The sum of the differences between neighbouring cells.
+    fn variation(&self, cells: &[i16]) -> i64 {
+        let differences = |at: usize| {
+            let right = if at % self.across + 1 < self.across { cells[at + 1] } else { cells[at] };
+            let below = cells.get(at + self.across).copied().unwrap_or(cells[at]);
+            i64::from((right - cells[at]).abs()) + i64::from((below - cells[at]).abs())
+        };
+        (0..cells.len()).map(differences).sum()
+    }
+
+    /// How deep the cells along one side are all dark, but for a tenth; the most of the four sides.
+    fn deepest_strip(&self, is_dark: impl Fn(usize) -> bool) -> usize {
+        let depth = |lines: usize, length: usize, at: &dyn Fn(usize, usize) -> usize| {
+            let is_full = |line: &usize| {
+                (0..length).filter(|&along| is_dark(at(*line, along))).count() * 10 >= length * 9
+            };
+            (0..lines).take_while(is_full).count()
+        };
+        let (across, down) = (self.across, self.down);
+        let rows = depth(down, across, &|line, along| line * across + along);
+        let rows_below = depth(down, across, &|line, along| (down - 1 - line) * across + along);
+        let columns = depth(across, down, &|line, along| along * across + line);
+        let columns_right = depth(across, down, &|line, along| along * across + across - 1 - line);
+        rows.max(rows_below).max(columns).max(columns_right)
     }
 
     /// The median of each cell's values.

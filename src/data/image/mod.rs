@@ -12,6 +12,7 @@ mod grayscale;
 mod local_threshold;
 mod normalize;
 mod picture;
+mod shading;
 mod straight_lines;
 mod stroke_width;
 mod truncation;
