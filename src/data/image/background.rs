@@ -38,7 +38,9 @@ pub fn difference(picture: &GrayPicture, shadows: Shadows) -> Vec<i16> {
     let grid = CellGrid::of(picture.width, picture.height);
     let medians = grid.medians(|at| i16::from(picture.pixels[at]));
     let surface = surface(&grid, &medians);
-    if shadows == Shadows::Remove && let Some(is_lighter) = ink_in_edged_light(&grid, &medians, &surface) {
+    if shadows == Shadows::Remove
+        && let Some(is_lighter) = ink_in_edged_light(&grid, &medians, &surface)
+    {
         let reach = (HALF_STROKE * picture.width.max(picture.height) as f64) as usize;
         return shading::difference(picture, reach, is_lighter);
     }
@@ -78,12 +80,15 @@ fn ink_in_edged_light(grid: &CellGrid, medians: &[i16], surface: &[f64; TERMS]) 
     let dilated = grid.extreme(medians, reach, i16::max);
     let closed = grid.extreme(&dilated, reach, i16::min);
     let opened = grid.extreme(&grid.extreme(medians, reach, i16::min), reach, i16::max);
-    let smooth = |at: usize| -> f64 {
-        grid.terms(at).iter().zip(surface).map(|(term, factor)| term * factor).sum()
-    };
+    let smooth =
+        |at: usize| -> f64 { grid.terms(at).iter().zip(surface).map(|(term, factor)| term * factor).sum() };
     let has_edges = |filled: &[i16]| {
         let off = |at: &usize| (f64::from(filled[*at]) - smooth(*at)).abs() > EDGE_CONTRAST;
-        (0..filled.len()).filter(off).count() as f64 > EDGE_PART * filled.len() as f64
+        let count = |cells: Vec<usize>| {
+            cells.iter().filter(|at| off(at)).count() as f64 > EDGE_PART * cells.len() as f64
+        };
+        // A shadow goes on beyond the picture; a block does not reach its edge.
+        count((0..filled.len()).collect()) && count((0..filled.len()).filter(|&at| grid.is_rim(at)).collect())
     };
     if grid.deepest_strip(|at| dilated[at] - medians[at] > STRIP_CONTRAST) >= STRIP {
         return Some(false);
@@ -141,6 +146,12 @@ impl CellGrid {
     /// Cells that half the widest stroke covers.
     fn stroke_reach(&self) -> usize {
         (HALF_STROKE * self.across.max(self.down) as f64).round() as usize
+    }
+
+    /// Whether a cell lies along the edge of the sheet.
+    fn is_rim(&self, at: usize) -> bool {
+        let (row, column) = (at / self.across, at % self.across);
+        row == 0 || column == 0 || row + 1 == self.down || column + 1 == self.across
     }
 
     /// The surface's terms in the middle of a cell.
@@ -230,11 +241,7 @@ impl CellGrid {
 /// cells with ink in them do not move.
 fn surface(grid: &CellGrid, medians: &[i16]) -> [f64; TERMS] {
     let mut border: Vec<i16> = Vec::new();
-    let is_border = |at: usize| {
-        let (row, column) = (at / grid.across, at % grid.across);
-        row == 0 || column == 0 || row + 1 == grid.down || column + 1 == grid.across
-    };
-    border.extend((0..medians.len()).filter(|&at| is_border(at)).map(|at| medians[at]));
+    border.extend((0..medians.len()).filter(|&at| grid.is_rim(at)).map(|at| medians[at]));
     let middle = border.len() / 2;
     let mut surface = [0.0; TERMS];
     surface[0] = f64::from(*border.select_nth_unstable(middle).1);
@@ -245,7 +252,7 @@ fn surface(grid: &CellGrid, medians: &[i16]) -> [f64; TERMS] {
             let off: f64 =
                 terms.iter().zip(&surface).map(|(term, factor)| term * factor).sum::<f64>() - value;
             // Ink lies in the middle more often than along the border.
-            let weight = if is_border(at) { 3.0 } else { 1.0 } / off.abs().max(1.0);
+            let weight = if grid.is_rim(at) { 3.0 } else { 1.0 } / off.abs().max(1.0);
             for (row, term) in sums.iter_mut().zip(terms) {
                 row.iter_mut().zip(terms).for_each(|(sum, other)| *sum += weight * term * other);
                 row[TERMS] += weight * term * value;

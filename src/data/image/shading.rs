@@ -40,36 +40,44 @@ pub fn closed(pixels: &[u8], width: usize, reach: usize) -> Vec<u8> {
         padded.extend(line);
         padded.extend(std::iter::repeat_n(line[width - 1], reach));
     }
-    for pick in [u8::max as fn(u8, u8) -> u8, u8::min] {
-        padded = transposed(&extreme_of_rows(&padded, wide, reach, pick), wide);
-        padded = transposed(&extreme_of_rows(&padded, high, reach, pick), high);
-    }
-    (0..height).flat_map(|row| padded[(row + reach) * wide + reach..][..width].iter().copied()).collect()
+    let dilated = extreme_of_columns(&padded, wide, reach, u8::max);
+    let dilated = extreme_of_columns(&transposed(&dilated, wide), high, reach, u8::max);
+    let eroded = extreme_of_columns(&dilated, high, reach, u8::min);
+    let eroded = extreme_of_columns(&transposed(&eroded, high), wide, reach, u8::min);
+    (0..height).flat_map(|row| eroded[(row + reach) * wide + reach..][..width].iter().copied()).collect()
 }
 
-/// The extreme of each pixel and those within `reach` of it in its row, with three comparisons a pixel whatever
-/// the reach (van Herk 1992; Gil and Werman 1993).
-fn extreme_of_rows(pixels: &[u8], width: usize, reach: usize, pick: fn(u8, u8) -> u8) -> Vec<u8> {
-    let window = 2 * reach + 1;
+/// The extreme of each pixel and those within `reach` of it in its column, with three comparisons a pixel whatever
+/// the reach (van Herk 1992; Gil and Werman 1993). Whole rows are compared at once.
+fn extreme_of_columns(pixels: &[u8], width: usize, reach: usize, pick: impl Fn(u8, u8) -> u8) -> Vec<u8> {
+    let (height, window) = (pixels.len() / width, 2 * reach + 1);
+    let row = |row: usize| row * width..(row + 1) * width;
+    let merge = |into: &mut [u8], other: &[u8]| {
+        into.iter_mut().zip(other).for_each(|(into, &other)| *into = pick(*into, other));
+    };
+    // The extremes from the beginning of each block of rows, and from its end.
+    let (mut forward, mut backward) = (pixels.to_vec(), pixels.to_vec());
+    for at in (0..height).filter(|at| at % window != 0) {
+        let (before, here) = forward.split_at_mut(at * width);
+        merge(&mut here[..width], &before[row(at - 1)]);
+    }
+    for at in (0..height - 1).rev().filter(|at| at % window != window - 1) {
+        let (here, after) = backward.split_at_mut((at + 1) * width);
+        merge(&mut here[row(at)], &after[..width]);
+    }
     let mut extremes = Vec::with_capacity(pixels.len());
-    let (mut forward, mut backward) = (vec![0; width], vec![0; width]);
-    for line in pixels.chunks_exact(width) {
-        for at in 0..width {
-            forward[at] = if at % window == 0 { line[at] } else { pick(forward[at - 1], line[at]) };
+    for at in 0..height {
+        let (first, last) = (at.saturating_sub(reach), (at + reach).min(height - 1));
+        let start = extremes.len();
+        // A window that is cut off by the edge may lie in one block, at its beginning or at its end.
+        if first / window == last / window && first % window != 0 {
+            extremes.extend_from_slice(&backward[row(first)]);
+            continue;
         }
-        for at in (0..width).rev() {
-            let is_last = at % window == window - 1 || at == width - 1;
-            backward[at] = if is_last { line[at] } else { pick(backward[at + 1], line[at]) };
+        extremes.extend_from_slice(&forward[row(last)]);
+        if first / window != last / window {
+            merge(&mut extremes[start..], &backward[row(first)]);
         }
-        extremes.extend((0..width).map(|at| {
-            let (first, last) = (at.saturating_sub(reach), (at + reach).min(width - 1));
-            // A window that is cut off by the edge may lie in one block.
-            match first / window == last / window {
-                true if first % window == 0 => forward[last],
-                true if last == width - 1 => backward[first],
-                _ => pick(backward[first], forward[last]),
-            }
-        }));
     }
     extremes
 }
@@ -128,16 +136,14 @@ mod tests {
 
     #[test]
     fn extremes_are_those_of_a_plain_search() {
-        for (width, reach) in [(1usize, 3usize), (7, 1), (10, 2), (31, 4), (9, 20)] {
-            let pixels: Vec<u8> = (0..3 * width).map(|at| (at * 89 % 251) as u8).collect();
-            let plain: Vec<u8> = (0..3 * width)
-                .map(|at| {
-                    let (row, column) = (at / width, at % width);
-                    let columns = column.saturating_sub(reach)..(column + reach + 1).min(width);
-                    pixels[row * width..][columns].iter().copied().max().unwrap()
-                })
-                .collect();
-            assert_eq!(extreme_of_rows(&pixels, width, reach, u8::max), plain, "{width} {reach}");
+        for (height, reach) in [(1usize, 3usize), (7, 1), (10, 2), (31, 4), (9, 20)] {
+            let pixels: Vec<u8> = (0..3 * height).map(|at| (at * 89 % 251) as u8).collect();
+            let most = |at: usize| {
+                let rows = (at / 3).saturating_sub(reach)..(at / 3 + reach + 1).min(height);
+                rows.map(|row| pixels[row * 3 + at % 3]).max().unwrap()
+            };
+            let plain: Vec<u8> = (0..3 * height).map(most).collect();
+            assert_eq!(extreme_of_columns(&pixels, 3, reach, u8::max), plain, "{height} {reach}");
         }
     }
 }
