@@ -20,11 +20,12 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates libstdc++6 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --home-dir /var/lib/digitd --create-home digitd
+    && useradd --system --uid 10001 --home-dir /var/lib/digitd --create-home digitd
 COPY --from=build /src/target/release/digitd /usr/local/bin/digitd
 # build.rs lets an installed program look for its libraries in ../lib/digitd.
 COPY --from=build /libtorch/ /usr/local/lib/digitd/
-USER digitd
+# By number: Kubernetes cannot tell whether a name is root, and refuses it where runAsNonRoot is set.
+USER 10001
 WORKDIR /var/lib/digitd
 EXPOSE 8001 8002
 ENTRYPOINT ["digitd"]

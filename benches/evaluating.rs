@@ -75,8 +75,8 @@ async fn evaluate(channel: Channel) -> f64 {
     let dataset = Some(Dataset { name: "mnist".to_owned(), ..Dataset::default() });
     let request = EvaluateRequest { dataset, ..EvaluateRequest::default() };
     let began = Instant::now();
-    let answer = AnalysisServiceClient::new(channel).evaluate(request).await;
-    let total = answer.expect("the version is measured").into_inner().total;
+    let response = AnalysisServiceClient::new(channel).evaluate(request).await;
+    let total = response.expect("the version is measured").into_inner().total;
     f64::from(total) / began.elapsed().as_secs_f64()
 }
 
@@ -95,7 +95,7 @@ async fn predict(channel: Channel, images: &Bytes) -> f64 {
             loop {
                 let Some(pixel_batch) = calls.lock().await.pop() else { return };
                 let request = PredictRequest { pixel_batch, ..PredictRequest::default() };
-                client.predict(request).await.expect("the version answers");
+                client.predict(request).await.expect("the version predicts");
             }
         })
     });

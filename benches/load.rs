@@ -2,7 +2,7 @@
 //! lines of JSON.
 //!
 //! `overload` has ten times the callers that the queue has room for; after a rejection a caller waits as long
-//! as it was asked to. `flood` sends ten times the calls per second that the server can answer, each with a
+//! as it was asked to. `flood` sends ten times the calls per second that the server can serve, each with a
 //! deadline, without waiting for earlier calls; its network is so large that callers on the same machine can
 //! send that many. `cargo bench --bench load -- flood` measures that part alone.
 
@@ -45,7 +45,7 @@ const WIDE: &str = r#"{"network": {"layers": [
     {"conv": {"outChannels": 112, "kernelSize": 5, "padding": 2}}, {"relu": {}},
     {"maxPool": {"kernelSize": 4}}, {"flatten": {}}, {"linear": {"outFeatures": 10}}]}}"#;
 
-/// The calls of a flood relative to those that the server can answer, and the deadline of each.
+/// The calls of a flood relative to those that the server can serve, and the deadline of each.
 const TIMES: f64 = 10.0;
 const DEADLINE_MS: usize = 1000;
 
@@ -81,7 +81,7 @@ fn is_asked_for(part: &str) -> bool {
 /// The outcomes of calls.
 #[derive(Debug, Default)]
 struct CallOutcomes {
-    /// The latency of each answered call.
+    /// The latency of each successful call.
     times: Vec<Duration>,
     rejections: BTreeMap<String, usize>,
 }
@@ -93,8 +93,8 @@ impl CallOutcomes {
         self.times.get(place.min(self.times.len() - 1)).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
     }
 
-    fn add(&mut self, answer: Result<Duration, Status>) {
-        match answer {
+    fn add(&mut self, outcome: Result<Duration, Status>) {
+        match outcome {
             Ok(time) => self.times.push(time),
             // The code that tonic's client returns for a deadline that it finds exceeded itself.
             Err(late) if late.message() == "Timeout expired" => self.reject(Code::DeadlineExceeded),
@@ -136,7 +136,7 @@ async fn overload(server: &Server) {
 
 async fn swaps(server: &Server) {
     let (stop, _) = watch::channel(false);
-    let calling = ask(server, CALLERS, &stop).await;
+    let calling = start_callers(server, CALLERS, &stop).await;
     let mut registry = RegistryServiceClient::new(server.connect().await);
     let mut early = 0.0;
     for swap in 0..SWAPS {
@@ -149,7 +149,11 @@ async fn swaps(server: &Server) {
         registry.set_alias(request).await.expect("the version is there");
         // Waits until callers get the new version.
         let mut client = PredictionServiceClient::new(server.connect().await);
-        while client.predict(question()).await.is_ok_and(|answer| answer.into_inner().version != version) {}
+        while client
+            .predict(predict_request())
+            .await
+            .is_ok_and(|outcome| outcome.into_inner().version != version)
+        {}
     }
     stop.send_replace(true);
     let outcomes = together(calling).await;
@@ -196,18 +200,18 @@ async fn send_at_rate(server: &Server, rate: f64) -> (CallOutcomes, usize) {
             calls.spawn(ask_once(channels[asked % channels.len()].clone()));
             asked += 1;
         }
-        while let Some(answer) = calls.try_join_next() {
-            outcomes.add(answer.expect("no call panics"));
+        while let Some(outcome) = calls.try_join_next() {
+            outcomes.add(outcome.expect("no call panics"));
         }
     }
-    while let Some(answer) = calls.join_next().await {
-        outcomes.add(answer.expect("no call panics"));
+    while let Some(outcome) = calls.join_next().await {
+        outcomes.add(outcome.expect("no call panics"));
     }
     (outcomes, asked)
 }
 
 async fn ask_once(channel: Channel) -> Result<Duration, Status> {
-    let mut request = Request::new(question());
+    let mut request = Request::new(predict_request());
     // Only the header is set, so that the server ends the call and not the client.
     let deadline = format!("{DEADLINE_MS}m").parse().expect("a header's value");
     request.metadata_mut().insert("grpc-timeout", deadline);
@@ -217,14 +221,14 @@ async fn ask_once(channel: Channel) -> Result<Duration, Status> {
 
 async fn call(server: &Server, callers: usize, time: Duration) -> CallOutcomes {
     let (stop, _) = watch::channel(false);
-    let calling = ask(server, callers, &stop).await;
+    let calling = start_callers(server, callers, &stop).await;
     tokio::time::sleep(time).await;
     stop.send_replace(true);
     together(calling).await
 }
 
-/// Starts callers that each send the next call when the previous one is answered, until they are stopped.
-async fn ask(
+/// Starts callers that each send the next call when the previous one has its response, until they are stopped.
+async fn start_callers(
     server: &Server,
     callers: usize,
     stop: &watch::Sender<bool>,
@@ -245,9 +249,9 @@ async fn caller(channel: Channel, stop: watch::Receiver<bool>) -> CallOutcomes {
     let mut outcomes = CallOutcomes::default();
     while !*stop.borrow() {
         let began = Instant::now();
-        let answer = client.predict(question()).await.map(|_| began.elapsed());
-        let pause = answer.as_ref().err().map(patience);
-        outcomes.add(answer);
+        let outcome = client.predict(predict_request()).await.map(|_| began.elapsed());
+        let pause = outcome.as_ref().err().map(patience);
+        outcomes.add(outcome);
         if let Some(pause) = pause {
             tokio::time::sleep(pause).await;
         }
@@ -255,12 +259,12 @@ async fn caller(channel: Channel, stop: watch::Receiver<bool>) -> CallOutcomes {
     outcomes
 }
 
-/// The delay that a rejection asks for.
+/// The retry delay of a rejection.
 fn patience(rejection: &Status) -> Duration {
     rejection.get_details_retry_info().and_then(|retry| retry.retry_delay).unwrap_or_default()
 }
 
-fn question() -> PredictRequest {
+fn predict_request() -> PredictRequest {
     PredictRequest { pixel_batch: vec![0; 784].into(), ..PredictRequest::default() }
 }
 

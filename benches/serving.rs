@@ -92,7 +92,7 @@ async fn rates(store: &Path) {
     }
 }
 
-/// Returns the number of images of callers that each send the next call when the previous one is answered,
+/// Returns the number of images of callers that each send the next call when the previous one has its response,
 /// and the seconds that passed.
 async fn ask_for_a_round(channel: &Channel, protocol: Protocol) -> (f64, f64) {
     let began = Instant::now();
@@ -101,7 +101,7 @@ async fn ask_for_a_round(channel: &Channel, protocol: Protocol) -> (f64, f64) {
         tokio::spawn(async move {
             let mut asked = 0;
             while began.elapsed() < ROUND {
-                ask(channel.clone(), protocol).await;
+                predict_once(channel.clone(), protocol).await;
                 asked += 1;
             }
             asked
@@ -115,12 +115,12 @@ async fn ask_for_a_round(channel: &Channel, protocol: Protocol) -> (f64, f64) {
     (f64::from(asked), began.elapsed().as_secs_f64())
 }
 
-async fn ask(channel: Channel, protocol: Protocol) {
+async fn predict_once(channel: Channel, protocol: Protocol) {
     let (datatype, bytes) = match protocol {
         Protocol::Native => {
             let request = PredictRequest { pixel_batch: vec![0; 784].into(), ..PredictRequest::default() };
-            let answer = PredictionServiceClient::new(channel).predict(request).await;
-            answer.expect("a version is served");
+            let response = PredictionServiceClient::new(channel).predict(request).await;
+            response.expect("a version is served");
             return;
         }
         Protocol::InferenceUint8 => ("UINT8", 784),

@@ -1,4 +1,4 @@
-//! A load generator: callers that ask a digitd server for predictions as fast as it answers them. It
+//! A load generator: callers that request predictions of a digitd server as fast as it serves them. It
 //! prints one line of JSON: calls and images a second, latencies, failed calls, and the labels of the
 //! first call.
 //!
@@ -7,8 +7,8 @@
 //! cargo run --release --example load -- --protocol oip --images 1024 --callers 4
 //! ```
 //!
-//! The pictures are 28×28 bytes each, read from a file of such bytes (`--pictures`) or drawn at random:
-//! what a picture shows does not change what it costs.
+//! The images are 28×28 bytes each, read from a file of such bytes (`--pictures`) or drawn at random:
+//! what an image shows does not change its cost.
 
 use std::{
     path::PathBuf,
@@ -36,16 +36,16 @@ const AREA: usize = 28 * 28;
 /// The callers that share a connection.
 const CALLERS_PER_CONNECTION: usize = 64;
 
-/// The number of different calls, which alternate so that no cache answers them.
+/// The number of different calls, which alternate so that no cache can serve them.
 const DIFFERENT_CALLS: usize = 256;
 
-/// Sends calls to a digitd server as fast as it answers them, and prints the result as JSON.
+/// Sends calls to a digitd server as fast as it serves them, and prints the result as JSON.
 #[derive(Parser)]
 struct Options {
     /// The server's address
     #[arg(long, default_value = "http://127.0.0.1:8001")]
     server: String,
-    /// The model to ask
+    /// The model to request
     #[arg(long, default_value = "digits")]
     model: String,
     #[arg(long, value_enum, default_value = "native")]
@@ -94,7 +94,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     let calls = calls(&options)?;
     let channels = connect(&options).await?;
-    let labels = ask(channels[0].clone(), &options, calls[0].clone()).await?;
+    let labels = predict_labels(channels[0].clone(), &options, calls[0].clone()).await?;
     let began = Instant::now();
     let measure_from = began + Duration::from_secs_f64(options.seconds / 10.0);
     let until = measure_from + Duration::from_secs_f64(options.seconds);
@@ -141,7 +141,7 @@ async fn connect(options: &Options) -> Result<Vec<Channel>, tonic::transport::Er
     Ok(channels)
 }
 
-/// One caller: it sends the next call when the previous one is answered.
+/// One caller: it sends the next call when the previous one has its response.
 async fn call(load: Arc<Load>, channel: Channel, number: usize) -> CallerStats {
     let mut stats = CallerStats::default();
     for turn in number.. {
@@ -149,11 +149,12 @@ async fn call(load: Arc<Load>, channel: Channel, number: usize) -> CallerStats {
         if began >= load.until {
             break;
         }
-        let answer = ask(channel.clone(), &load.options, load.calls[turn % load.calls.len()].clone()).await;
+        let response =
+            predict_labels(channel.clone(), &load.options, load.calls[turn % load.calls.len()].clone()).await;
         if began < load.measure_from {
             continue;
         }
-        match answer {
+        match response {
             Ok(_) => stats.microseconds.push(began.elapsed().as_micros().try_into().unwrap_or(u32::MAX)),
             Err(status) => {
                 stats.failed += 1;
@@ -165,14 +166,14 @@ async fn call(load: Arc<Load>, channel: Channel, number: usize) -> CallerStats {
 }
 
 /// Makes one call; returns the labels of its images.
-async fn ask(channel: Channel, options: &Options, pixels: Bytes) -> Result<Vec<i64>, Status> {
+async fn predict_labels(channel: Channel, options: &Options, pixels: Bytes) -> Result<Vec<i64>, Status> {
     match options.protocol {
         Protocol::Native => {
             let model = ModelRef { name: options.model.clone(), ..ModelRef::default() };
             let request =
                 PredictRequest { model: Some(model), pixel_batch: pixels, ..PredictRequest::default() };
-            let answer = PredictionServiceClient::new(channel).predict(request).await?.into_inner();
-            Ok(answer.predictions.iter().map(|prediction| prediction.label().into()).collect())
+            let response = PredictionServiceClient::new(channel).predict(request).await?.into_inner();
+            Ok(response.predictions.iter().map(|prediction| prediction.label().into()).collect())
         }
         Protocol::Oip => {
             let input = InferInputTensor {
@@ -190,8 +191,8 @@ async fn ask(channel: Channel, options: &Options, pixels: Bytes) -> Result<Vec<i
                 ..ModelInferRequest::default()
             };
             let mut client = GrpcInferenceServiceClient::new(channel);
-            let answer = client.model_infer(request).await?.into_inner();
-            let labels = answer.raw_output_contents.first().map_or(&[][..], |labels| labels.as_chunks().0);
+            let response = client.model_infer(request).await?.into_inner();
+            let labels = response.raw_output_contents.first().map_or(&[][..], |labels| labels.as_chunks().0);
             Ok(labels.iter().copied().map(i64::from_le_bytes).collect())
         }
     }

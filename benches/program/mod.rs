@@ -53,8 +53,8 @@ impl Server {
         let request = HealthCheckRequest { service: String::new() };
         let watch = HealthClient::new(channel.clone()).watch(request).await;
         let mut watch = watch.expect("health answers").into_inner();
-        while let Some(answer) = watch.message().await.expect("health answers") {
-            if answer.status() == ServingStatus::Serving {
+        while let Some(health) = watch.message().await.expect("health answers") {
+            if health.status() == ServingStatus::Serving {
                 break;
             }
         }

@@ -78,7 +78,7 @@ fn check(before: &ModelInfo, after: &ModelInfo) -> Result<(), Error> {
         return Ok(());
     }
     let message = format!(
-        "reads {height} x {width} pictures of {classes} classes, and the other {} x {} of {}: compare versions \
+        "reads {height} x {width} images of {classes} classes, and the other {} x {} of {}: compare versions \
          that read the same",
         other.height, other.width, other.classes
     );

@@ -1,5 +1,5 @@
-//! The network that an analysis works on: a version, or a run with its newest weights; and the weights that its training
-//! began with.
+//! The network that an analysis works on: a version, or a run with its newest weights; and the weights that its
+//! training began with.
 
 use std::sync::{
     Arc,
@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{
     model_info::ModelInfo,
-    requests::{InitialWeightsOrigin, RunMoment, WeightsOrigin},
+    requests::{InitialWeightsOrigin, RunStep, WeightsOrigin},
     service::{Analysis, SplitRequest},
 };
 use crate::{
@@ -27,7 +27,7 @@ pub struct AnalysisContext {
     pub model: ModelInfo,
     pub network: Network,
     pub device: Device,
-    /// Set as soon as nobody waits for the result any more.
+    /// Set as soon as the caller disconnects.
     abandoned: Arc<AtomicBool>,
     catalog: Arc<Catalog>,
 }
@@ -76,22 +76,22 @@ impl Analysis {
         let RunWeights { run, state, config, source } = found;
         match source {
             WeightsSource::Training(snapshot) => {
-                let moment = RunMoment { run, state, at: snapshot.at, origin: WeightsOrigin::Training };
-                let model = ModelInfo::from_run(&config, moment, snapshot.dims, snapshot.class_names);
+                let step = RunStep { run, state, at: snapshot.at, origin: WeightsOrigin::Training };
+                let model = ModelInfo::from_run(&config, step, snapshot.dims, snapshot.class_names);
                 Ok((model, EncodedWeights::Network(Box::new(snapshot.network))))
             }
             WeightsSource::Version { version, epoch } => {
                 let model = ModelRef { name: config.model.clone(), which: VersionSelector::Version(version) };
                 let (model, weights) = self.find_version(&model).await?;
                 let at = StepId { epoch, ..StepId::default() };
-                let run = RunMoment { run, state, at, origin: WeightsOrigin::Version };
+                let run = RunStep { run, state, at, origin: WeightsOrigin::Version };
                 Ok((ModelInfo { run: Some(run), ..model }, weights))
             }
             WeightsSource::Checkpoint { dims, bytes } => {
                 // The step is read with the weights.
                 let at = StepId::default();
-                let moment = RunMoment { run, state, at, origin: WeightsOrigin::Checkpoint };
-                let model = ModelInfo::from_run(&config, moment, dims, Vec::new());
+                let step = RunStep { run, state, at, origin: WeightsOrigin::Checkpoint };
+                let model = ModelInfo::from_run(&config, step, dims, Vec::new());
                 Ok((model, EncodedWeights::Checkpoint { run, config, dims, bytes }))
             }
         }
@@ -122,15 +122,15 @@ impl Analysis {
         ))
     }
 
-    /// Does `job` with a network on the analysis thread once the data that it needs are fetched, unless its caller has disconnected
-    /// by the time of its turn.
+    /// Runs `job` with a network on the analysis thread once the data that it needs are fetched, unless its caller has
+    /// disconnected by the time of its turn.
     pub(super) async fn run_with_network<T: Send + 'static>(
         &self,
         (model, weights): (ModelInfo, EncodedWeights),
         needs: Vec<SplitRequest>,
         job: impl FnOnce(AnalysisContext) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.prepare(model.own_dataset.clone(), needs).await?;
+        self.prepare(model.training_dataset.clone(), needs).await?;
         let (catalog, device) = (self.catalog.clone(), self.device);
         let abandoned = Arc::<AtomicBool>::default();
         let _caller = AbandonOnDrop(abandoned.clone());
@@ -148,12 +148,12 @@ impl Analysis {
 }
 
 impl AnalysisContext {
-    /// Whether somebody still waits for the result.
+    /// Whether the caller still waits for the result.
     pub fn is_wanted(&self) -> bool {
         !self.abandoned.load(Ordering::Relaxed)
     }
 
-    /// Errors if nobody waits for the result any more; nobody sees the error.
+    /// Errors if the caller has disconnected, who does not see the error.
     pub fn check_wanted(&self) -> Result<(), Error> {
         if self.is_wanted() { Ok(()) } else { Err(Error::DeadlineExceeded) }
     }
@@ -171,11 +171,11 @@ impl EncodedWeights {
             Self::Network(network) => Ok((*network, None)),
             Self::Version(manifest, weights) => Ok((decode_network(&manifest, &weights, device)?, None)),
             Self::Checkpoint { run, config, dims, bytes } => {
-                let kept = config.network_from_checkpoint(dims, &bytes, device);
+                let decoded = config.network_from_checkpoint(dims, &bytes, device);
                 let corrupt = |error| Error::Corrupt {
                     message: format!("the newest checkpoint of run {run} cannot be read: {error}"),
                 };
-                kept.map(|(at, network)| (network, Some(at))).map_err(corrupt)
+                decoded.map(|(at, network)| (network, Some(at))).map_err(corrupt)
             }
         }
     }

@@ -41,7 +41,7 @@ pub struct EvaluateJob {
     /// The largest number of misclassified images to report.
     pub misclassified: usize,
     /// Whether they come with their images as PNG.
-    pub pictures: bool,
+    pub pngs: bool,
     /// Whether to fit a temperature on validation images.
     pub fit_temperature: bool,
     pub gate: Gate,
@@ -62,7 +62,7 @@ impl EvaluateJob {
             batch_size: Self::BATCH_SIZE,
             bins: Self::BINS,
             misclassified: Self::MISCLASSIFIED,
-            pictures: false,
+            pngs: false,
             fit_temperature: false,
             gate: Gate::default(),
         }
@@ -76,7 +76,7 @@ pub struct EvaluationProgress {
     pub total: usize,
 }
 
-/// Reports progress, and stops when nobody waits for the end.
+/// Reports progress, and stops when the caller disconnects.
 struct ProgressReporter<'a> {
     progress: &'a watch::Sender<EvaluationProgress>,
     context: &'a AnalysisContext,
@@ -141,11 +141,11 @@ fn measure(
     reporter.begin();
 
     let set = DeviceSet::new(&images, context.device);
-    let answers = reporter.predict(&context.network, &set, job.batch_size)?;
+    let predictions = reporter.predict(&context.network, &set, job.batch_size)?;
     let comparison = match other {
         Some((model, network)) => {
             let second = reporter.predict(&network, &set, job.batch_size)?;
-            Some(second_version(&answers, &second, model, &job))
+            Some(second_version(&predictions, &second, model, &job))
         }
         None => None,
     };
@@ -154,14 +154,14 @@ fn measure(
         Some(validation) => {
             let set = DeviceSet::new(&validation, context.device);
             let fitted_on = reporter.predict(&context.network, &set, job.batch_size)?;
-            Some(fit_temperature(&answers, &fitted_on, validation.digest(), job.bins))
+            Some(fit_temperature(&predictions, &fitted_on, validation.digest(), job.bins))
         }
         None => None,
     };
     let VersionRef { model, version } = context.model.version_ref();
     Ok(EvaluationReport {
-        measures: Measures::of(&answers, job.batch_size, job.bins),
-        misclassified: misclassified(&answers, &images, &job),
+        measures: Measures::of(&predictions, job.batch_size, job.bins),
+        misclassified: misclassified(&predictions, &images, &job),
         digest: images.digest(),
         model,
         version,
@@ -230,17 +230,17 @@ fn fit_temperature(
     }
 }
 
-fn misclassified(answers: &Predictions, images: &ImageSet, job: &EvaluateJob) -> Vec<MisclassifiedImage> {
+fn misclassified(predictions: &Predictions, images: &ImageSet, job: &EvaluateJob) -> Vec<MisclassifiedImage> {
     let png = |index| image::to_png(images.image(index), images.width(), images.height());
     let describe = |index| MisclassifiedImage {
         index,
-        label: answers.label(index),
-        predicted: answers.predicted(index),
-        loss: answers.loss(index),
-        probabilities: answers.probabilities(index),
-        png: job.pictures.then(|| png(index)),
+        label: predictions.label(index),
+        predicted: predictions.predicted(index),
+        loss: predictions.loss(index),
+        probabilities: predictions.probabilities(index),
+        png: job.pngs.then(|| png(index)),
     };
-    answers.misclassified(job.misclassified).into_iter().map(describe).collect()
+    predictions.misclassified(job.misclassified).into_iter().map(describe).collect()
 }
 
 impl ProgressReporter<'_> {
@@ -255,7 +255,7 @@ impl ProgressReporter<'_> {
         set: &DeviceSet,
         batch_size: usize,
     ) -> Result<Predictions, Error> {
-        let answers = eval::predict_all(network, set, batch_size, &mut |images| {
+        let predictions = eval::predict_all(network, set, batch_size, &mut |images| {
             self.progress
                 .send_replace(EvaluationProgress { images: self.before + images, total: self.total });
             match self.context.is_wanted() {
@@ -265,6 +265,6 @@ impl ProgressReporter<'_> {
         });
         self.before += set.len();
         // Nobody sees the error.
-        answers.ok_or(Error::DeadlineExceeded)
+        predictions.ok_or(Error::DeadlineExceeded)
     }
 }

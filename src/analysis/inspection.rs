@@ -41,24 +41,24 @@ impl Analysis {
         };
         let needs = needs(&job);
         self.run_with_network((model, weights), needs, move |context| {
-            let (picture, label) = match job.needs_image() {
+            let (image, label) = match job.needs_image() {
                 true => context.image(job.input)?,
                 false => (Vec::new(), None),
             };
             let contents = match job.depth {
                 Depth::Shapes => None,
-                Depth::Contents { layers, channels, sample_images, histogram_bins, most_numbers } => {
+                Depth::Contents { layers, channels, sample_images, histogram_bins, max_values } => {
                     let sample = match sample_images.unwrap_or_else(|| context.default_sample()) {
                         0 => None,
                         size => Some(context.sample(size)?),
                     };
-                    let picture = picture.clone();
-                    Some(Contents { picture, layers, channels, sample, histogram_bins, most_numbers })
+                    let image = image.clone();
+                    Some(Contents { image, layers, channels, sample, histogram_bins, max_values })
                 }
             };
             let report = inspect::inspect(&context.network, &Options { batch_size, contents })?;
             context.check_wanted()?;
-            let attributions = context.attribute(job.attributions, &picture, label)?;
+            let attributions = context.attribute(job.attributions, &image, label)?;
             context.check_wanted()?;
             let health = job.health.map(|health| context.examine(health, initial)).transpose()?;
             Ok(Inspection { subject: context.model.subject(), report, label, attributions, health })
@@ -112,7 +112,8 @@ impl Analysis {
 }
 
 impl InspectJob {
-    /// The number of images of a sample by default.
+    /// The number of images of a sample by default, with which the share of zeros is known to about two
+    /// percentage points.
     const SAMPLE_IMAGES: usize = 1000;
 
     /// Whether an image is fed through the network.
@@ -130,7 +131,7 @@ impl InspectJob {
 
 /// The parts of data sets that an inspection reads.
 fn needs(job: &InspectJob) -> Vec<SplitRequest> {
-    let picture = match &job.input {
+    let image = match &job.input {
         _ if !job.needs_image() => None,
         InspectInput::Image(_) => None,
         InspectInput::Default => Some((None, Split::Test)),
@@ -141,18 +142,18 @@ fn needs(job: &InspectJob) -> Vec<SplitRequest> {
         Depth::Contents { .. } => Some((None, Split::Validation)),
     };
     let health = job.health.as_ref().map(|health| (health.dataset.clone(), health.split));
-    picture.into_iter().chain(sample).chain(health).collect()
+    image.into_iter().chain(sample).chain(health).collect()
 }
 
 impl AnalysisContext {
     /// The image that is fed through the network, and its label if it comes from a data set.
     fn image(&self, input: InspectInput) -> Result<(Vec<f32>, Option<usize>), Error> {
         let (dataset, split, index) = match input {
-            InspectInput::Image(picture) => {
-                if let Some(bad) = picture.iter().find(|value| !(0.0..=1.0).contains(*value)) {
+            InspectInput::Image(pixels) => {
+                if let Some(bad) = pixels.iter().find(|value| !(0.0..=1.0).contains(*value)) {
                     return Err(Error::field("image", format!("has a pixel of {bad}: use 0.0 to 1.0")));
                 }
-                return Ok((picture, None));
+                return Ok((pixels, None));
             }
             InspectInput::Default => (None, Split::Test, 0),
             InspectInput::Index { dataset, split, index } => (dataset, split, index),
@@ -163,20 +164,20 @@ impl AnalysisContext {
             let message = format!("is {index}: the {split} part has {} images, counted from 0", images.len());
             return Err(Error::field("dataset_index.index", message));
         }
-        let picture = images.image(index).iter().map(|value| f32::from(*value) / 255.0).collect();
-        Ok((picture, Some(images.label(index).into())))
+        let pixels = images.image(index).iter().map(|value| f32::from(*value) / 255.0).collect();
+        Ok((pixels, Some(images.label(index).into())))
     }
 
     /// The size of the sample by default: 0 if it is not known which data set to take it from.
     fn default_sample(&self) -> usize {
-        if self.model.own_dataset.is_some() { InspectJob::SAMPLE_IMAGES } else { 0 }
+        if self.model.training_dataset.is_some() { InspectJob::SAMPLE_IMAGES } else { 0 }
     }
 
     /// The first validation images, or test images if the network was trained without validation.
     fn sample(&self, size: usize) -> Result<ImageSet, Error> {
-        let dataset = self.model.own_dataset.clone().ok_or_else(|| {
-            let message =
-                "cannot be taken: the version does not tell what it was trained on; leave it out, or 0";
+        let dataset = self.model.training_dataset.clone().ok_or_else(|| {
+            let message = "needs a data set, and the version does not record which one it was trained on: \
+                 leave the field out, or set it to 0";
             Error::field("sample_images", message)
         })?;
         let validation = self.images(&dataset, Split::Validation, "sample_images")?;
@@ -191,7 +192,7 @@ impl AnalysisContext {
     fn attribute(
         &self,
         job: AttributionRequest,
-        picture: &[f32],
+        image: &[f32],
         label: Option<usize>,
     ) -> Result<Attributions, Error> {
         let network = &self.network;
@@ -199,31 +200,31 @@ impl AnalysisContext {
         let draws = |kind: DrawingKind| kinds.contains(&kind);
         let gradients = match job.gradients {
             true => {
-                let label = the_label(job.label, label, network.classes())?;
-                Some(inspect::gradients(network, picture, label)?)
+                let label = gradient_label(job.label, label, network.classes())?;
+                Some(inspect::gradients(network, image, label)?)
             }
             false => None,
         };
         let saliency = match job.saliency || draws(DrawingKind::Saliency) {
-            true => Some(inspect::saliency(network, picture, job.class)?),
+            true => Some(inspect::saliency(network, image, job.class)?),
             false => None,
         };
         let config = job.occlusion.or_else(|| draws(DrawingKind::Occlusion).then(OcclusionConfig::default));
         let occlusion =
-            config.map(|config| inspect::occlusion(network, picture, job.class, config)).transpose()?;
+            config.map(|config| inspect::occlusion(network, image, job.class, config)).transpose()?;
         let drawings = match &job.drawings {
             None => Vec::new(),
             Some(drawings) => {
-                let scene = DrawingInputs {
+                let inputs = DrawingInputs {
                     network,
                     name: &self.model.title(),
-                    picture,
+                    image,
                     layers: &drawings.layers,
                     channels: &drawings.channels,
                     saliency: saliency.as_ref(),
                     occlusion: occlusion.as_ref(),
                 };
-                inspect::draw(&drawings.kinds, &scene)?
+                inspect::draw(&drawings.kinds, &inputs)?
             }
         };
         Ok(Attributions {
@@ -254,9 +255,14 @@ impl AnalysisContext {
     }
 }
 
-/// The label of the image: an image of a data set has its own, one of the caller's has the given one.
-fn the_label(given: Option<usize>, known: Option<usize>, classes: usize) -> Result<usize, Error> {
-    match (given, known) {
+/// The label whose loss the gradients are of: the one of the data set, or the requested one for an image of the
+/// caller.
+fn gradient_label(
+    requested: Option<usize>,
+    from_dataset: Option<usize>,
+    classes: usize,
+) -> Result<usize, Error> {
+    match (requested, from_dataset) {
         (Some(label), None) if label >= classes => {
             Err(Error::field("label", format!("is {label}: use 0 to {}", classes - 1)))
         }

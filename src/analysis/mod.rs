@@ -1,5 +1,5 @@
-//! Analyses of versions and runs: evaluation with the gate before an alias, inspection, comparison. Each is a job on the
-//! analysis thread with its own copy of the network.
+//! Analyses of versions and runs: evaluation with the gate before an alias, inspection, comparison. Each is a job
+//! on the analysis thread with its own copy of the network.
 
 mod comparison;
 mod context;
@@ -16,7 +16,7 @@ pub use evaluation_report::{EvaluationReport, MisclassifiedImage, SecondVersion,
 pub use gate::{Gate, Promotion};
 pub use requests::{
     AttributionRequest, Attributions, ComparisonJob, Depth, DrawingJob, HealthJob, HealthReport,
-    InitialWeightsOrigin, InspectInput, InspectJob, Inspection, ParametersJob, ParametersReport, RunMoment,
+    InitialWeightsOrigin, InspectInput, InspectJob, Inspection, ParametersJob, ParametersReport, RunStep,
     SubjectInfo, Target, VersionComparison, WeightsOrigin,
 };
 pub use service::{Analysis, MAX_BATCH_SIZE};

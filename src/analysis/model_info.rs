@@ -1,7 +1,7 @@
 //! What is known of an analysed network in addition to its weights: for a version from its manifest, for a run from its
 //! request.
 
-use super::requests::{RunMoment, SubjectInfo};
+use super::requests::{RunStep, SubjectInfo};
 use crate::{
     compute::Error,
     data::{Catalog, DatasetSpec, ImageSet, Split, ValidationSize, dataset::Dims},
@@ -17,10 +17,10 @@ pub struct ModelInfo {
     pub model: ModelName,
     /// The version; none for weights of a run.
     pub version: Option<Version>,
-    pub run: Option<RunMoment>,
+    pub run: Option<RunStep>,
     /// The request of the run that made the weights.
     pub config: Option<TrainConfig>,
-    pub own_dataset: Option<DatasetSpec>,
+    pub training_dataset: Option<DatasetSpec>,
     pub dims: Dims,
     pub class_names: Vec<String>,
     pub precision: Precision,
@@ -34,7 +34,7 @@ impl ModelInfo {
             version: Some(manifest.version),
             run: None,
             config: manifest.config.clone(),
-            own_dataset: manifest.dataset().cloned(),
+            training_dataset: manifest.dataset().cloned(),
             dims: Dims { height: manifest.height, width: manifest.width, classes: manifest.classes },
             class_names: manifest.class_names.clone(),
             precision: manifest.precision,
@@ -42,13 +42,13 @@ impl ModelInfo {
         }
     }
 
-    pub fn from_run(config: &TrainConfig, run: RunMoment, dims: Dims, class_names: Vec<String>) -> Self {
+    pub fn from_run(config: &TrainConfig, run: RunStep, dims: Dims, class_names: Vec<String>) -> Self {
         Self {
             model: config.model.clone(),
             version: None,
             run: Some(run),
             config: Some(config.clone()),
-            own_dataset: Some(config.dataset.clone()),
+            training_dataset: Some(config.dataset.clone()),
             dims,
             class_names,
             precision: config.precision,
@@ -66,7 +66,7 @@ impl ModelInfo {
         }
     }
 
-    /// A title for pictures, such as `digits version 3`.
+    /// A title for drawings, such as `digits version 3`.
     pub fn title(&self) -> String {
         match (self.version, self.run) {
             (Some(version), _) => format!("{} version {version}", self.model),
@@ -92,20 +92,21 @@ impl ModelInfo {
         }
     }
 
-    /// The requested data set, or the one that the network was trained on. If a request names the latter, what it leaves
-    /// out is as in training: otherwise its validation images could be images that the network was trained on.
-    pub fn dataset(&self, asked: Option<DatasetSpec>, field: &str) -> Result<DatasetSpec, Error> {
-        match (asked, self.own_dataset.clone()) {
-            (None, Some(own)) => Ok(own),
-            (Some(asked), Some(own)) if asked.name == own.name => Ok(DatasetSpec {
-                seed: asked.seed.or(own.seed),
-                max_train_images: asked.max_train_images.or(own.max_train_images),
-                ..asked
+    /// The requested data set, or the one that the network was trained on. If a request names the latter, what it
+    /// leaves out is as in training: otherwise its validation images could be images that the network was trained
+    /// on.
+    pub fn dataset(&self, requested: Option<DatasetSpec>, field: &str) -> Result<DatasetSpec, Error> {
+        match (requested, self.training_dataset.clone()) {
+            (None, Some(known)) => Ok(known),
+            (Some(requested), Some(known)) if requested.name == known.name => Ok(DatasetSpec {
+                seed: requested.seed.or(known.seed),
+                max_train_images: requested.max_train_images.or(known.max_train_images),
+                ..requested
             }),
-            (Some(asked), _) => Ok(asked),
+            (Some(requested), _) => Ok(requested),
             (None, None) => {
-                let message =
-                    "is left out, and the version does not tell what it was trained on: name a data set";
+                let message = "is left out, and the version does not record which one it was trained on: \
+                               name a data set";
                 Err(Error::field(field, message))
             }
         }
@@ -131,13 +132,13 @@ pub fn check_fit(dims: Dims, images: &ImageSet, field: &str) -> Result<(), Error
     if (images.height(), images.width()) == (height, width) && images.classes() <= classes {
         return Ok(());
     }
-    let (given, of) = (format!("{} x {}", images.height(), images.width()), images.classes());
+    let (size, count) = (format!("{} x {}", images.height(), images.width()), images.classes());
     let message = match field {
         "compare_to" => format!(
-            "reads {height} x {width} images of {classes} classes, and those of the data set are {given} of {of}"
+            "reads {height} x {width} images of {classes} classes, and those of the data set are {size} of {count}"
         ),
         _ => format!(
-            "has {given} images of {of} classes, and the version reads {height} x {width} of {classes}"
+            "has {size} images of {count} classes, and the version reads {height} x {width} of {classes}"
         ),
     };
     Err(Error::field(field, message))

@@ -52,12 +52,13 @@ pub enum Depth {
         /// Layer names; empty for all layers.
         layers: Vec<String>,
         channels: Channels,
-        /// The number of images over which the share of zeros is counted; by default as many as is usual.
+        /// The number of images over which the share of zeros is counted; by default
+        /// `InspectJob::SAMPLE_IMAGES`, or none if the training data set is not known.
         sample_images: Option<usize>,
         /// The number of bins of each histogram; 0 for no histograms.
         histogram_bins: usize,
         /// The largest number of values in the response.
-        most_numbers: usize,
+        max_values: usize,
     },
 }
 
@@ -99,14 +100,14 @@ pub struct SubjectInfo {
     pub model: ModelName,
     /// The version; none for weights of a run that are no version.
     pub version: Option<Version>,
-    pub run: Option<RunMoment>,
+    pub run: Option<RunStep>,
     pub class_names: Vec<String>,
     pub precision: Precision,
 }
 
-/// The point of a run that its weights are from.
+/// The step of a run that its weights are from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RunMoment {
+pub struct RunStep {
     pub run: RunId,
     pub state: RunState,
     pub at: StepId,

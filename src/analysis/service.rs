@@ -60,13 +60,13 @@ impl Analysis {
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let (answer, receiver) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let job = move || {
-            if !answer.is_closed() {
+            if !sender.is_closed() {
                 let done = catch_unwind(AssertUnwindSafe(work));
                 let done = done.unwrap_or_else(|panic| Err(Error::panicked("an analysis", &*panic)));
                 // A caller that disconnected meanwhile needs no result.
-                let _ = answer.send(done);
+                let _ = sender.send(done);
             }
         };
         let submitted = self.thread.submit(job);

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metadata_comes_back_and_does_not_depend_on_a_hash() {
+    fn metadata_survives_a_round_trip_and_does_not_depend_on_a_hash() {
         let metadata: HashMap<_, _> = (0..20).map(|n| (format!("key{n}"), n.to_string())).collect();
         let file = || Arrays { arrays: BTreeMap::new(), metadata: metadata.clone() }.encode();
         assert_eq!(Arrays::decode(&file()).unwrap().metadata, metadata);

@@ -74,27 +74,27 @@ pub fn import_weights(
     names: NamePolicy,
 ) -> Result<ImportedWeights, Error> {
     check_size(file)?;
-    let wanted = wanted(network, shapes, layout);
+    let expected_arrays = expected_arrays(network, shapes, layout);
     let mut arrays: BTreeMap<String, TensorView<'_>> =
         SafeTensors::deserialize(file)?.tensors().into_iter().collect();
     if names == NamePolicy::Mapped {
-        // PyTorch's counter of batches, which only its own momentum-free averages need.
+        // PyTorch counts batches in this array, which only its averages without momentum need.
         arrays.retain(|name, _| !name.ends_with("num_batches_tracked"));
     }
     let precision = precision(&arrays)?;
-    let found = match names {
-        NamePolicy::Exact => mapping::own(&wanted, &arrays)?,
-        NamePolicy::Mapped => mapping::mapped(&wanted, &arrays)?,
+    let names_in_file = match names {
+        NamePolicy::Exact => mapping::exact_names(&expected_arrays, &arrays)?,
+        NamePolicy::Mapped => mapping::inferred_names(&expected_arrays, &arrays)?,
     };
-    let mut mapping = Vec::with_capacity(wanted.len());
-    let mut views = Vec::with_capacity(wanted.len());
-    for (wanted, array) in wanted.iter().zip(found) {
+    let mut mapping = Vec::with_capacity(expected_arrays.len());
+    let mut views = Vec::with_capacity(expected_arrays.len());
+    for (expected, array) in expected_arrays.iter().zip(names_in_file) {
         let view = &arrays[&array];
-        check_shape(wanted, view)?;
+        check_shape(expected, view)?;
         check_values(&array, view)?;
-        check_variance(wanted, view)?;
-        views.push((wanted, values(wanted, view)));
-        let (parameter, shape) = (wanted.name.clone(), wanted.shape.clone());
+        check_variance(expected, view)?;
+        views.push((expected, values(expected, view)));
+        let (parameter, shape) = (expected.name.clone(), expected.shape.clone());
         mapping.push(ArrayMapping { parameter, array, shape });
     }
     Ok(ImportedWeights { bytes: encode(&views, precision), precision, mapping })
@@ -111,9 +111,9 @@ fn check_size(file: &[u8]) -> Result<(), Error> {
     }
 }
 
-fn wanted(network: &NetworkConfig, shapes: &[LayerShape], layout: Layout) -> Vec<ExpectedArray> {
+fn expected_arrays(network: &NetworkConfig, shapes: &[LayerShape], layout: Layout) -> Vec<ExpectedArray> {
     let layers = network.layers.iter().zip(shapes);
-    let wanted = layers.flat_map(|(layer, shape)| {
+    let arrays = layers.flat_map(|(layer, shape)| {
         let linear = matches!(layer.kind, LayerKind::Linear(_));
         shape.parameters.iter().chain(&shape.running_statistics).map(move |parameter| ExpectedArray {
             name: parameter.name.clone(),
@@ -121,7 +121,7 @@ fn wanted(network: &NetworkConfig, shapes: &[LayerShape], layout: Layout) -> Vec
             transposed: linear && layout == Layout::Paddle && parameter.dims.len() == 2,
         })
     });
-    wanted.collect()
+    arrays.collect()
 }
 
 /// Returns the one precision of the file; weights of two precisions are a mistake.
@@ -140,21 +140,21 @@ fn precision(arrays: &BTreeMap<String, TensorView<'_>>) -> Result<Precision, Err
     Ok(precision.unwrap_or_default())
 }
 
-fn check_shape(wanted: &ExpectedArray, view: &TensorView<'_>) -> Result<(), Error> {
-    let (found, expected) = (shape(view), wanted.shape_in_file());
-    if found == expected {
+fn check_shape(expected: &ExpectedArray, view: &TensorView<'_>) -> Result<(), Error> {
+    let (actual_shape, expected_shape) = (shape(view), expected.shape_in_file());
+    if actual_shape == expected_shape {
         return Ok(());
     }
-    let turned: Vec<i64> = expected.iter().rev().copied().collect();
-    let hint = match (found == turned && found.len() == 2, wanted.transposed) {
+    let transposed: Vec<i64> = expected_shape.iter().rev().copied().collect();
+    let hint = match (actual_shape == transposed && actual_shape.len() == 2, expected.transposed) {
         (false, _) => "",
         (true, false) => ": it lies as Paddle keeps it, so say that the layout is Paddle's",
         (true, true) => ": it lies as libtorch keeps it, so say that the layout is libtorch's",
     };
     // A hostile header may give an array a hundred thousand dimensions.
-    let found = shortened(&format!("{found:?}"));
-    let message = format!("has shape {found}, not {expected:?}{hint}");
-    Err(nn::Error::Parameter { name: wanted.name.clone(), message }.into())
+    let actual_shape = shortened(&format!("{actual_shape:?}"));
+    let message = format!("has shape {actual_shape}, not {expected_shape:?}{hint}");
+    Err(nn::Error::Parameter { name: expected.name.clone(), message }.into())
 }
 
 fn check_values(array: &str, view: &TensorView<'_>) -> Result<(), Error> {
@@ -164,12 +164,12 @@ fn check_values(array: &str, view: &TensorView<'_>) -> Result<(), Error> {
 }
 
 /// Batch normalisation takes the root of its running variance.
-fn check_variance(wanted: &ExpectedArray, view: &TensorView<'_>) -> Result<(), Error> {
-    if !wanted.name.ends_with(".running_var") || all(view, |value| value >= 0.0) {
+fn check_variance(expected: &ExpectedArray, view: &TensorView<'_>) -> Result<(), Error> {
+    if !expected.name.ends_with(".running_var") || all(view, |value| value >= 0.0) {
         return Ok(());
     }
     let message = "holds a variance below 0".to_owned();
-    Err(nn::Error::Parameter { name: wanted.name.clone(), message }.into())
+    Err(nn::Error::Parameter { name: expected.name.clone(), message }.into())
 }
 
 fn all(view: &TensorView<'_>, holds: impl Fn(f64) -> bool) -> bool {
@@ -180,30 +180,30 @@ fn all(view: &TensorView<'_>, holds: impl Fn(f64) -> bool) -> bool {
 }
 
 /// Returns the values of an array in libtorch's layout, row by row.
-fn values<'a>(wanted: &ExpectedArray, view: &TensorView<'a>) -> Cow<'a, [u8]> {
+fn values<'a>(expected: &ExpectedArray, view: &TensorView<'a>) -> Cow<'a, [u8]> {
     let data = view.data();
-    let [rows, columns] = *wanted.shape else { return Cow::Borrowed(data) };
-    if !wanted.transposed || data.is_empty() {
+    let [rows, columns] = *expected.shape else { return Cow::Borrowed(data) };
+    if !expected.transposed || data.is_empty() {
         return Cow::Borrowed(data);
     }
     let (rows, columns) = (rows as usize, columns as usize);
     let width = data.len() / (rows * columns);
-    let mut turned = Vec::with_capacity(data.len());
+    let mut transposed = Vec::with_capacity(data.len());
     for row in 0..rows {
         for column in 0..columns {
             let at = (column * rows + row) * width;
-            turned.extend_from_slice(&data[at..at + width]);
+            transposed.extend_from_slice(&data[at..at + width]);
         }
     }
-    Cow::Owned(turned)
+    Cow::Owned(transposed)
 }
 
 fn encode(views: &[(&ExpectedArray, Cow<'_, [u8]>)], precision: Precision) -> Vec<u8> {
     let (dtype, _) = dtype(precision.kind());
-    let views = views.iter().map(|(wanted, bytes)| {
-        let shape = wanted.shape.iter().map(|&extent| extent as usize).collect();
+    let views = views.iter().map(|(expected, bytes)| {
+        let shape = expected.shape.iter().map(|&extent| extent as usize).collect();
         let view = TensorView::new(dtype, shape, bytes);
-        (wanted.name.as_str(), view.expect("the shape was checked against the bytes"))
+        (expected.name.as_str(), view.expect("the shape was checked against the bytes"))
     });
     safetensors::serialize(views, None).expect("the names and shapes of parameters make a header")
 }

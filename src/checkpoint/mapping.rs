@@ -17,27 +17,30 @@ type ArrayViews<'a> = BTreeMap<String, TensorView<'a>>;
 /// The array names of a module, without the module's own name, and their shapes.
 type Signature = BTreeMap<String, Vec<i64>>;
 
-/// Returns the arrays of the parameters; errors unless the file has exactly their names.
-pub(super) fn own(wanted: &[ExpectedArray], arrays: &ArrayViews<'_>) -> Result<Vec<String>, Error> {
+/// Returns the array of each parameter; errors unless the file has exactly the names of the parameters.
+pub(super) fn exact_names(expected: &[ExpectedArray], arrays: &ArrayViews<'_>) -> Result<Vec<String>, Error> {
     let fail = |name: &str, message: &str| {
         Err(nn::Error::Parameter { name: shortened(name), message: message.to_owned() }.into())
     };
-    if let Some(missing) = wanted.iter().find(|wanted| !arrays.contains_key(&wanted.name)) {
+    if let Some(missing) = expected.iter().find(|array| !arrays.contains_key(&array.name)) {
         return fail(&missing.name, "is missing");
     }
-    if let Some(name) = arrays.keys().find(|name| wanted.iter().all(|wanted| wanted.name != **name)) {
+    if let Some(name) = arrays.keys().find(|name| expected.iter().all(|array| array.name != **name)) {
         return fail(name, "is not one of the network's");
     }
-    Ok(wanted.iter().map(|wanted| wanted.name.clone()).collect())
+    Ok(expected.iter().map(|array| array.name.clone()).collect())
 }
 
-/// Returns the arrays of the parameters for a file with any names. Errors name the layer that cannot
+/// Returns the array of each parameter for a file with any names. Errors name the layer that cannot
 /// be matched, or that several modules match.
-pub(super) fn mapped(wanted: &[ExpectedArray], arrays: &ArrayViews<'_>) -> Result<Vec<String>, Error> {
-    if let Some(found) = prefixed(wanted, arrays) {
-        return Ok(found);
+pub(super) fn inferred_names(
+    expected: &[ExpectedArray],
+    arrays: &ArrayViews<'_>,
+) -> Result<Vec<String>, Error> {
+    if let Some(names) = prefixed_names(expected, arrays) {
+        return Ok(names);
     }
-    let layers = modules(wanted.iter().map(|wanted| (wanted.name.as_str(), wanted.shape_in_file())));
+    let layers = modules(expected.iter().map(|array| (array.name.as_str(), array.shape_in_file())));
     let modules = modules(arrays.iter().map(|(name, view)| (name.as_str(), shape(view))));
     let mut module_of = BTreeMap::new();
     for (layer, signature) in &layers {
@@ -47,30 +50,31 @@ pub(super) fn mapped(wanted: &[ExpectedArray], arrays: &ArrayViews<'_>) -> Resul
         let same = |all: &Modules| -> Vec<String> {
             all.iter().filter(|(_, other)| other == signature).map(|(name, _)| name.clone()).collect()
         };
-        let (alike, candidates) = (same(&layers), in_order(same(&modules), layer)?);
-        if candidates.len() != alike.len() {
-            return Err(unmatched(layer, signature, alike.len(), &candidates));
+        let (same_layers, candidates) = (same(&layers), in_order(same(&modules), layer)?);
+        if candidates.len() != same_layers.len() {
+            return Err(unmatched(layer, signature, same_layers.len(), &candidates));
         }
-        module_of.extend(alike.into_iter().zip(candidates));
+        module_of.extend(same_layers.into_iter().zip(candidates));
     }
-    if let Some((left, _)) = modules.iter().find(|(name, _)| !module_of.values().any(|taken| taken == name)) {
+    if let Some((surplus, _)) = modules.iter().find(|(name, _)| !module_of.values().any(|used| used == name))
+    {
         let message = "belongs to no layer of the network: leave it out of the file".to_owned();
-        return Err(nn::Error::Parameter { name: shortened(left), message }.into());
+        return Err(nn::Error::Parameter { name: shortened(surplus), message }.into());
     }
-    let array = |wanted: &ExpectedArray| {
-        let (layer, part) = split(&wanted.name);
+    let name_in_file = |array: &ExpectedArray| {
+        let (layer, part) = split(&array.name);
         join(&module_of[layer], part)
     };
-    Ok(wanted.iter().map(array).collect())
+    Ok(expected.iter().map(name_in_file).collect())
 }
 
-/// Matches a file that holds the network's own names, all with the same prefix.
-fn prefixed(wanted: &[ExpectedArray], arrays: &ArrayViews<'_>) -> Option<Vec<String>> {
-    let first = wanted.first()?;
+/// Matches a file that holds the names of the network's parameters, all with the same prefix.
+fn prefixed_names(expected: &[ExpectedArray], arrays: &ArrayViews<'_>) -> Option<Vec<String>> {
+    let first = expected.first()?;
     let prefixes = arrays.keys().filter_map(|name| name.strip_suffix(first.name.as_str()));
     let mut complete = prefixes
         .filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
-        .map(|prefix| wanted.iter().map(|wanted| format!("{prefix}{}", wanted.name)).collect::<Vec<_>>())
+        .map(|prefix| expected.iter().map(|array| format!("{prefix}{}", array.name)).collect::<Vec<_>>())
         .filter(|names| names.len() == arrays.len() && names.iter().all(|name| arrays.contains_key(name)));
     complete.next()
 }
@@ -90,8 +94,8 @@ fn modules<'a>(arrays: impl Iterator<Item = (&'a str, Vec<i64>)>) -> Modules {
     modules
 }
 
-/// Modules of one shape by their numbers. Several whose names differ in more than numbers have no
-/// order that a file tells: safetensors sorts by name.
+/// Sorts modules of one shape by their numbers. Several whose names differ in more than numbers have
+/// no known order, since safetensors sorts by name.
 fn in_order(candidates: Vec<String>, layer: &str) -> Result<Vec<String>, Error> {
     let mut numbered: Vec<_> = candidates.iter().map(|name| (numbers(name), name)).collect();
     numbered.sort();
@@ -102,7 +106,7 @@ fn in_order(candidates: Vec<String>, layer: &str) -> Result<Vec<String>, Error> 
     if numbered.windows(2).all(is_ordered) {
         return Ok(numbered.into_iter().map(|(_, name)| name.clone()).collect());
     }
-    Err(Error::Ambiguous { layer: layer.to_owned(), candidates: listed(&candidates) })
+    Err(Error::Ambiguous { layer: layer.to_owned(), candidates: joined_names(&candidates) })
 }
 
 /// A name with `#` in place of its numbers, and the numbers: `layer1.0.conv` is `layer#.#.conv` and 1, 0.
@@ -120,14 +124,15 @@ fn numbers(name: &str) -> (String, Vec<u64>) {
     (texts, numbers)
 }
 
-fn unmatched(layer: &str, signature: &Signature, layers: usize, found: &[String]) -> Error {
+fn unmatched(layer: &str, signature: &Signature, layers: usize, candidates: &[String]) -> Error {
     let shapes: Vec<String> = signature.iter().map(|(part, shape)| format!("{part} {shape:?}")).collect();
-    let found = match found {
+    let candidates = match candidates {
         [] => "none".to_owned(),
-        found => listed(found),
+        candidates => joined_names(candidates),
     };
     let message = format!(
-        "cannot be told from the file: the network has {layers} of {}, the file has {found}",
+        "cannot be matched with the file: the network has {layers} of {}, the file has {candidates}; \
+         request the network that the file was saved from",
         shapes.join(" and ")
     );
     nn::Error::Parameter { name: layer.to_owned(), message }.into()
@@ -143,7 +148,7 @@ fn join(module: &str, part: &str) -> String {
 }
 
 /// Joins the names for a message; a long list is cut to its first names.
-fn listed(names: &[String]) -> String {
+fn joined_names(names: &[String]) -> String {
     const MAX_SHOWN: usize = 8;
     let mut shown: Vec<String> = names.iter().take(MAX_SHOWN).map(|name| shortened(name)).collect();
     if names.len() > MAX_SHOWN {
@@ -158,16 +163,16 @@ mod tests {
 
     use super::*;
 
-    fn wanted(parameters: &[(&str, &[i64])]) -> Vec<ExpectedArray> {
-        let wanted = |(name, shape): &(&str, &[i64])| ExpectedArray {
+    fn expected_arrays(parameters: &[(&str, &[i64])]) -> Vec<ExpectedArray> {
+        let array = |(name, shape): &(&str, &[i64])| ExpectedArray {
             name: (*name).to_owned(),
             shape: shape.to_vec(),
             transposed: false,
         };
-        parameters.iter().map(wanted).collect()
+        parameters.iter().map(array).collect()
     }
 
-    /// Returns what the parameters are taken from, or the error's message.
+    /// Returns the array of each parameter, or the error's message.
     fn map(parameters: &[(&str, &[i64])], arrays: &[(&str, &[i64])]) -> Result<Vec<String>, String> {
         let bytes = [0u8; 400];
         let view = |shape: &[i64]| {
@@ -176,7 +181,7 @@ mod tests {
             TensorView::new(Dtype::F32, shape, &bytes[..size]).unwrap()
         };
         let arrays = arrays.iter().map(|(name, shape)| ((*name).to_owned(), view(shape))).collect();
-        mapped(&wanted(parameters), &arrays).map_err(|error| error.to_string())
+        inferred_names(&expected_arrays(parameters), &arrays).map_err(|error| error.to_string())
     }
 
     const TWINS: &[(&str, &[i64])] =
@@ -184,48 +189,49 @@ mod tests {
 
     #[test]
     fn modules_of_one_shape_are_distinguished_by_their_numbers() {
-        let found =
+        let names =
             map(TWINS, &[("net.10.weight", &[2, 2]), ("net.9.weight", &[2, 2]), ("head.weight", &[3])]);
-        assert_eq!(found.unwrap(), ["net.9.weight", "net.10.weight", "head.weight"]);
-        let found = map(TWINS, &[("b1.c2.weight", &[2, 2]), ("b2.c1.weight", &[2, 2]), ("weight", &[3])]);
-        assert_eq!(found.unwrap(), ["b1.c2.weight", "b2.c1.weight", "weight"]);
+        assert_eq!(names.unwrap(), ["net.9.weight", "net.10.weight", "head.weight"]);
+        let names = map(TWINS, &[("b1.c2.weight", &[2, 2]), ("b2.c1.weight", &[2, 2]), ("weight", &[3])]);
+        assert_eq!(names.unwrap(), ["b1.c2.weight", "b2.c1.weight", "weight"]);
     }
 
     #[test]
-    fn the_networks_own_names_may_stand_under_a_prefix() {
+    fn the_names_of_the_network_may_have_a_prefix() {
         let arrays: &[(&str, &[i64])] =
             &[("model.second.weight", &[2, 2]), ("model.first.weight", &[2, 2]), ("model.fc.weight", &[3])];
-        let own = ["model.first.weight", "model.second.weight", "model.fc.weight"];
-        assert_eq!(map(TWINS, arrays).unwrap(), own);
+        let expected = ["model.first.weight", "model.second.weight", "model.fc.weight"];
+        assert_eq!(map(TWINS, arrays).unwrap(), expected);
     }
 
     #[test]
-    fn a_doubt_is_an_error_that_names_the_candidates() {
-        let refusal = |arrays| map(TWINS, arrays).unwrap_err();
-        let message = refusal(&[("stem.weight", &[2, 2]), ("body.weight", &[2, 2]), ("head.weight", &[3])]);
+    fn an_ambiguous_mapping_is_an_error_that_names_the_candidates() {
+        let error = |arrays| map(TWINS, arrays).unwrap_err();
+        let message = error(&[("stem.weight", &[2, 2]), ("body.weight", &[2, 2]), ("head.weight", &[3])]);
         assert!(message.contains("body, stem is layer \"first\""), "{message}");
-        let message = refusal(&[("a.1.weight", &[2, 2]), ("a.01.weight", &[2, 2]), ("head.weight", &[3])]);
+        let message = error(&[("a.1.weight", &[2, 2]), ("a.01.weight", &[2, 2]), ("head.weight", &[3])]);
         assert!(message.contains("not clear"), "{message}");
     }
 
     #[test]
-    fn modules_that_are_missing_or_too_many_are_named() {
-        let refusal = |arrays| map(TWINS, arrays).unwrap_err();
-        let message = refusal(&[("net.1.weight", &[2, 2]), ("head.weight", &[3])]);
-        assert!(message.contains("the network has 2 of weight [2, 2], the file has net.1"), "{message}");
+    fn missing_and_surplus_modules_are_named() {
+        let error = |arrays| map(TWINS, arrays).unwrap_err();
+        let message = error(&[("net.1.weight", &[2, 2]), ("head.weight", &[3])]);
+        let both_sides = "the network has 2 of weight [2, 2], the file has net.1; request the network";
+        assert!(message.contains(both_sides), "{message}");
         let arrays: &[(&str, &[i64])] = &[
             ("net.1.weight", &[2, 2]),
             ("net.2.weight", &[2, 2]),
             ("head.weight", &[3]),
             ("x.weight", &[5]),
         ];
-        assert!(refusal(arrays).contains("\"x\" belongs to no layer"));
+        assert!(error(arrays).contains("\"x\" belongs to no layer"));
     }
 
     #[test]
     fn the_first_of_many_names_are_listed() {
         let names: Vec<String> = (0..100).map(|number| format!("{number}.{}", "x".repeat(1000))).collect();
-        let refusal = listed(&names);
-        assert!(refusal.ends_with(", and 92 more") && refusal.len() < 9 * 70, "{refusal}");
+        let joined = joined_names(&names);
+        assert!(joined.ends_with(", and 92 more") && joined.len() < 9 * 70, "{joined}");
     }
 }

@@ -36,9 +36,9 @@ pub fn decode_network(
 ) -> Result<Network, Error> {
     let mut network = Network::zeros(expected.network, expected.input, expected.classes, kind, device)?;
     let file = Arrays::decode(bytes)?;
-    let wanted = expected.precision.kind();
-    if let Some((name, array)) = file.arrays.iter().find(|(_, array)| array.kind() != wanted) {
-        let (found, expected) = (dtype(array.kind()).0, spelt(dtype(wanted).0));
+    let expected_kind = expected.precision.kind();
+    if let Some((name, array)) = file.arrays.iter().find(|(_, array)| array.kind() != expected_kind) {
+        let (found, expected) = (dtype(array.kind()).0, spelt(dtype(expected_kind).0));
         return Err(Error::Kind { name: name.clone(), found, expected });
     }
     // The values are checked in the network's kind: a large float64 has no float32.
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_come_back_to_the_bit_and_give_the_same_bytes() {
+    fn weights_survive_a_round_trip_to_the_bit_and_give_the_same_bytes() {
         let bytes = encode_network(&network());
         let back = decode(&bytes).unwrap();
         assert_eq!(back.parameters().flat(), network().parameters().flat());

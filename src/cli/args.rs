@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_goes_by_its_number_or_by_an_alias() {
+    fn a_version_is_named_by_its_number_or_by_an_alias() {
         let args = ModelArgs { version: Some(3), ..Default::default() };
         assert_eq!(args.reference().unwrap().which, Some(Which::Version(3)));
         assert_eq!(reference("3").unwrap(), args.reference().unwrap());

@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_comes_with_advice() {
+    fn missing_parts_are_reported_with_advice() {
         let folder = tempfile::tempdir().unwrap();
         let shown = text(&data(folder.path()), Layout::PLAIN);
         assert!(shown.starts_with("absent   mnist") && shown.contains("digitd data fetch"), "{shown}");

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Du
 
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use super::error::Error;
+use super::{error::Error, file_limit};
 use crate::{
     config::{Fetch, ServingPrecision, Settings},
     data::{Catalog, FetchPolicy, fetch::FetchConfig},
@@ -13,7 +13,7 @@ use crate::{
     nn::Precision,
     registry::Registry,
     server::{self, ServerConfig},
-    telemetry::TensorBoard,
+    telemetry::{self, TensorBoard},
 };
 
 /// Longest wait for event files to be written when the server stops.
@@ -46,6 +46,7 @@ impl EmbeddedServer {
         let observer = tensorboard.clone().map(|writer| writer as Arc<dyn Observer>);
         let engine = EngineConfig { observer, ..engine_config(settings) };
         let engine = Engine::start(engine, registry, catalog).await?;
+        telemetry::register_metrics(engine.metrics().registry()).expect("nobody else has this name");
         let server = server::bind(server_config(settings), engine).await?;
         let (grpc_addr, http_addr) = (server.grpc_addr(), server.http_addr());
         let (stop, stopped) = oneshot::channel();
@@ -125,6 +126,8 @@ fn server_config(settings: &Settings) -> ServerConfig {
         grpc_addr: server.grpc_addr,
         http_addr: server.http_addr.get(),
         max_message_bytes: server.max_message_bytes,
+        max_connections: server.max_connections.min(file_limit::max_connections()),
+        drain_delay: server.drain_delay.0,
         drain_timeout: server.drain_timeout.0,
         ..ServerConfig::default()
     }

@@ -40,7 +40,7 @@ Examples:
   digitd evaluate --dataset mnist --json
   digitd evaluate --alias latest --compare production
   digitd evaluate --output report.html
-  digitd evaluate --alias latest --require 'accuracy>=0.99' --promote production")]
+  digitd evaluate --alias latest --dataset mnist --require 'accuracy>=0.985' --promote production")]
 pub struct EvaluateArgs {
     #[command(flatten)]
     dataset: DatasetArgs,
@@ -126,10 +126,10 @@ pub async fn run(args: EvaluateArgs) -> Result<ExitStatus, Error> {
         })
         .await;
     bar.0.finish_and_clear();
-    let answer = match (evaluated, report) {
-        (Ok(answer), Some(report)) => {
-            report.write(&evaluation_page(&answer))?;
-            answer
+    let response = match (evaluated, report) {
+        (Ok(response), Some(report)) => {
+            report.write(&evaluation_page(&response))?;
+            response
         }
         (Err(error), Some(report)) => {
             report.discard();
@@ -137,8 +137,8 @@ pub async fn run(args: EvaluateArgs) -> Result<ExitStatus, Error> {
         }
         (evaluated, None) => evaluated?,
     };
-    args.connection.show("EvaluateResponse", &answer, |layout| {
-        text::evaluation(&answer, layout) + &args.details(&answer, layout)
+    args.connection.show("EvaluateResponse", &response, |layout| {
+        text::evaluation(&response, layout) + &args.details(&response, layout)
     });
     Ok(ExitStatus::Success)
 }
@@ -167,12 +167,12 @@ impl EvaluateArgs {
     }
 
     /// The text after the metrics: misclassified images, requirements, the alias and the report.
-    fn details(&self, answer: &EvaluateResponse, layout: Layout) -> String {
-        let mut text = text::misclassified_images(answer, self.pictures, layout);
-        for result in &answer.results {
+    fn details(&self, response: &EvaluateResponse, layout: Layout) -> String {
+        let mut text = text::misclassified_images(response, self.pictures, layout);
+        for result in &response.results {
             text += &format!("{} is met\n", text::requirement_result(result));
         }
-        if let (Some(alias), Some(assignment)) = (&self.gate.promote, &answer.promoted) {
+        if let (Some(alias), Some(assignment)) = (&self.gate.promote, &response.promoted) {
             text += &text::alias_move(alias, assignment);
         }
         if let Some(path) = &self.output {

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use crate::telemetry;
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
@@ -32,6 +34,7 @@ pub const CLOSED_PIPE: u8 = 141;
 pub fn exit(code: u8) -> ! {
     // A closed standard output cannot be reported anywhere.
     let _ = std::io::stdout().flush();
+    telemetry::close();
     // SAFETY: _exit takes a number and does not return.
     unsafe { libc::_exit(code.into()) }
 }

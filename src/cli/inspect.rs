@@ -174,27 +174,27 @@ impl InspectArgs {
     fn show(
         &self,
         connection: &ConnectionArgs,
-        answer: &InspectResponse,
+        response: &InspectResponse,
         comparison: Option<&CompareVersionsResponse>,
     ) {
         if connection.json
             && let Some(comparison) = comparison
         {
             // Two messages are two JSON documents, the inspection first.
-            terminal::print(&format!("{}\n", json::text("InspectResponse", answer)));
+            terminal::print(&format!("{}\n", json::text("InspectResponse", response)));
             terminal::print(&format!("{}\n", json::text("CompareVersionsResponse", comparison)));
             return;
         }
-        connection.show("InspectResponse", answer, |layout| {
-            let names = &answer.class_names;
-            let mut parts = vec![text::layer_table(answer, layout)];
+        connection.show("InspectResponse", response, |layout| {
+            let names = &response.class_names;
+            let mut parts = vec![text::layer_table(response, layout)];
             if self.contents {
-                parts.push(text::contents(answer, Depth::Full, layout));
+                parts.push(text::contents(response, Depth::Full, layout));
             }
-            parts.extend(answer.gradients.as_ref().map(|it| text::gradients(it, names, layout)));
-            parts.extend(answer.saliency.as_ref().map(|it| text::saliency(it, names)));
-            parts.extend(answer.occlusion.as_ref().map(|it| text::occlusion(it, names)));
-            parts.extend(answer.health.as_ref().map(|it| text::health(it, layout)));
+            parts.extend(response.gradients.as_ref().map(|it| text::gradients(it, names, layout)));
+            parts.extend(response.saliency.as_ref().map(|it| text::saliency(it, names)));
+            parts.extend(response.occlusion.as_ref().map(|it| text::occlusion(it, names)));
+            parts.extend(response.health.as_ref().map(|it| text::health(it, layout)));
             parts.extend(comparison.map(|it| text::version_comparison(it, layout)));
             parts.join("\n")
         });
@@ -204,8 +204,8 @@ impl InspectArgs {
     fn request(&self) -> Result<InspectRequest, Error> {
         let all = self.output.is_some();
         let input = self.input()?;
-        let own = matches!(input, Some(Input::Image(_)));
-        let gradients = self.gradients || (all && (!own || self.label.is_some()));
+        let supplies_image = matches!(input, Some(Input::Image(_)));
+        let gradients = self.gradients || (all && (!supplies_image || self.label.is_some()));
         let occlusion = (self.occlusion || all)
             .then(|| OcclusionRequest { patch_size: self.patch_size, ..OcclusionRequest::default() });
         let health = (self.health || all).then(|| HealthRequest {

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_variable_of_the_user_is_kept() {
+    fn a_variable_that_the_user_set_is_not_overwritten() {
         let missing_with = |set: &[&str]| {
             let found = missing(|name| set.contains(&name).then(OsString::new));
             found.into_iter().map(|(name, _)| name).collect::<Vec<_>>()

@@ -11,6 +11,7 @@ mod embedded_server;
 mod error;
 mod evaluate;
 mod exit;
+mod file_limit;
 mod input;
 mod inspect;
 mod library_settings;
@@ -24,12 +25,14 @@ mod terminal;
 mod train;
 mod watch;
 
+use std::time::Duration;
+
 use clap::Parser;
 
 pub use error::Error;
 use exit::{ExitStatus, exit};
 
-use crate::report::text::error_report;
+use crate::{report::text::error_report, telemetry};
 
 const ABOUT: &str = "Trains, inspects, registers and serves handwritten-digit classifiers over gRPC";
 
@@ -45,6 +48,9 @@ Examples:
 
 Exit codes: 0 done, 1 error, 2 wrong usage, 130 cancelled by Ctrl-C.
 NO_COLOR=1 turns colours off.";
+
+/// Longest wait until the last error of a server is written.
+const ERROR_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -86,6 +92,7 @@ fn exit_code() -> u8 {
     let line = CommandLine::parse();
     if line.command.computes() {
         library_settings::apply();
+        file_limit::raise();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -118,7 +125,12 @@ fn fail(error: &Error) -> u8 {
         Error::Client(cause) => Some(cause),
         _ => None,
     };
-    terminal::print_error(&error_report(&error.to_string(), cause));
+    let report = error_report(&error.to_string(), cause);
+    match telemetry::is_running() {
+        // A server ends even where nobody reads its standard error any more.
+        true => terminal::print_error_within(&report, ERROR_TIMEOUT),
+        false => terminal::print_error(&report),
+    }
     ExitStatus::Failure.code()
 }
 

@@ -10,11 +10,16 @@ use crate::{
     report::{json, text::RunProgress},
 };
 
+/// The interval between two redraws of the bar, so that its clock moves while a long step or a validation runs.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(250);
+
 /// The form in which a run is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgressFormat {
     /// A bar that moves, and a line for every epoch.
     Bar,
+    /// A bar that moves, and above it a line for every report.
+    BarAndLines,
     /// A line for every report.
     Plain,
     /// One event of the contract a line, as grpcurl prints them but on one line.
@@ -26,6 +31,11 @@ impl ProgressFormat {
     pub fn for_terminal() -> Self {
         let terminal = console::user_attended() && console::user_attended_stderr();
         if terminal { Self::Bar } else { Self::Plain }
+    }
+
+    /// The same with a line for every report, also where there is a bar.
+    pub fn with_lines(self) -> Self {
+        if self == Self::Bar { Self::BarAndLines } else { self }
     }
 
     /// JSON where it was requested, else the form that suits the terminal.
@@ -44,7 +54,9 @@ pub struct ProgressView {
 impl ProgressView {
     pub fn new(format: ProgressFormat) -> Self {
         let bar = match format {
-            ProgressFormat::Bar => ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()),
+            ProgressFormat::Bar | ProgressFormat::BarAndLines => {
+                ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
+            }
             ProgressFormat::Plain | ProgressFormat::Json => ProgressBar::hidden(),
         };
         let template = "{prefix} {wide_bar:.green} {pos}/{len} {msg}";
@@ -61,7 +73,9 @@ impl ProgressView {
         let line = match self.format {
             ProgressFormat::Json => Some(json::line("TrainEvent", event)),
             ProgressFormat::Bar if is_in_bar => None,
-            ProgressFormat::Plain | ProgressFormat::Bar => self.run.line(event, terminal::layout()),
+            ProgressFormat::Plain | ProgressFormat::Bar | ProgressFormat::BarAndLines => {
+                self.run.line(event, terminal::layout())
+            }
         };
         if let Some(line) = line {
             self.bar.suspend(|| terminal::print(&format!("{line}\n")));
@@ -78,7 +92,7 @@ impl ProgressView {
             Some(Event::Started(_)) => {
                 self.bar.set_length(self.run.total_steps());
                 self.bar.set_prefix(self.run.bar_prefix(1));
-                self.bar.enable_steady_tick(Duration::from_millis(250));
+                self.bar.enable_steady_tick(REDRAW_INTERVAL);
             }
             Some(Event::Batch(batch)) => {
                 self.bar.set_prefix(self.run.bar_prefix(batch.epoch));

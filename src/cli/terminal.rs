@@ -1,6 +1,11 @@
 //! Standard output and standard error: what is printed, in how many columns, with or without colour.
 
-use std::{io::Write as _, sync::LazyLock};
+use std::{
+    io::Write as _,
+    sync::{LazyLock, mpsc},
+    thread,
+    time::Duration,
+};
 
 use super::exit::{CLOSED_PIPE, exit};
 use crate::report::text::{Color, Layout, MAX_WIDTH};
@@ -38,4 +43,16 @@ pub fn print_bytes(bytes: &[u8]) {
 pub fn print_error(text: &str) {
     // A closed standard error cannot be reported anywhere.
     let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Prints text on standard error, or returns after `timeout` where nobody reads it.
+pub fn print_error_within(text: &str, timeout: Duration) {
+    let (done, written) = mpsc::channel();
+    let text = text.to_owned();
+    thread::spawn(move || {
+        print_error(&text);
+        // The receiver may have stopped waiting.
+        let _ = done.send(());
+    });
+    let _ = written.recv_timeout(timeout);
 }

@@ -119,7 +119,7 @@ impl RunWatcher {
         run_id: &str,
     ) -> Result<Option<WatchResult>, Error> {
         if self.cancel != CancelState::None || self.on_interrupt == OnInterrupt::StopWatching {
-            self.progress.note(&still_running(connection, run_id));
+            self.progress.note(&self.farewell(connection, run_id));
             return Ok(Some(WatchResult { status: ExitStatus::Cancelled, finished: None }));
         }
         self.progress.note(match self.is_queued {
@@ -134,6 +134,24 @@ impl RunWatcher {
             connection.client.cancel_run(run_id).await?;
         }
         Ok(None)
+    }
+
+    /// What becomes of the run that is not watched any more.
+    fn farewell(&self, connection: &Connection, run_id: &str) -> String {
+        match self.cancel {
+            _ if connection.is_embedded() => {
+                format!("run {run_id} is interrupted with its server and keeps its last checkpoint")
+            }
+            _ if run_id.is_empty() => "the run may still start: `digitd runs list`".to_owned(),
+            CancelState::Sent => {
+                format!(
+                    "run {run_id} is cancelled and stops after its current batch: `digitd runs show {run_id}`"
+                )
+            }
+            CancelState::None | CancelState::OnceStarted => {
+                format!("run {run_id} continues: `digitd runs watch {run_id}`")
+            }
+        }
     }
 }
 
@@ -165,12 +183,4 @@ fn watch_result(
         progress.note(&format!("its last checkpoint is {key}, under runs/{run_id} in the store"));
     }
     WatchResult { status, finished: Some(finished) }
-}
-
-fn still_running(connection: &Connection, run_id: &str) -> String {
-    match connection.is_embedded() {
-        true => format!("run {run_id} is interrupted with its server and keeps its last checkpoint"),
-        false if run_id.is_empty() => "the run may still start: `digitd runs list`".to_owned(),
-        false => format!("run {run_id} continues: `digitd runs watch {run_id}`"),
-    }
 }

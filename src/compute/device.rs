@@ -84,7 +84,7 @@ fn cuda(index: usize) -> Result<Device, String> {
     load_cuda()?;
     let device = Device::Cuda(index);
     match usize::try_from(tch::Cuda::device_count()).unwrap_or(0) {
-        // Then the tensor below tells why.
+        // Then the error of the tensor below has the reason.
         0 => {}
         1 if index > 0 => return Err("there is one CUDA device, cuda:0".to_owned()),
         count if index >= count => {
@@ -92,7 +92,7 @@ fn cuda(index: usize) -> Result<Device, String> {
         }
         _ => {}
     }
-    // A tensor is the only question that libtorch answers with a reason.
+    // Making a tensor is the only call for which libtorch reports the reason.
     match Tensor::f_zeros([1], (Kind::Float, device)) {
         Ok(_) => Ok(device),
         Err(error) => Err(reason(&error)),

@@ -45,7 +45,7 @@ pub enum Error {
     Loading,
     #[error("the server is going down: try again in a few seconds")]
     Draining,
-    #[error("the deadline passed before the answer was computed")]
+    #[error("the deadline passed before the result was computed")]
     DeadlineExceeded,
     #[error("version {version} of {:?} is what an alias points to: move {} first", model.as_str(), .aliases.iter().map(Alias::as_str).collect::<Vec<_>>().join(", "))]
     VersionAliased { model: ModelName, version: Version, aliases: Vec<Alias> },
@@ -169,7 +169,7 @@ impl From<data::Error> for Error {
             }
             E::InvalidSize(error) => error.into(),
             E::UnknownSplit(_) => Self::field("split", "is unknown: use train, validation or test"),
-            E::Picture(_) => Self::field("image", message),
+            E::Image(_) => Self::field("image", message),
         }
     }
 }
@@ -182,8 +182,8 @@ impl From<inspect::Error> for Error {
             E::UnknownLayer { .. } => Self::field("layers", format!("are wrong: {message}")),
             E::TooMuch { .. } => Self::field("channels", format!("are too many: {message}")),
             E::UnknownChannel { .. } => Self::field("channels", format!("are wrong: {message}")),
-            E::PictureSize { given, expected } => {
-                Self::field("image", format!("has {given} pixels: use {expected}"))
+            E::ImageSize { actual, expected } => {
+                Self::field("image", format!("has {actual} pixels: use {expected}"))
             }
             E::UnknownClass { class, classes } => {
                 Self::field("target_class", format!("is {class}: use 0 to {}", classes - 1))

@@ -15,7 +15,7 @@ use crate::{
     train::{BatchReport, EpochReport, Event, Rule, RunState},
 };
 
-/// From 20 µs, which a batch of one image takes, to the second that nobody wants to wait.
+/// From 20 µs, which a batch of one image takes, to a second, longer than a prediction should take.
 const SECONDS: [f64; 15] =
     [0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
 const IMAGES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
@@ -172,7 +172,7 @@ const OUTCOMES: [&str; 5] = ["ok", "queue_full", "deadline", "cancelled", "error
 /// How a call for predictions ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallOutcome {
-    Answered,
+    Succeeded,
     /// The queue was full.
     Rejected,
     DeadlineExceeded,
@@ -279,7 +279,7 @@ impl VersionMetrics {
         match outcome {
             CallOutcome::Rejected => self.rejected[0].inc(),
             CallOutcome::DeadlineExceeded => self.rejected[1].inc(),
-            CallOutcome::Answered | CallOutcome::Cancelled | CallOutcome::Failed => {}
+            CallOutcome::Succeeded | CallOutcome::Cancelled | CallOutcome::Failed => {}
         }
         self.outcomes[outcome as usize].inc();
     }

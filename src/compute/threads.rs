@@ -113,7 +113,7 @@ mod tests {
     const SETUP: ThreadSettings = ThreadSettings { threads: 1, priority: Priority::Low };
 
     #[test]
-    fn a_job_that_panics_leaves_the_thread_to_the_next() {
+    fn a_panicking_job_does_not_end_its_thread() {
         let thread = JobThread::start("test-jobs", SETUP, 2).unwrap();
         let (done, received) = std::sync::mpsc::channel();
         thread.submit(|| panic!("of this job alone")).unwrap();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_is_an_answer() {
+    fn a_full_queue_rejects_with_an_error() {
         let thread = JobThread::start("test-full", SETUP, 1).unwrap();
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let (started, begun) = std::sync::mpsc::channel();

@@ -33,6 +33,16 @@ pub struct Flags {
     #[arg(long, value_name = "N")]
     pub max_message_bytes: Option<usize>,
 
+    /// Largest number of connections of the gRPC port; more are closed at once. The limit of open files may
+    /// allow fewer [default: 10000]
+    #[arg(long, value_name = "N")]
+    pub max_connections: Option<usize>,
+
+    /// How long calls are still served after health reports that the server ends, so that load balancers
+    /// notice it first, as in `5s` [default: 0]
+    #[arg(long, value_name = "TIME")]
+    pub drain_delay: Option<TimeSpan>,
+
     /// Longest time to drain open calls when the server shuts down [default: 10s]
     #[arg(long, value_name = "TIME")]
     pub drain_timeout: Option<TimeSpan>,
@@ -127,10 +137,12 @@ impl Flags {
             [] => None,
             sets => Some(custom_datasets::table("--dataset-dir", sets)?),
         };
-        let given = [
+        let values = [
             ("server", "grpc_addr", text(self.grpc_addr.map(|addr| addr.to_string()))),
             ("server", "http_addr", text(self.http_addr.map(|addr| addr.to_string()))),
             ("server", "max_message_bytes", number(self.max_message_bytes)),
+            ("server", "max_connections", number(self.max_connections)),
+            ("server", "drain_delay", text(self.drain_delay.map(|time| time.to_string()))),
             ("server", "drain_timeout", text(self.drain_timeout.map(|time| time.to_string()))),
             ("data", "dir", text(engine.data_dir.as_ref().map(|dir| dir.display().to_string()))),
             ("data", "fetch", text(engine.fetch.map(value_name))),
@@ -150,7 +162,7 @@ impl Flags {
             ("log", "level", text(self.log_level.clone())),
         ];
         let mut sections = Map::new();
-        for (section, key, value) in given {
+        for (section, key, value) in values {
             if let Some(value) = value {
                 sections.entry(section.to_owned()).or_insert_with(Dict::new).insert(key.to_owned(), value);
             }

@@ -108,6 +108,7 @@ fn check(settings: Settings) -> Result<Settings, Error> {
     let serving = &settings.serving;
     let least_one = [
         ("server.max_message_bytes", settings.server.max_message_bytes),
+        ("server.max_connections", settings.server.max_connections),
         ("serving.max_batch_size", serving.max_batch_size),
         ("serving.queue_capacity", serving.queue_capacity),
         ("serving.max_loaded_versions", serving.max_loaded_versions),
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_data_set_is_rejected_with_its_place() {
+    fn an_invalid_data_set_is_rejected_with_its_location() {
         let rejected = |text| error(&[("DIGITD_DATA_SETS", text)], None);
         for (text, expected) in [
             ("letters", "DIGITD_DATA_SETS: \"letters\" is not a data set: write NAME=FOLDER"),
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_the_wrong_kind_names_its_place() {
+    fn a_value_of_the_wrong_kind_names_its_location() {
         let message = error(&[("DIGITD_SERVING_WORKERS", "many")], None);
         assert!(message.contains("DIGITD_SERVING_WORKERS") && message.contains("whole number"), "{message}");
         let message = error(&[("DIGITD_COMPUTE_DEVICE", "gpu")], None);

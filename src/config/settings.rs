@@ -43,6 +43,11 @@ pub struct Server {
     pub http_addr: HttpAddr,
     /// Largest message that is accepted, in bytes.
     pub max_message_bytes: usize,
+    /// Largest number of connections of the gRPC port; more are closed at once. The limit of open files may allow
+    /// fewer.
+    pub max_connections: usize,
+    /// How long calls are still served after health reports that the server ends.
+    pub drain_delay: TimeSpan,
     /// Longest time to drain open calls when the server shuts down.
     pub drain_timeout: TimeSpan,
 }
@@ -164,10 +169,15 @@ pub struct TimeSpan(pub Duration);
 
 impl Default for Server {
     fn default() -> Self {
-        let ServerConfig { grpc_addr, http_addr, max_message_bytes, drain_timeout, .. } =
-            ServerConfig::default();
-        let http_addr = http_addr.map_or(HttpAddr::Off, HttpAddr::At);
-        Self { grpc_addr, http_addr, max_message_bytes, drain_timeout: TimeSpan(drain_timeout) }
+        let server = ServerConfig::default();
+        Self {
+            grpc_addr: server.grpc_addr,
+            http_addr: server.http_addr.map_or(HttpAddr::Off, HttpAddr::At),
+            max_message_bytes: server.max_message_bytes,
+            max_connections: server.max_connections,
+            drain_delay: TimeSpan(server.drain_delay),
+            drain_timeout: TimeSpan(server.drain_timeout),
+        }
     }
 }
 

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shown_settings_can_be_read_back() {
+    fn printed_settings_can_be_read_back() {
         let settings = Settings::default();
         assert_eq!(toml::from_str::<Settings>(&settings.to_toml()).unwrap(), settings);
     }
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_and_passwords_are_hidden_wherever_they_stand() {
+    fn tokens_and_passwords_are_hidden_everywhere() {
         let mut table: Table = "user = 'a'\n[deep]\nadmin_token = 'b'\npassword = 'c'".parse().unwrap();
         hide(&mut table);
         let shown = table.to_string();

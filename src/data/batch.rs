@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gathered_batch_holds_the_images_asked_for_in_channels_last() {
+    fn a_gathered_batch_holds_the_requested_images_in_channels_last() {
         let batch = three().gather(&Tensor::from_slice(&[2i64, 0]), Kind::Float);
         assert_eq!(batch.images.size(), [2, 1, 2, 2]);
         assert_eq!(batch.images.stride(), [4, 1, 2, 1]);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_cut_at_the_end_and_leaves_the_set_as_it_was() {
+    fn a_range_is_clipped_at_the_end_and_leaves_the_set_unchanged() {
         let set = three();
         assert_eq!(Vec::<i64>::try_from(&set.range(2, 9, Kind::Float).labels).unwrap(), [9]);
         assert_eq!(set.range(3, 4, Kind::Float).images.size(), [0, 1, 2, 2]);

@@ -178,7 +178,7 @@ impl Catalog {
     }
 
     /// Reads or fetches the files that `load_split` needs for this split, and caches them: after that
-    /// `load_split` waits for nobody. Errors if the files cannot be had.
+    /// `load_split` does not wait. Errors if the files are not available.
     pub fn prepare(&self, spec: &DatasetSpec, part: Split) -> Result<(), Error> {
         match (spec.name.as_str(), part) {
             (MNIST, Split::Train | Split::Validation) => self.mnist(mnist::Subset::Train).map(drop),
@@ -216,9 +216,9 @@ impl Catalog {
     }
 
     fn unknown(&self, name: &DatasetName) -> Error {
-        let own = self.custom.folders().keys().map(DatasetName::as_str);
+        let custom = self.custom.folders().keys().map(DatasetName::as_str);
         let names: Vec<String> =
-            [MNIST, SYNTHETIC].into_iter().chain(own).map(|n| format!("{n:?}")).collect();
+            [MNIST, SYNTHETIC].into_iter().chain(custom).map(|n| format!("{n:?}")).collect();
         let known = names.join(" or ") + "; the server's setting data.sets adds folders of your own";
         Error::UnknownDataset { name: name.clone(), known }
     }
@@ -246,7 +246,7 @@ impl Catalog {
             return Err(unavailable(part, &self.folders, "it is in no folder that was named"));
         };
         match fetch::fetch(config, &part.files(), &mut |_| {}) {
-            // A folder that cannot be written is as good as none.
+            // A folder that cannot be written counts as none.
             Err(error @ Error::Io { .. }) => Err(unavailable(part, &self.folders, &error.to_string())),
             Err(error) => Err(error),
             Ok(()) => mnist::locate(part, &self.folders)
@@ -283,12 +283,12 @@ fn range(
 fn unavailable(part: mnist::Subset, folders: &[PathBuf], reason: &str) -> Error {
     let names = part.files().map(mnist::File::packed_name).join(" and ");
     let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
-    let place = match folders.is_empty() {
+    let destination = match folders.is_empty() {
         true => "into a folder named by --data-dir".to_owned(),
         false => format!("into {} or a folder named by --data-dir", folders.join(" or ")),
     };
     let advice = format!(
-        "{reason}; run `digitd data fetch`, put {names} {place}, or use the built-in data set \"{SYNTHETIC}\""
+        "{reason}; run `digitd data fetch`, put {names} {destination}, or use the built-in data set \"{SYNTHETIC}\""
     );
     Error::Unavailable { name: mnist_name(), advice }
 }
@@ -302,20 +302,20 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_is_kept() {
+    fn a_data_set_is_read_once_and_cached() {
         let catalog = Catalog::new(Vec::new(), FetchPolicy::Never);
         let dims = crate::data::dataset::Dims::MNIST;
-        let kept = ImageSet::new(dims, vec![7; 784], vec![3]).unwrap();
-        *catalog.test.lock().unwrap() = Some(kept.clone());
-        let found = catalog.load_split(&mnist(), ValidationSize::default(), Split::Test).unwrap();
-        assert_eq!(found.pixels().as_ptr(), kept.pixels().as_ptr());
+        let cached = ImageSet::new(dims, vec![7; 784], vec![3]).unwrap();
+        *catalog.test.lock().unwrap() = Some(cached.clone());
+        let loaded = catalog.load_split(&mnist(), ValidationSize::default(), Split::Test).unwrap();
+        assert_eq!(loaded.pixels().as_ptr(), cached.pixels().as_ptr());
         catalog.prepare(&mnist(), Split::Test).unwrap();
         let missing = catalog.prepare(&mnist(), Split::Validation);
         assert!(matches!(missing, Err(Error::Unavailable { .. })), "{missing:?}");
     }
 
     #[test]
-    fn a_folder_that_cannot_be_written_makes_mnist_unavailable() {
+    fn an_unwritable_folder_makes_mnist_unavailable() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("in the way");
         std::fs::write(&file, "").unwrap();

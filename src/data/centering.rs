@@ -48,8 +48,8 @@ pub fn fit_into_box(pixels: &[u8], width: usize, height: usize, frame: ImageSize
     ink
 }
 
-/// A picture of `from` (width, height) in the size `to`: averaged by area where it shrinks,
-/// interpolated where it grows; columns and rows apart.
+/// Resizes a picture from `from` (width, height) to `to`: averaged by area where it shrinks,
+/// interpolated where it grows; columns and rows separately.
 pub fn resize(pixels: &[u8], from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
     let (across, down) = (weights(from.0, to.0), weights(from.1, to.1));
     let weighted = |(start, parts): &(usize, Vec<f32>), value: &dyn Fn(usize) -> f32| -> f32 {
@@ -97,10 +97,10 @@ pub fn center_by_mass(ink: &[f32], frame: ImageSize) -> Vec<u8> {
         let moment: f32 = mass.iter().enumerate().map(|(at, part)| at as f32 * part).sum();
         let first = mass.iter().position(|&part| part > VISIBLE).unwrap_or(0) as isize;
         let last = mass.iter().rposition(|&part| part > VISIBLE).unwrap_or(side - 1) as isize;
-        // A stroke of even width lies half-way between two places: rounding noise must not decide.
+        // A stroke of even width is half-way between two positions, which rounding noise must not decide.
         let off = ((side as f32 / 2.0 - moment / total.max(f32::MIN_POSITIVE)) * 256.0).round() / 256.0;
-        let wanted = off.round() as isize;
-        wanted.clamp(-first, side as isize - 1 - last)
+        let shift = off.round() as isize;
+        shift.clamp(-first, side as isize - 1 - last)
     };
     let ImageSize { height, width } = frame;
     let row_mass = |row: usize| ink[row * width..(row + 1) * width].iter().sum();
@@ -151,8 +151,8 @@ mod tests {
     }
 
     #[test]
-    fn the_center_of_mass_comes_to_the_middle() {
-        // A heavy foot: the box is in the middle, the mass is not.
+    fn the_center_of_mass_is_moved_to_the_middle() {
+        // The lower end is heavy: the box is in the middle, the centre of mass is not.
         let mut pixels = vec![255; 20 * 20];
         pixels[..8 * 20]
             .iter_mut()
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn another_frame_has_its_own_box_and_middle() {
+    fn a_frame_of_another_size_is_centered_in_its_box() {
         let frame = ImageSize { height: 20, width: 12 };
         for (width, height) in [(9, 9), (30, 3), (3, 30), (64, 64), (1, 1)] {
             let image =
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn ink_is_never_moved_out_of_the_image() {
+    fn ink_is_never_shifted_out_of_the_image() {
         let mut ink = [0.0; SIDE * SIDE];
         ink[..SIDE * 4].fill(1.0);
         ink[SIDE * 27 + 3] = 1.0;

@@ -1,5 +1,5 @@
 //! Labelled images in memory: cheap to clone and to slice, always of a consistent size.
-//! Where they come from is the catalog's affair; tensors are made in `batch`.
+//! `catalog` loads them; tensors are made in `batch`.
 
 use std::{fmt::Write as _, ops::Range, sync::Arc};
 
@@ -26,7 +26,7 @@ pub struct ImageSet {
     pixels: Arc<Vec<u8>>,
     labels: Arc<Vec<u8>>,
     range: Range<usize>,
-    /// The name of each class; empty where a class goes by its number.
+    /// The name of each class; empty if classes are numbered.
     class_names: Arc<[String]>,
 }
 
@@ -91,7 +91,7 @@ impl ImageSet {
         self.dims.classes
     }
 
-    /// The name of each class; empty where a class goes by its number.
+    /// The name of each class; empty if classes are numbered.
     pub fn class_names(&self) -> &[String] {
         &self.class_names
     }
@@ -134,7 +134,7 @@ impl ImageSet {
         Self { pixels: Arc::new(pixels), labels: Arc::new(labels), range, ..self.clone() }
     }
 
-    /// What tells this set from every other: the SHA-256, in hexadecimal, of the count, height,
+    /// Returns the digest that identifies this set: the SHA-256, in hexadecimal, of the count, height,
     /// width and classes (each a little-endian u64), the pixels, the labels and the names of the
     /// classes (each ended by a zero byte).
     pub fn digest(&self) -> String {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_and_a_selection_hold_the_images_asked_for() {
+    fn a_slice_and_a_selection_hold_the_requested_images() {
         let slice = tiny().slice(1..3);
         assert_eq!((slice.len(), slice.image(0), slice.label(1)), (2, &[10, 11][..], 2));
         assert_eq!(slice.slice(1..99).pixels(), [20, 21]);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_do_not_belong_together_are_rejected() {
+    fn inconsistent_sizes_are_rejected() {
         for (dims, pixels, labels, word) in [
             (Dims { height: 0, ..TINY }, 0, vec![], "image size"),
             (Dims { width: 65, ..TINY }, 65, vec![0], "image size"),

@@ -1,17 +1,17 @@
-//! What can go wrong with data, as the kinds that a caller can act on.
+//! The errors of data sets, by the kinds that a caller can act on.
 
 use std::path::PathBuf;
 
 use super::{idx::FormatError, image};
 use crate::ids::{DatasetName, FieldError};
 
-/// Why there is no data; every message names the thing and says the fix.
+/// The reason why data cannot be loaded; every message names the cause and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `known` lists the names that there are.
     #[error("there is no data set {:?}: use {known}", name.as_str())]
     UnknownDataset { name: DatasetName, known: String },
-    /// The data set is known, but not on this machine and not to be had.
+    /// The data set is known, but not on this machine and not available elsewhere.
     #[error("data set {} is not on this machine: {advice}", name.as_str())]
     Unavailable { name: DatasetName, advice: String },
     #[error("{}", problem.describe(path))]
@@ -31,7 +31,7 @@ pub enum Error {
     #[error("there is no split {0:?}: use train, validation or test")]
     UnknownSplit(String),
     #[error(transparent)]
-    Picture(#[from] image::Error),
+    Image(#[from] image::Error),
     #[error("cannot {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
 }

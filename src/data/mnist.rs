@@ -1,4 +1,4 @@
-//! The four files of MNIST: their names, where they lie, and whether they are the real ones.
+//! The four files of MNIST: their names, their paths, and whether they have the right content.
 //! Downloads nothing.
 
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ impl File {
         }
     }
 
-    /// The name under which mirrors have it, and under which it is kept.
+    /// The name under which mirrors have it, and under which it is stored.
     pub fn packed_name(self) -> String {
         format!("{}.gz", self.name())
     }
@@ -77,7 +77,7 @@ impl File {
         }
     }
 
-    /// Where the file lies in `folder`, under any of the names that it goes by: with `-idx` or
+    /// The path of the file in `folder`, under any of its names: with `-idx` or
     /// `.idx`, with `.gz` or without.
     pub fn find(self, folder: &Path) -> Option<PathBuf> {
         let dashed = self.name().to_owned();
@@ -104,9 +104,9 @@ impl File {
 pub enum FileStatus {
     /// The file is in none of the folders.
     Missing,
-    /// There, and with the right content.
+    /// The file exists and has the right content.
     Good(PathBuf),
-    /// There, but broken or of other content.
+    /// The file exists, but is broken or has other content.
     Bad(PathBuf, Error),
 }
 
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_file_is_found_under_every_name_it_goes_by() {
+    fn each_file_is_found_under_each_of_its_names() {
         for name in [
             "t10k-labels-idx1-ubyte",
             "t10k-labels-idx1-ubyte.gz",

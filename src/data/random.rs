@@ -104,8 +104,8 @@ impl CounterStream {
         numbers
     }
 
-    /// The same by tensor operations, which wait for nothing. int64 stands for the words: its sums and
-    /// products wrap as theirs do, and devices of libtorch are little-endian.
+    /// Computes the same by tensor operations, without waiting. The words are int64, whose sums and
+    /// products wrap as those of u64, and devices of libtorch are little-endian.
     fn on_device(self, n: usize, kind: Kind, device: Device) -> Tensor {
         let words = n.div_ceil(8 / kind.elt_size_in_bytes()) as i64;
         let mut z = Tensor::arange(words, (Kind::Int64, device));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_stream_is_splitmix64_by_its_own_definition() {
+    fn a_counter_stream_is_splitmix64_by_its_definition() {
         // The first outputs of the authors' C code for seed 0.
         let stream = CounterStream { seed: 0 };
         assert_eq!(

@@ -56,7 +56,7 @@ impl Default for ValidationSize {
     }
 }
 
-/// How `total` images come apart: `train` and `validation` are ranges of the order that a seeded
+/// The split of `total` images: `train` and `validation` are ranges of the order that a seeded
 /// shuffle or the file gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SplitRanges {
@@ -66,7 +66,7 @@ pub(super) struct SplitRanges {
 
 impl SplitRanges {
     /// The last images are for validation, the first `max_train_images` of the rest for training.
-    /// Errors when that leaves nothing to train on.
+    /// Errors if no training images remain.
     pub fn new(
         total: usize,
         validation: ValidationSize,
@@ -98,7 +98,7 @@ impl SplitRanges {
     }
 }
 
-/// The order in which `total` images are split_images out: as in the file, or shuffled by the seed.
+/// The order in which `total` images are split: as in the file, or shuffled by the seed.
 pub(super) fn dealing_order(total: usize, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..total).collect();
     Random::new(seed, Stream::Split, 0, 0).shuffle(&mut order);
@@ -118,20 +118,20 @@ mod tests {
     }
 
     #[test]
-    fn mnist_comes_apart_as_in_the_tutorial() {
+    fn mnist_is_split_as_in_the_tutorial() {
         let parts = plan(ValidationSize::default(), None).unwrap();
         assert_eq!(parts, SplitRanges { train: 0..50_000, validation: 50_000..60_000 });
     }
 
     #[test]
-    fn a_cut_shortens_training_and_leaves_validation_whole() {
+    fn an_image_limit_shortens_training_and_not_validation() {
         let parts = plan(ValidationSize::Fraction(0.25), Some(100)).unwrap();
         assert_eq!(parts, SplitRanges { train: 0..100, validation: 45_000..60_000 });
         assert_eq!(plan(ValidationSize::Count(0), Some(usize::MAX)).unwrap().train, 0..60_000);
     }
 
     #[test]
-    fn a_split_that_leaves_nothing_to_train_on_is_rejected() {
+    fn a_split_without_training_images_is_rejected() {
         for (validation, most, field) in [
             (ValidationSize::Count(60_000), None, "validation takes"),
             (ValidationSize::Count(usize::MAX), None, "validation takes"),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dealing_order_is_a_permutation_fixed_by_the_seed() {
+    fn the_split_order_is_a_permutation_fixed_by_the_seed() {
         let order = dealing_order(1000, 5);
         assert_eq!(order, dealing_order(1000, 5));
         assert_ne!(order, dealing_order(1000, 6));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_reads_as_it_is_written() {
+    fn a_split_parses_from_its_printed_form() {
         for split in [Split::Train, Split::Validation, Split::Test] {
             assert_eq!(split.to_string().parse::<Split>().unwrap(), split);
             assert_eq!(serde_json::to_string(&split).unwrap(), format!("\"{split}\""));

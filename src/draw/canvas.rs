@@ -19,6 +19,22 @@ use super::Error;
 /// Points of the canvas for a pixel of the finished picture, in each direction.
 pub const FINE: i32 = 3;
 
+/// The width of a line in pixels, so that it remains visible where a page shows the picture smaller.
+const LINE_WIDTH: i32 = 2;
+
+/// The width of a faint line in points of the canvas, a pixel and a third: thinner than `LINE_WIDTH`.
+const FAINT_WIDTH: u32 = FINE as u32 * 4 / 3;
+
+/// The lengths of a dash and of the gap after it, in pixels.
+const DASH: i32 = 7;
+const DASH_GAP: i32 = 5;
+
+/// The radius of a dot in pixels, so that it is wider than a line.
+const DOT_RADIUS: i32 = 4;
+
+/// Half the width and height of a cross, in pixels.
+const CROSS_ARM: i32 = 5;
+
 pub const INK: RGBColor = RGBColor(40, 40, 40);
 pub const GREY: RGBColor = RGBColor(110, 110, 110);
 pub const GRID: RGBColor = RGBColor(226, 226, 226);
@@ -32,24 +48,24 @@ const FAMILY: &str = "sans-serif";
 pub enum LineWeight {
     /// Thin and pale, behind others.
     Faint,
-    Firm,
+    Normal,
 }
 
 /// A part of the picture that is drawn on.
 pub struct Canvas<B: DrawingBackend> {
     pub area: DrawingArea<B, Shift>,
-    pub medium: Medium,
+    pub format: OutputFormat,
 }
 
-/// The output format; plotters' two back ends each have their own faults.
+/// The format that plotters' back end writes; the code works around the faults of each back end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Medium {
+pub enum OutputFormat {
     Svg,
-    /// Thick lines have spikes at sharp corners, and words stand too high.
-    Pixels,
+    /// The back end draws spikes at the sharp corners of thick lines, and text too high.
+    Bitmap,
 }
 
-/// Makes the font known to plotters; before any word is written.
+/// Registers the font with plotters, which must happen before any text is written.
 pub fn register_font() -> Result<(), Error> {
     static REGISTERED: LazyLock<bool> =
         LazyLock::new(|| plotters::style::register_font(FAMILY, FontStyle::Normal, FONT).is_ok());
@@ -59,16 +75,16 @@ pub fn register_font() -> Result<(), Error> {
 impl<B: DrawingBackend> Canvas<B> {
     /// Another part of the same picture.
     pub fn part(&self, area: DrawingArea<B, Shift>) -> Self {
-        Self { area, medium: self.medium }
+        Self { area, format: self.format }
     }
 
-    /// The thick line of a curve.
+    /// Draws the line of a curve.
     pub fn line(&self, spots: &[(i32, i32)], stroke: LineWeight, color: RGBColor) -> Result<(), Error> {
         let style = styled(stroke, color);
-        if self.medium == Medium::Svg {
+        if self.format == OutputFormat::Svg {
             return self.area.draw(&PathElement::new(spots.to_vec(), style)).map_err(failed);
         }
-        // Piece by piece, with round joints.
+        // The segments are drawn one by one, with round joints.
         let joint = ShapeStyle { filled: true, ..style };
         for pair in spots.windows(2) {
             self.area.draw(&PathElement::new(pair.to_vec(), style)).map_err(failed)?;
@@ -78,34 +94,37 @@ impl<B: DrawingBackend> Canvas<B> {
     }
 
     pub fn dashes(&self, spots: &[(i32, i32)], color: RGBColor) -> Result<(), Error> {
-        let style = styled(LineWeight::Firm, color);
-        let dashes = DashedPathElement::new(spots.to_vec(), 7 * FINE, 5 * FINE, style);
+        let style = styled(LineWeight::Normal, color);
+        let dashes = DashedPathElement::new(spots.to_vec(), DASH * FINE, DASH_GAP * FINE, style);
         self.area.draw(&dashes).map_err(failed)
     }
 
     pub fn dot(&self, at: (i32, i32), color: RGBColor) -> Result<(), Error> {
-        self.area.draw(&Circle::new(at, 4 * FINE, color.filled())).map_err(failed)
+        self.area.draw(&Circle::new(at, DOT_RADIUS * FINE, color.filled())).map_err(failed)
     }
 
     pub fn cross(&self, (x, y): (i32, i32), color: RGBColor) -> Result<(), Error> {
-        let arm = 5 * FINE;
+        let arm = CROSS_ARM * FINE;
         for slope in [-1, 1] {
             let ends = vec![(x - arm, y - arm * slope), (x + arm, y + arm * slope)];
-            self.area.draw(&PathElement::new(ends, color.stroke_width(2 * FINE as u32))).map_err(failed)?;
+            self.area
+                .draw(&PathElement::new(ends, color.stroke_width((LINE_WIDTH * FINE) as u32)))
+                .map_err(failed)?;
         }
         Ok(())
     }
 
-    /// A thin straight line.
+    /// Draws a thin straight line.
     pub fn rule(&self, ends: [(i32, i32); 2], color: RGBColor) -> Result<(), Error> {
         self.area.draw(&PathElement::new(ends.to_vec(), color.stroke_width(FINE as u32))).map_err(failed)
     }
 
-    /// A text whose middle is at the height of a spot.
+    /// Writes a text that is centred vertically at a position.
     pub fn write(&self, words: &str, (x, y): (i32, i32), style: &TextFormat) -> Result<(), Error> {
-        let lower = match self.medium {
-            Medium::Svg => 0,
-            Medium::Pixels => style.size * FINE * 3 / 20,
+        // By so much of its size the bitmap back end draws text too high.
+        let lower = match self.format {
+            OutputFormat::Svg => 0,
+            OutputFormat::Bitmap => style.size * FINE * 3 / 20,
         };
         self.area.draw(&Text::new(words.to_owned(), (x, y + lower), style.text())).map_err(failed)
     }
@@ -115,13 +134,13 @@ impl<B: DrawingBackend> Canvas<B> {
         Ok(self.area.estimate_text_size(words, &style.text()).map_err(failed)?.0 as i32)
     }
 
-    /// The first letters of a text, which take at most so many points.
+    /// Returns the text if its width is at most `width` points, else as many first letters as fit and an ellipsis.
     pub fn fitting(&self, words: &str, width: i32, style: &TextFormat) -> Result<String, Error> {
-        let mut kept: Vec<char> = words.chars().collect();
+        let mut letters: Vec<char> = words.chars().collect();
         let mut shown = words.to_owned();
-        while self.width_of(&shown, style)? > width && !kept.is_empty() {
-            kept.pop();
-            shown = kept.iter().collect::<String>().trim_end().to_owned() + "…";
+        while self.width_of(&shown, style)? > width && !letters.is_empty() {
+            letters.pop();
+            shown = letters.iter().collect::<String>().trim_end().to_owned() + "…";
         }
         Ok(shown)
     }
@@ -145,13 +164,13 @@ impl TextFormat {
 }
 
 fn styled(stroke: LineWeight, color: RGBColor) -> ShapeStyle {
-    // Mixed with white rather than transparent: pieces that overlap would show.
+    // The color is mixed with white rather than transparent, since overlapping segments would show.
     let faint = |part: u8| 255 - (255 - part) / 3;
     match stroke {
         LineWeight::Faint => {
-            RGBColor(faint(color.0), faint(color.1), faint(color.2)).stroke_width(FINE as u32 * 4 / 3)
+            RGBColor(faint(color.0), faint(color.1), faint(color.2)).stroke_width(FAINT_WIDTH)
         }
-        LineWeight::Firm => color.stroke_width(FINE as u32 * 2),
+        LineWeight::Normal => color.stroke_width((LINE_WIDTH * FINE) as u32),
     }
 }
 

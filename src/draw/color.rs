@@ -2,7 +2,7 @@
 
 use plotters::style::RGBColor;
 
-/// A value that is infinite or no number.
+/// The color of a value that is infinite or no number.
 pub const BROKEN: RGBColor = RGBColor(214, 0, 214);
 
 pub const PAPER: RGBColor = RGBColor(255, 255, 255);
@@ -24,6 +24,15 @@ const VIRIDIS: [RGBColor; 9] = [
     RGBColor(170, 220, 50),
     RGBColor(253, 231, 37),
 ];
+
+/// The exponent of an overlay's opacity: below 1, so that small values are visible.
+const OVERLAY_GAMMA: f64 = 0.75;
+
+/// The opacity of an overlay at the ends of the range: below 1, so that the ink below it is visible.
+const OVERLAY_OPACITY: f64 = 0.9;
+
+/// The grey of full ink, light enough that colours over it are visible.
+const INK: RGBColor = RGBColor(90, 90, 90);
 
 /// A colour map and the range of values that it covers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,26 +61,28 @@ impl ColorMap {
         }
         match self {
             Self::Diverging { .. } => {
-                let place = self.place(value) * 2.0 - 1.0;
-                mix(PAPER, if place < 0.0 { BELOW } else { ABOVE }, place.abs())
+                let position = self.position(value) * 2.0 - 1.0;
+                mix(PAPER, if position < 0.0 { BELOW } else { ABOVE }, position.abs())
             }
             Self::Sequential { .. } => {
-                let place = self.place(value) * (VIRIDIS.len() - 1) as f64;
-                let first = (place as usize).min(VIRIDIS.len() - 2);
-                mix(VIRIDIS[first], VIRIDIS[first + 1], place - first as f64)
+                let position = self.position(value) * (VIRIDIS.len() - 1) as f64;
+                let first = (position as usize).min(VIRIDIS.len() - 2);
+                mix(VIRIDIS[first], VIRIDIS[first + 1], position - first as f64)
             }
         }
     }
 
-    /// The color over a ground: nothing of it at 0, all of it at the ends.
-    pub fn over(self, ground: RGBColor, value: f64) -> RGBColor {
+    /// The color over a background: transparent at 0, and of `OVERLAY_OPACITY` at the ends of the range.
+    pub fn over(self, background: RGBColor, value: f64) -> RGBColor {
         let strength = match self {
-            Self::Diverging { .. } => (self.place(value) * 2.0 - 1.0).abs(),
-            Self::Sequential { .. } => self.place(value),
+            Self::Diverging { .. } => (self.position(value) * 2.0 - 1.0).abs(),
+            Self::Sequential { .. } => self.position(value),
         };
         match value.is_finite() {
-            // A little more than its share, so that small values are seen at all.
-            true => mix(ground, self.color(value.signum() * self.ends().1), strength.powf(0.75) * 0.9),
+            true => {
+                let opacity = strength.powf(OVERLAY_GAMMA) * OVERLAY_OPACITY;
+                mix(background, self.color(value.signum() * self.ends().1), opacity)
+            }
             false => BROKEN,
         }
     }
@@ -84,8 +95,9 @@ impl ColorMap {
         }
     }
 
-    /// From 0 to 1; in the middle (or at the lower end) where all values are equal.
-    fn place(self, value: f64) -> f64 {
+    /// The position of a value in the range, from 0 to 1; if all values are equal, 0.5 in a diverging map and 0 in a
+    /// sequential one.
+    fn position(self, value: f64) -> f64 {
         let (low, high) = self.ends();
         match (high > low, self) {
             (true, _) => ((value - low) / (high - low)).clamp(0.0, 1.0),
@@ -95,9 +107,9 @@ impl ColorMap {
     }
 }
 
-/// Ink from 0 (paper) to 1, light enough that colours over it are seen.
+/// Returns the grey of ink from 0 (paper) to 1.
 pub fn ink(value: f64) -> RGBColor {
-    mix(PAPER, RGBColor(90, 90, 90), if value.is_finite() { value.clamp(0.0, 1.0) } else { 0.0 })
+    mix(PAPER, INK, if value.is_finite() { value.clamp(0.0, 1.0) } else { 0.0 })
 }
 
 fn mix(from: RGBColor, to: RGBColor, share: f64) -> RGBColor {

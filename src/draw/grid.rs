@@ -1,5 +1,7 @@
 //! A grid of tiles, each a rectangle of values in colours with its label below; the colour scale
-//! stands at the right.
+//! is at the right.
+
+use std::ops::RangeInclusive;
 
 use plotters::{
     prelude::BitMapBackend,
@@ -10,20 +12,34 @@ use super::{
     Error,
     canvas::{Canvas, FINE, GREY, TextFormat, register_font},
     color::{BROKEN, ColorMap, PAPER, ink},
-    picture::{BELOW_TITLE, FilledRect, LABEL, MARGIN, Png, png, short, title_width, write_title},
+    picture::{
+        BELOW_TITLE, FilledRect, LABEL, MARGIN, MAX_WIDTH, Png, png, short, text_width, title_width,
+        write_title,
+    },
 };
 
-/// Largest number of tiles of a picture; nobody looks at more.
-pub const MOST_TILES: usize = 64;
+/// The largest number of tiles of a picture: a convolution of 64 channels is shown in full.
+pub const MAX_TILES: usize = 64;
 
-/// Width that the tiles may take together.
-const WIDEST: i32 = 1060;
-
+/// The space between two tiles, and the height of the label below a tile, in pixels.
 const GAP: i32 = 12;
 const LABEL_HEIGHT: i32 = 22;
+
+/// The width of the color scale, the space at its left, and the space at its right for its numbers, in pixels.
 const BAR_WIDTH: i32 = 16;
 const BAR_LEFT: i32 = 28;
-const BAR_ROOM: i32 = 100;
+const BAR_RIGHT: i32 = 100;
+
+/// The height of the name above the scale, in pixels.
+const BAR_TITLE: i32 = 16;
+
+/// The height of the scale in pixels, so that its five numbers do not overlap and it is not longer than is read easily.
+const BAR_HEIGHTS: RangeInclusive<i32> = 90..=260;
+
+/// The length of the ticks of the scale, and the distance of their numbers from the scale, in pixels.
+const TICK: i32 = 4;
+const TICK_LABEL: i32 = 8;
+
 const FRAME: RGBColor = RGBColor(190, 190, 190);
 
 /// A picture of tiles.
@@ -31,9 +47,9 @@ const FRAME: RGBColor = RGBColor(190, 190, 190);
 pub struct Grid {
     pub title: String,
     pub note: String,
-    /// The tiles; those beyond `MOST_TILES` are left out, which the note then states.
+    /// The tiles; those beyond `MAX_TILES` are left out, which the note then states.
     pub tiles: Vec<Tile>,
-    /// About how wide and high a tile shall be, in pixels.
+    /// The approximate side of a tile, in pixels.
     pub side: i32,
     pub map: ColorMap,
     /// The quantity that the colours show, written above the scale.
@@ -69,7 +85,9 @@ impl Tile {
         match &self.style {
             TileStyle::Colors => map.color(value),
             TileStyle::Grayscale => ink(value),
-            TileStyle::Overlay(ground) => map.over(ink(ground.get(at).copied().unwrap_or(0.0)), value),
+            TileStyle::Overlay(background) => {
+                map.over(ink(background.get(at).copied().unwrap_or(0.0)), value)
+            }
         }
     }
 }
@@ -88,16 +106,16 @@ struct GridLayout {
 
 impl GridLayout {
     fn of(grid: &Grid, shown: usize) -> Self {
-        let most = |size: fn(&Tile) -> usize| grid.tiles.iter().map(size).max().unwrap_or(1).max(1) as i32;
-        let (across, down) = (most(|tile| tile.width), most(Tile::rows));
+        let max = |size: fn(&Tile) -> usize| grid.tiles.iter().map(size).max().unwrap_or(1).max(1) as i32;
+        let (across, down) = (max(|tile| tile.width), max(Tile::rows));
         let pixel = (grid.side / across.max(down)).max(1);
         let (width, height) = (across * pixel, down * pixel);
-        // A label of three digits stands below the narrowest tile.
-        let longest = grid.tiles.iter().map(|tile| tile.label.chars().count()).max().unwrap_or(0) as i32;
-        let step = width.max(longest * LABEL.size * 3 / 5) + GAP;
+        // A label may be wider than a narrow tile.
+        let longest = grid.tiles.iter().map(|tile| tile.label.chars().count()).max().unwrap_or(0);
+        let step = width.max(text_width(longest, LABEL.size)) + GAP;
         let shown = shown as i32;
-        let most = ((WIDEST + GAP) / step).max(1);
-        let rows = (shown + most - 1) / most;
+        let fitting = ((MAX_WIDTH + GAP) / step).max(1);
+        let rows = (shown + fitting - 1) / fitting;
         let columns = (shown + rows.max(1) - 1) / rows.max(1);
         Self { pixel, height, step, columns, rows }
     }
@@ -111,12 +129,12 @@ impl GridLayout {
     fn bar(&self) -> (i32, i32, i32) {
         let left = MARGIN + self.columns * self.step - GAP + BAR_LEFT;
         let all = self.rows * (self.height + LABEL_HEIGHT + GAP) - GAP - LABEL_HEIGHT;
-        (left, BELOW_TITLE + 16, (all - 16).clamp(90, 260))
+        (left, BELOW_TITLE + BAR_TITLE, (all - BAR_TITLE).clamp(*BAR_HEIGHTS.start(), *BAR_HEIGHTS.end()))
     }
 
     fn size(&self, grid: &Grid, note: &str) -> (u32, u32) {
         let (left, top, height) = self.bar();
-        let width = (left + BAR_WIDTH + BAR_ROOM).max(title_width(&grid.title, note).min(WIDEST));
+        let width = (left + BAR_WIDTH + BAR_RIGHT).max(title_width(&grid.title, note).min(MAX_WIDTH));
         let tiles = BELOW_TITLE + self.rows * (self.height + LABEL_HEIGHT + GAP);
         (width as u32, tiles.max(top + height + MARGIN) as u32)
     }
@@ -125,7 +143,7 @@ impl GridLayout {
 /// Draws the grid. Errors if the font or the encoder fails.
 pub fn grid(grid: &Grid) -> Result<Png, Error> {
     register_font()?;
-    let shown = &grid.tiles[..grid.tiles.len().min(MOST_TILES)];
+    let shown = &grid.tiles[..grid.tiles.len().min(MAX_TILES)];
     let layout = GridLayout::of(grid, shown.len());
     let mut cells = Vec::new();
     for (number, tile) in shown.iter().enumerate() {
@@ -146,14 +164,14 @@ pub fn grid(grid: &Grid) -> Result<Png, Error> {
     Ok(Png { bytes, width: size.0, height: size.1 })
 }
 
-/// The text below the title, with what cannot be seen otherwise.
+/// Returns the note below the title, with the number of tiles left out and the meaning of magenta.
 fn note(grid: &Grid, shown: &[Tile]) -> String {
     let mut note = grid.note.clone();
-    let mut add = |words: String| {
+    let mut add = |text: String| {
         if !note.is_empty() {
             note += "; ";
         }
-        note += &words;
+        note += &text;
     };
     if grid.tiles.len() > shown.len() {
         add(format!("the first {} of {}", shown.len(), grid.tiles.len()));
@@ -206,15 +224,15 @@ fn paint_scale(layout: &GridLayout, map: ColorMap, cells: &mut Vec<FilledRect>) 
 fn write_scale(layout: &GridLayout, grid: &Grid, canvas: &Canvas<BitMapBackend<'_>>) -> Result<(), Error> {
     let (left, top, height) = layout.bar();
     let style = TextFormat { side: HPos::Left, color: GREY, ..LABEL };
-    canvas.write(&grid.scale_name, (left * FINE, (top - 16) * FINE), &style)?;
+    canvas.write(&grid.scale_name, (left * FINE, (top - BAR_TITLE) * FINE), &style)?;
     let (low, high) = grid.map.ends();
-    // Where all values are 0 the scale has one number.
+    // If all values are 0, the scale has one number.
     let ticks: &[f64] = if high > low { &[0.0, 0.25, 0.5, 0.75, 1.0] } else { &[0.5] };
     for &share in ticks {
         let y = top + (f64::from(height) * (1.0 - share)) as i32;
         let right = left + BAR_WIDTH;
-        canvas.rule([(right * FINE, y * FINE), ((right + 4) * FINE, y * FINE)], GREY)?;
-        canvas.write(&short(low + (high - low) * share), ((right + 8) * FINE, y * FINE), &LABEL)?;
+        canvas.rule([(right * FINE, y * FINE), ((right + TICK) * FINE, y * FINE)], GREY)?;
+        canvas.write(&short(low + (high - low) * share), ((right + TICK_LABEL) * FINE, y * FINE), &LABEL)?;
     }
     Ok(())
 }

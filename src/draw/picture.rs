@@ -13,7 +13,7 @@ use plotters::{
 
 use super::{
     Error,
-    canvas::{Canvas, FINE, GREY, INK, Medium, TextFormat},
+    canvas::{Canvas, FINE, GREY, INK, OutputFormat, TextFormat},
 };
 
 /// A finished picture.
@@ -43,10 +43,18 @@ pub(super) const LABEL: TextFormat = TextFormat { size: 13, color: INK, side: HP
 /// The margin around everything, in pixels.
 pub(super) const MARGIN: i32 = 18;
 
+/// The widest grid of tiles, and the widest space for a title, in pixels: with scale and margins it fits a screen of
+/// 1280 pixels.
+pub(super) const MAX_WIDTH: i32 = 1060;
+
+/// The centres of the lines of the title and of its note, in pixels below the margin.
+const TITLE_LINE: i32 = 8;
+const NOTE_LINE: i32 = 30;
+
 /// The vertical position below the title and its note, in pixels.
 pub(super) const BELOW_TITLE: i32 = 66;
 
-/// A PNG file of this size: what `draw` puts on a fine canvas, which is made smooth, and the cells.
+/// Returns a PNG file of this size: what `draw` draws on a finer canvas, which is scaled down, and the cells on it.
 pub fn png(
     (width, height): (u32, u32),
     cells: &[FilledRect],
@@ -55,7 +63,7 @@ pub fn png(
     let size = (width * FINE as u32, height * FINE as u32);
     let mut pixels = vec![255; 3 * (size.0 * size.1) as usize];
     let area = BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area();
-    draw(&Canvas { area, medium: Medium::Pixels })?;
+    draw(&Canvas { area, format: OutputFormat::Bitmap })?;
     let canvas = image::RgbImage::from_raw(size.0, size.1, pixels).expect("three bytes for each point");
     let mut finished = image::imageops::resize(&canvas, width, height, FilterType::Triangle);
     for cell in cells {
@@ -82,15 +90,15 @@ impl FilledRect {
     }
 }
 
-/// Title and note at the top of a picture so wide.
+/// Writes title and note at the top of a picture of this width.
 pub(super) fn write_title(
     canvas: &Canvas<BitMapBackend<'_>>,
     (title, note): (&str, &str),
     width: i32,
 ) -> Result<(), Error> {
-    let room = (width - 2 * MARGIN) * FINE;
-    for (words, y, style) in [(title, MARGIN + 8, TITLE), (note, MARGIN + 30, NOTE)] {
-        let words = canvas.fitting(words, room, &style)?;
+    let max_width = (width - 2 * MARGIN) * FINE;
+    for (words, y, style) in [(title, MARGIN + TITLE_LINE, TITLE), (note, MARGIN + NOTE_LINE, NOTE)] {
+        let words = canvas.fitting(words, max_width, &style)?;
         canvas.write(&words, (MARGIN * FINE, y * FINE), &style)?;
     }
     Ok(())
@@ -99,8 +107,14 @@ pub(super) fn write_title(
 /// Estimates the width of title and note in pixels; an estimate, since the size of the picture is not
 /// known yet.
 pub(super) fn title_width(title: &str, note: &str) -> i32 {
-    let wide = |words: &str, size: i32| words.chars().count() as i32 * size * 3 / 5;
-    wide(title, TITLE.size).max(wide(note, NOTE.size)) + 2 * MARGIN
+    text_width(title.chars().count(), TITLE.size).max(text_width(note.chars().count(), NOTE.size))
+        + 2 * MARGIN
+}
+
+/// Estimates the width in pixels of so many characters: on average a letter of the font is three fifths of its
+/// size wide.
+pub(super) fn text_width(characters: usize, font_size: i32) -> i32 {
+    characters as i32 * font_size * 3 / 5
 }
 
 /// Formats a number with three digits, as scales show it.

@@ -43,7 +43,7 @@ fn every_value_is_a_square_of_its_color() {
 }
 
 #[test]
-fn a_row_that_is_not_full_ends_in_paper() {
+fn a_partial_row_is_padded_with_background() {
     let map = ColorMap::Diverging { bound: 1.0 };
     let full = read(&grid(&one(tile(&[1.0, 1.0, 1.0, 1.0], 2, TileStyle::Colors), map)).unwrap());
     let short = read(&grid(&one(tile(&[1.0, 1.0, 1.0], 2, TileStyle::Colors), map)).unwrap());
@@ -54,7 +54,7 @@ fn a_row_that_is_not_full_ends_in_paper() {
 }
 
 #[test]
-fn a_map_distinguishes_signs_and_shows_the_ends_it_has() {
+fn a_map_distinguishes_signs_and_spans_its_value_range() {
     let signed = ColorMap::of([-1.0, 3.0, f64::NAN].into_iter());
     assert_eq!(signed, ColorMap::Diverging { bound: 3.0 });
     let (low, high) = (signed.color(-3.0), signed.color(3.0));
@@ -68,7 +68,7 @@ fn a_map_distinguishes_signs_and_shows_the_ends_it_has() {
 }
 
 #[test]
-fn tiles_that_do_not_fit_beside_each_other_stand_below_and_the_rest_is_counted() {
+fn tiles_that_do_not_fit_wrap_to_the_next_row_and_the_rest_is_counted() {
     let mut many =
         one(tile(&[1.0; 784], 28, TileStyle::Colors), ColorMap::Sequential { low: 0.0, high: 1.0 });
     many.side = 112;

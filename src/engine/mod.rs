@@ -27,8 +27,8 @@ pub use crate::{
     analysis::{
         AttributionRequest, Attributions, ComparisonJob, Depth, DrawingJob, EvaluateJob, EvaluationProgress,
         EvaluationReport, Gate, HealthJob, HealthReport, InitialWeightsOrigin, InspectInput, InspectJob,
-        Inspection, MAX_BATCH_SIZE, MisclassifiedImage, ParametersJob, ParametersReport, Promotion,
-        RunMoment, SecondVersion, SubjectInfo, Target, TemperatureFit, VersionComparison, WeightsOrigin,
+        Inspection, MAX_BATCH_SIZE, MisclassifiedImage, ParametersJob, ParametersReport, Promotion, RunStep,
+        SecondVersion, SubjectInfo, Target, TemperatureFit, VersionComparison, WeightsOrigin,
     },
     compute::{DeviceChoice, Error, FailedRequirements, Metrics, panic_message},
     inspect::Channels,

@@ -95,7 +95,7 @@ pub fn evaluate_with(
         let images = batch.labels.size()[0];
         total += loss.mean(&logits, &batch.labels).double_value(&[]) * images as f64;
         let pairs = batch.labels * network.classes() as i64 + logits.argmax(-1, false);
-        let pairs = Vec::<i64>::try_from(pairs).expect("answers are a row of integers");
+        let pairs = Vec::<i64>::try_from(pairs).expect("a row of integers");
         for pair in pairs {
             let pair = pair as usize;
             confusion.add(pair / network.classes(), pair % network.classes());
@@ -120,8 +120,8 @@ pub fn predict_all(
     let mut labels = Vec::with_capacity(set.len());
     for start in (0..set.len()).step_by(batch_size) {
         let batch = set.range(start, start + batch_size, network.kind());
-        let answered = network.logits(&batch.images, &mut |_, _| ()).to_kind(Kind::Double).reshape([-1]);
-        logits.extend(Vec::<f64>::try_from(answered).expect("logits are a row of numbers"));
+        let outputs = network.logits(&batch.images, &mut |_, _| ()).to_kind(Kind::Double).reshape([-1]);
+        logits.extend(Vec::<f64>::try_from(outputs).expect("logits are a row of numbers"));
         let classes = batch.labels.to_kind(Kind::Uint8);
         labels.extend(Vec::<u8>::try_from(classes).expect("labels are below 100"));
         if progress(labels.len()).is_break() {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_the_networks_logits_whatever_the_batch_size() {
+    fn predictions_are_the_networks_logits_whatever_the_batch_size() {
         let images = set(&[(0, 0), (1, 1), (1, 0), (0, 1), (0, 0)]);
         for batch_size in [1, 2, 5, 9] {
             let mut seen = Vec::new();
@@ -186,16 +186,19 @@ mod tests {
                 seen.push(images);
                 ControlFlow::Continue(())
             };
-            let answers = predict_all(&reader(), &images, batch_size, &mut look).unwrap();
-            assert_eq!((answers.logits(1), answers.label(2), answers.len()), (&[0.0, 1.0][..], 0, 5));
+            let predictions = predict_all(&reader(), &images, batch_size, &mut look).unwrap();
+            assert_eq!(
+                (predictions.logits(1), predictions.label(2), predictions.len()),
+                (&[0.0, 1.0][..], 0, 5)
+            );
             let loss = evaluate(&reader(), &images, batch_size, Loss::CrossEntropy).loss;
-            assert!((answers.mean_loss() - loss).abs() < 1e-12);
+            assert!((predictions.mean_loss() - loss).abs() < 1e-12);
             assert_eq!((seen.len(), seen.last()), (5usize.div_ceil(batch_size), Some(&5)));
         }
     }
 
     #[test]
-    fn answers_that_nobody_waits_for_are_not_computed() {
+    fn predictions_without_a_caller_are_not_computed() {
         let images = set(&[(0, 0), (1, 1), (1, 0), (0, 1), (0, 0)]);
         let mut batches = 0;
         let mut look = |_| {

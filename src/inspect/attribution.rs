@@ -1,11 +1,11 @@
 //! Attribution of a prediction: gradients with respect to weights and pixels, and what is lost if a
-//! part of the picture is occluded. The network is in evaluation mode and stays unchanged.
+//! part of the image is occluded. The network is in evaluation mode and stays unchanged.
 
 use tch::{Kind, Tensor};
 
 use super::{
     Error,
-    tensors::{norm, picture, together, values as values_of},
+    tensors::{image_tensor, norm, together, values as values_of},
 };
 use crate::{
     eval::Loss,
@@ -13,13 +13,13 @@ use crate::{
     nn::{Mode, Network, ParameterShape},
 };
 
-/// Images of a pass with covered pictures.
+/// Images in one forward pass with covered images.
 const OCCLUSION_BATCH: usize = 256;
 
-/// The gradient of the mean cross-entropy of some pictures with respect to the weights.
+/// The gradient of the mean cross-entropy of some images with respect to the weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gradients {
-    /// The label of the picture; none for several pictures.
+    /// The label of the image; none for several images.
     pub label: Option<usize>,
     pub loss: f64,
     /// The Euclidean norm over all parameters; all norms here are Euclidean.
@@ -59,7 +59,7 @@ pub struct Saliency {
     pub norm: f64,
 }
 
-/// The square that occludes a part of the picture.
+/// The square that occludes a part of the image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OcclusionConfig {
     /// Pixels on each side of the square.
@@ -70,12 +70,12 @@ pub struct OcclusionConfig {
     pub fill: f64,
 }
 
-/// How much of a class's probability is lost if a part of the picture is occluded (Zeiler, Fergus
+/// How much of a class's probability is lost if a part of the image is occluded (Zeiler, Fergus
 /// 2014).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Occlusion {
     pub class: usize,
-    /// The probability for the whole picture.
+    /// The probability for the whole image.
     pub probability: f64,
     pub config: OcclusionConfig,
     /// The positions of the square: its first rows and columns.
@@ -91,25 +91,25 @@ impl Default for OcclusionConfig {
     }
 }
 
-/// Computes the gradients for one picture of H·W numbers in `[0,1]` and its label. Errors on a
-/// picture of another size and on a class that the network does not have.
+/// Computes the gradients for one image of H·W numbers in `[0,1]` and its label. Errors on a
+/// image of another size and on a class that the network does not have.
 pub fn gradients(network: &Network, values: &[f32], label: usize) -> Result<Gradients, Error> {
     check_class(network, label)?;
     let labels = Tensor::from_slice(&[label as i64]).to_device(network.device());
-    Ok(Gradients { label: Some(label), ..Gradients::of(network, &picture(network, values)?, &labels) })
+    Ok(Gradients { label: Some(label), ..Gradients::of(network, &image_tensor(network, values)?, &labels) })
 }
 
-/// Computes the saliency of one picture for a class, by default the predicted one. Errors as
+/// Computes the saliency of one image for a class, by default the predicted one. Errors as
 /// `gradients` does.
 pub fn saliency(network: &Network, values: &[f32], class: Option<usize>) -> Result<Saliency, Error> {
     class.map_or(Ok(()), |class| check_class(network, class))?;
-    let picture = picture(network, values)?.set_requires_grad(true);
-    let (height, width) = (picture.size()[2] as usize, picture.size()[3] as usize);
+    let image = image_tensor(network, values)?.set_requires_grad(true);
+    let (height, width) = (image.size()[2] as usize, image.size()[3] as usize);
     tch::with_grad(|| {
-        let logits = network.forward(&picture, Mode::Evaluate).get(0);
-        let class = class.unwrap_or_else(|| answer(&logits));
+        let logits = network.forward(&image, Mode::Evaluate).get(0);
+        let class = class.unwrap_or_else(|| predicted_class(&logits));
         let logit = logits.get(class as i64);
-        let gradient = Tensor::run_backward(&[&logit], &[&picture], false, false).remove(0);
+        let gradient = Tensor::run_backward(&[&logit], &[&image], false, false).remove(0);
         Ok(Saliency {
             class,
             logit: logit.double_value(&[]),
@@ -121,7 +121,7 @@ pub fn saliency(network: &Network, values: &[f32], class: Option<usize>) -> Resu
     })
 }
 
-/// Computes the occlusion of one picture for a class, by default the predicted one. Errors as
+/// Computes the occlusion of one image for a class, by default the predicted one. Errors as
 /// `gradients` does, and on settings that cover nothing or skip pixels.
 pub fn occlusion(
     network: &Network,
@@ -130,24 +130,25 @@ pub fn occlusion(
     config: OcclusionConfig,
 ) -> Result<Occlusion, Error> {
     class.map_or(Ok(()), |class| check_class(network, class))?;
-    let whole = picture(network, values)?;
+    let whole = image_tensor(network, values)?;
     let (height, width) = (whole.size()[2] as usize, whole.size()[3] as usize);
     config.check(height.min(width))?;
     let probabilities = network.predict(&whole).get(0);
-    let class = class.unwrap_or_else(|| answer(&probabilities));
+    let class = class.unwrap_or_else(|| predicted_class(&probabilities));
     let probability = probabilities.double_value(&[class as i64]);
-    let (rows, columns) = (config.places(height), config.places(width));
-    let places: Vec<(usize, usize)> =
+    let (rows, columns) = (config.positions(height), config.positions(width));
+    let positions: Vec<(usize, usize)> =
         rows.iter().flat_map(|&row| columns.iter().map(move |&column| (row, column))).collect();
-    let mut drops = Vec::with_capacity(places.len());
-    for places in places.chunks(network.forward_batch(OCCLUSION_BATCH)) {
-        let covered: Vec<f32> = places.iter().flat_map(|place| config.cover(values, width, *place)).collect();
-        let (n, h, w) = (places.len() as i64, height as i64, width as i64);
+    let mut drops = Vec::with_capacity(positions.len());
+    for positions in positions.chunks(network.forward_batch(OCCLUSION_BATCH)) {
+        let covered: Vec<f32> =
+            positions.iter().flat_map(|position| config.cover(values, width, *position)).collect();
+        let (n, h, w) = (positions.len() as i64, height as i64, width as i64);
         // channels_last by hand: with one channel no conversion gives these strides.
         let covered = Tensor::from_slice(&covered).as_strided([n, 1, h, w], [h * w, 1, w, 1], None);
         let covered = covered.to_device(network.device()).to_kind(network.kind());
-        let left = network.predict(&covered).select(1, class as i64);
-        drops.extend(values_of(&left).into_iter().map(|left| probability - left));
+        let covered_probability = network.predict(&covered).select(1, class as i64);
+        drops.extend(values_of(&covered_probability).into_iter().map(|covered| probability - covered));
     }
     Ok(Occlusion { class, probability, config, rows, columns, drops })
 }
@@ -195,8 +196,7 @@ impl OcclusionConfig {
             return fail("patch_size", message);
         }
         if !(1..=self.patch).contains(&self.stride) {
-            let message =
-                format!("is {}: use 1 to {}, so that no pixel is passed over", self.stride, self.patch);
+            let message = format!("is {}: use 1 to {}, so that no pixel is skipped", self.stride, self.patch);
             return fail("stride", message);
         }
         if !(0.0..=1.0).contains(&self.fill) {
@@ -206,13 +206,13 @@ impl OcclusionConfig {
     }
 
     /// Returns the positions of the square along a side; the last position touches the edge.
-    fn places(self, side: usize) -> Vec<usize> {
+    fn positions(self, side: usize) -> Vec<usize> {
         let last = side - self.patch;
-        let mut places: Vec<usize> = (0..=last).step_by(self.stride).collect();
-        if places.last() != Some(&last) {
-            places.push(last);
+        let mut positions: Vec<usize> = (0..=last).step_by(self.stride).collect();
+        if positions.last() != Some(&last) {
+            positions.push(last);
         }
-        places
+        positions
     }
 
     fn cover(self, values: &[f32], width: usize, (row, column): (usize, usize)) -> Vec<f32> {
@@ -228,8 +228,9 @@ impl Occlusion {
     /// Returns for every pixel the mean drop of the positions that cover it, row by row.
     pub fn by_pixel(&self, height: usize, width: usize) -> Vec<f64> {
         let (mut sums, mut counts) = (vec![0.0; height * width], vec![0.0; height * width]);
-        let places = self.rows.iter().flat_map(|&row| self.columns.iter().map(move |&column| (row, column)));
-        for ((top, left), drop) in places.zip(&self.drops) {
+        let positions =
+            self.rows.iter().flat_map(|&row| self.columns.iter().map(move |&column| (row, column)));
+        for ((top, left), drop) in positions.zip(&self.drops) {
             for row in top..top + self.config.patch {
                 for at in row * width + left..row * width + left + self.config.patch {
                     sums[at] += drop;
@@ -246,7 +247,8 @@ fn check_class(network: &Network, class: usize) -> Result<(), Error> {
     if class < classes { Ok(()) } else { Err(Error::UnknownClass { class, classes }) }
 }
 
-fn answer(scores: &Tensor) -> usize {
+/// The class of the largest score.
+fn predicted_class(scores: &Tensor) -> usize {
     scores.argmax(-1, false).int64_value(&[]) as usize
 }
 
@@ -270,7 +272,7 @@ mod tests {
     }
 
     fn loss(network: &Network, values: &[f32], label: i64) -> f64 {
-        let logits = network.forward(&picture(network, values).unwrap(), Mode::Evaluate);
+        let logits = network.forward(&image_tensor(network, values).unwrap(), Mode::Evaluate);
         Loss::CrossEntropy.mean(&logits, &Tensor::from_slice(&[label])).double_value(&[])
     }
 
@@ -284,7 +286,7 @@ mod tests {
             let index = network.parameters().iter().position(|(name, _)| name == "conv2.weight").unwrap();
             let weight = network.parameters().view(index).detach().copy();
             let labels = Tensor::from_slice(&[3i64]);
-            let input = picture(&network, &ramp()).unwrap();
+            let input = image_tensor(&network, &ramp()).unwrap();
             let exact = Loss::CrossEntropy.mean(&network.forward(&input, Mode::Evaluate), &labels);
             let exact =
                 Tensor::run_backward(&[&exact], &[network.parameters().view(index)], false, false).remove(0);
@@ -322,13 +324,13 @@ mod tests {
                 found.gradient[at]
             );
         }
-        // Left out, the class is the one that is answered.
-        let answered = answer(&network.predict(&picture(&network, &ramp()).unwrap()).get(0));
-        assert_eq!(saliency(&network, &ramp(), None).unwrap().class, answered);
+        // By default the class is the predicted one.
+        let predicted = predicted_class(&network.predict(&image_tensor(&network, &ramp()).unwrap()).get(0));
+        assert_eq!(saliency(&network, &ramp(), None).unwrap().class, predicted);
     }
 
     #[test]
-    fn an_occlusion_is_what_predictions_of_covered_pictures_lose() {
+    fn an_occlusion_is_what_predictions_of_covered_images_lose() {
         let network = network(&NetworkConfig::tutorial());
         let config = OcclusionConfig { patch: 5, stride: 4, fill: 0.5 };
         let found = occlusion(&network, &ramp(), Some(2), config).unwrap();
@@ -338,16 +340,16 @@ mod tests {
         for row in 8..13 {
             covered[row * 28 + 23..row * 28 + 28].fill(0.5);
         }
-        let left = network.predict(&picture(&network, &covered).unwrap()).double_value(&[0, 2]);
-        assert!((found.drops[2 * 7 + 6] - (found.probability - left)).abs() < 1e-12);
+        let remaining = network.predict(&image_tensor(&network, &covered).unwrap()).double_value(&[0, 2]);
+        assert!((found.drops[2 * 7 + 6] - (found.probability - remaining)).abs() < 1e-12);
         let by_pixel = found.by_pixel(28, 28);
-        assert!((by_pixel[0] - found.drops[0]).abs() < 1e-12, "one place covers the corner");
+        assert!((by_pixel[0] - found.drops[0]).abs() < 1e-12, "one position covers the corner");
         let both = (found.drops[0] + found.drops[1]) / 2.0;
-        assert!((by_pixel[4] - both).abs() < 1e-12, "two places cover column 4");
+        assert!((by_pixel[4] - both).abs() < 1e-12, "two positions cover column 4");
     }
 
     #[test]
-    fn what_cannot_be_requested_is_rejected() {
+    fn impossible_attributions_are_rejected() {
         let network = network(&NetworkConfig::tutorial());
         assert_eq!(
             gradients(&network, &ramp(), 10).unwrap_err(),
@@ -367,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn grad_mode_is_what_it_was() {
+    fn grad_mode_is_restored() {
         let network = network(&NetworkConfig::tutorial());
         let _guard = tch::no_grad_guard();
         gradients(&network, &ramp(), 1).unwrap();

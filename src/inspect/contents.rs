@@ -1,5 +1,5 @@
-//! The contents of the layers: for one picture the outputs of chosen channels with the weights that
-//! made them; over a sample, or the batch that begins with the picture, the share of zeros of every
+//! The contents of the layers: for one image the outputs of chosen channels with the weights that
+//! made them; over a sample, or the batch that begins with the image, the share of zeros of every
 //! channel.
 
 use std::collections::HashSet;
@@ -8,14 +8,14 @@ use tch::{Kind, Tensor};
 
 use super::{
     ChannelReport, Channels, Contents, Error, OutputReport, Sample, Statistics,
-    tensors::{picture, shape, values, zero_shares},
+    tensors::{image_tensor, shape, values, zero_shares},
 };
 use crate::{
     data::{DeviceSet, ImageSet, Random, Stream},
-    nn::{LayerShape, Mode, Network, ParameterSet, ParameterShape},
+    nn::{LayerKind, LayerShape, Mode, Network, ParameterSet, ParameterShape},
 };
 
-/// Images of a pass over the sample.
+/// Images in one forward pass over the sample.
 const SAMPLE_BATCH: usize = 250;
 
 /// Numbers that are reported for a channel in addition to its output and weights, without its histogram.
@@ -33,24 +33,24 @@ impl ContentsCollector {
     pub(super) fn new(network: &Network, contents: &Contents) -> Result<Self, Error> {
         let shown = shown_layers(network, &contents.layers, &contents.channels)?;
         let channels = shown_channels(network, contents, &shown)?;
-        let picture = picture(network, &contents.picture)?;
+        let image = image_tensor(network, &contents.image)?;
         let _guard = tch::no_grad_guard();
         let mut outputs: Vec<Option<OutputReport>> = Vec::new();
         let bins = Some(contents.histogram_bins);
-        let logits = network.forward_with(&picture, &mut |layer, output| {
+        let logits = network.forward_with(&image, &mut |layer, output| {
             let report = || output_report(network, layer, output, (&channels[layer], bins));
             outputs.push(shown[layer].then(report));
         });
         let sample = contents.sample.as_ref().filter(|set| !set.is_empty());
         if let Some(set) = sample {
             let set = DeviceSet::new(set, network.device());
-            for (output, zeros) in outputs.iter_mut().zip(zero_fractions(network, &set)) {
-                if let Some(output) = output {
-                    output.sample = Some(Sample::new(zeros));
+            for (layer, zeros) in zero_fractions(network, &set).into_iter().enumerate() {
+                if let Some(output) = &mut outputs[layer] {
+                    output.sample = Some(Sample::new(kind(network, layer), zeros));
                 }
             }
         }
-        Ok(Self::ending(outputs, &logits, sample.map_or(0, ImageSet::len)))
+        Ok(Self::from_outputs(outputs, &logits, sample.map_or(0, ImageSet::len)))
     }
 
     /// One channel of every layer for the first of `images`, and the share of zeros over all of them.
@@ -61,13 +61,13 @@ impl ContentsCollector {
         let logits = network.forward_in(mode, images, &mut |layer, output| {
             let shown = chosen(&channels, layer, output.size()[1]);
             let mut report = output_report(network, layer, output, (&shown, None));
-            report.sample = Some(Sample::new(values(&zero_shares(output))));
+            report.sample = Some(Sample::new(kind(network, layer), values(&zero_shares(output))));
             outputs.push(Some(report));
         });
-        Self::ending(outputs, &logits, images.size()[0] as usize)
+        Self::from_outputs(outputs, &logits, images.size()[0] as usize)
     }
 
-    fn ending(outputs: Vec<Option<OutputReport>>, logits: &Tensor, sample_images: usize) -> Self {
+    fn from_outputs(outputs: Vec<Option<OutputReport>>, logits: &Tensor, sample_images: usize) -> Self {
         let logits = logits.get(0).to_kind(Kind::Double);
         let probabilities = values(&logits.softmax(-1, None::<Kind>));
         Self { outputs, logits: values(&logits), probabilities, sample_images }
@@ -82,15 +82,22 @@ impl ContentsCollector {
         self.sample_images
     }
 
-    /// The last output for the picture, and its softmax.
-    pub(super) fn into_answer(self) -> (Vec<f64>, Vec<f64>) {
+    /// The logits of the image, and their softmax.
+    pub(super) fn into_prediction(self) -> (Vec<f64>, Vec<f64>) {
         (self.logits, self.probabilities)
     }
 }
 
+fn kind(network: &Network, layer: usize) -> &LayerKind {
+    &network.config().layers[layer].kind
+}
+
 impl Sample {
-    fn new(zero_fractions: Vec<f64>) -> Self {
-        let dead = zero_fractions.iter().enumerate().filter(|(_, share)| **share == 1.0);
+    /// The output of flatten has no channels but the pixels of the layer before it, and those at the border are zero in
+    /// most data sets: none of them is dead.
+    fn new(kind: &LayerKind, zero_fractions: Vec<f64>) -> Self {
+        let is_dead = |share: f64| share == 1.0 && *kind != LayerKind::Flatten;
+        let dead = zero_fractions.iter().enumerate().filter(|(_, share)| is_dead(**share));
         Self { dead_channels: dead.map(|(channel, _)| channel as i64).collect(), zero_fractions }
     }
 }
@@ -107,8 +114,10 @@ pub(super) fn shown_layers(
         let name = name.chars().take(64).collect();
         return Err(Error::UnknownLayer { name, known: names.join(", ") });
     }
-    let shown: Vec<bool> =
-        names.iter().map(|name| layers.is_empty() || layers.iter().any(|asked| asked == name)).collect();
+    let shown: Vec<bool> = names
+        .iter()
+        .map(|name| layers.is_empty() || layers.iter().any(|requested| requested == name))
+        .collect();
     if let Channels::Chosen(channels) = channels {
         let widths = network.shapes().iter().zip(&shown).filter(|(_, shown)| **shown);
         let widest = widths.map(|(shape, _)| shape.output.with_batch(1)[1]).max().unwrap_or(0);
@@ -121,7 +130,7 @@ pub(super) fn shown_layers(
 
 /// For each layer its channels that are shown; checks that one response holds them.
 fn shown_channels(network: &Network, contents: &Contents, shown: &[bool]) -> Result<Vec<Vec<i64>>, Error> {
-    let mut given = 0;
+    let mut values = 0;
     let mut all = Vec::with_capacity(shown.len());
     for (layer, (shape, shown)) in network.shapes().iter().zip(shown).enumerate() {
         if !shown {
@@ -130,12 +139,12 @@ fn shown_channels(network: &Network, contents: &Contents, shown: &[bool]) -> Res
         }
         let width = shape.output.with_batch(1)[1];
         let channels = chosen(&contents.channels, layer, width);
-        given += channels.len() * (channel_numbers(shape) + CHANNEL_NUMBERS + contents.histogram_bins);
-        given += contents.sample.as_ref().map_or(0, |_| width as usize);
+        values += channels.len() * (channel_numbers(shape) + CHANNEL_NUMBERS + contents.histogram_bins);
+        values += contents.sample.as_ref().map_or(0, |_| width as usize);
         all.push(channels);
     }
-    if given > contents.most_numbers {
-        return Err(Error::TooMuch { given, most: contents.most_numbers });
+    if values > contents.max_values {
+        return Err(Error::TooMuch { values, max: contents.max_values });
     }
     Ok(all)
 }

@@ -10,7 +10,7 @@ use crate::{
     nn::{LayerKind, Network},
 };
 
-/// Images of a pass, for the layers of both networks.
+/// Images in one forward pass, whose outputs of one layer of both networks are held.
 const BATCH: usize = 250;
 
 /// The difference of two networks.
@@ -22,7 +22,7 @@ pub struct Difference {
     pub unmatched: Vec<String>,
     pub outputs: Vec<OutputDistance>,
     /// The predictions of the two: before first, after second.
-    pub answers: PairedComparison,
+    pub predictions: PairedComparison,
 }
 
 /// The distance that a parameter moved; norms are Euclidean.
@@ -31,12 +31,12 @@ pub struct ParameterDistance {
     pub name: String,
     pub count: usize,
     pub distance: f64,
-    /// Over the norm before; none where that is 0.
+    /// The distance divided by the norm before; none where that is 0.
     pub relative: Option<f64>,
     pub max_abs: f64,
     /// The cosine of the angle between the two; none if either norm is 0.
     pub cosine: Option<f64>,
-    /// Values that are the same to the bit.
+    /// The number of values that are the same to the bit.
     pub unchanged: usize,
 }
 
@@ -45,40 +45,40 @@ pub struct ParameterDistance {
 pub struct OutputDistance {
     pub name: String,
     pub rms: f64,
-    /// Over the root mean square before; none where that is 0.
+    /// The distance divided by the root mean square before; none where that is 0.
     pub relative: Option<f64>,
     pub max_abs: f64,
 }
 
-/// Compares two networks that take images of the same size over a set, and lists at most so many of the
-/// predictions that changed. None where it is not `wanted` any more, which is called after every batch. Panics
-/// on an empty set, and where the two have different numbers of classes.
+/// Compares two networks that take images of the same size over a set, and lists at most `max_changed` of the
+/// changed predictions. Returns `None` as soon as `is_wanted`, which is called after every batch, returns false.
+/// Panics on an empty set, and if the two have different numbers of classes.
 pub fn compare(
     (before, after): (&Network, &Network),
     set: &ImageSet,
-    most_changed: usize,
-    wanted: &dyn Fn() -> bool,
+    max_changed: usize,
+    is_wanted: &dyn Fn() -> bool,
 ) -> Option<Difference> {
     assert!(!set.is_empty(), "there is nothing to compare over");
     let _guard = tch::no_grad_guard();
     let (parameters, unmatched) = parameters(before, after);
-    let mut walk = PairedPass::new(before, after);
+    let mut pass = PairedPass::new(before, after);
     let images = DeviceSet::new(set, before.device());
     // The outputs of all layers of one network are held at a time.
     let layers = before.config().layers.len();
     let size =
         (before.forward_batch(BATCH * layers).min(after.forward_batch(BATCH * layers)) / layers).max(1);
     for start in (0..set.len()).step_by(size) {
-        walk.batch(&images, start, size);
-        if !wanted() {
+        pass.batch(&images, start, size);
+        if !is_wanted() {
             return None;
         }
     }
     Some(Difference {
         parameters,
         unmatched,
-        outputs: walk.outputs(),
-        answers: walk.answers(set.labels(), most_changed),
+        outputs: pass.outputs(),
+        predictions: pass.predictions(set.labels(), max_changed),
     })
 }
 
@@ -114,10 +114,10 @@ impl ParameterDistance {
     }
 }
 
-/// Both networks on their pass through the set.
+/// A pass of both networks over the set.
 struct PairedPass<'a> {
     networks: [&'a Network; 2],
-    /// The layers of both that are compared: their places in each.
+    /// The indices of the compared layers, in the first network and in the second.
     layers: Vec<(usize, usize)>,
     sums: Vec<DistanceSums>,
     /// [n, classes] of both, row by row.
@@ -135,8 +135,8 @@ struct DistanceSums {
 impl<'a> PairedPass<'a> {
     fn new(before: &'a Network, after: &'a Network) -> Self {
         let of_after = |name: &str| after.config().layers.iter().position(|layer| layer.name == name);
-        let tells = |layer: &LayerKind| !matches!(layer, LayerKind::Flatten | LayerKind::Dropout(_));
-        let layers = before.config().layers.iter().enumerate().filter(|(_, layer)| tells(&layer.kind));
+        let computes = |layer: &LayerKind| !matches!(layer, LayerKind::Flatten | LayerKind::Dropout(_));
+        let layers = before.config().layers.iter().enumerate().filter(|(_, layer)| computes(&layer.kind));
         let layers = layers.filter_map(|(index, layer)| Some((index, of_after(&layer.name)?)));
         let layers: Vec<(usize, usize)> =
             layers.filter(|&(old, new)| before.shapes()[old].output == after.shapes()[new].output).collect();
@@ -166,12 +166,12 @@ impl<'a> PairedPass<'a> {
         }
     }
 
-    fn answers(self, labels: &[u8], most_listed: usize) -> PairedComparison {
+    fn predictions(self, labels: &[u8], max_listed: usize) -> PairedComparison {
         let [before, after] = self.networks.map(Network::classes);
         let [old, new] = self.logits;
         let (old, new) =
             (Predictions::new(before, old, labels.to_vec()), Predictions::new(after, new, labels.to_vec()));
-        PairedComparison::of(&old, &new, most_listed)
+        PairedComparison::of(&old, &new, max_listed)
     }
 
     fn outputs(&self) -> Vec<OutputDistance> {
@@ -189,12 +189,12 @@ impl<'a> PairedPass<'a> {
 impl DistanceSums {
     fn add(&mut self, before: &Tensor, after: &Tensor) {
         let before = before.to_kind(Kind::Double);
-        let apart = after.to_kind(Kind::Double) - &before;
+        let difference = after.to_kind(Kind::Double) - &before;
         let sum = |tensor: Tensor| tensor.sum(Kind::Double).double_value(&[]);
-        self.values += apart.numel() as f64;
-        self.squares += sum(apart.square());
+        self.values += difference.numel() as f64;
+        self.squares += sum(difference.square());
         self.squares_before += sum(before.square());
-        self.max_abs = larger(self.max_abs, apart.abs().max().double_value(&[]));
+        self.max_abs = larger(self.max_abs, difference.abs().max().double_value(&[]));
     }
 }
 
@@ -219,8 +219,8 @@ mod tests {
         network
     }
 
-    fn compared(before: &Network, after: &Network, set: &ImageSet, most_changed: usize) -> Difference {
-        compare((before, after), set, most_changed, &|| true).unwrap()
+    fn compared(before: &Network, after: &Network, set: &ImageSet, max_changed: usize) -> Difference {
+        compare((before, after), set, max_changed, &|| true).unwrap()
     }
 
     fn digits() -> ImageSet {
@@ -228,13 +228,13 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_at_no_distance_from_itself() {
+    fn a_network_has_no_distance_from_itself() {
         let network = network(&NetworkConfig::tutorial(), 1);
-        let found = compared(&network, &network.deep_copy(), &digits(), 10);
-        assert_eq!((found.answers.changed, found.answers.total()), (0, 300));
-        assert!(found.parameters.iter().all(|it| it.distance == 0.0 && it.unchanged == it.count));
-        assert_eq!(found.outputs.len(), 7);
-        assert!(found.outputs.iter().all(|it| it.rms == 0.0 && it.max_abs == 0.0));
+        let difference = compared(&network, &network.deep_copy(), &digits(), 10);
+        assert_eq!((difference.predictions.changed, difference.predictions.total()), (0, 300));
+        assert!(difference.parameters.iter().all(|it| it.distance == 0.0 && it.unchanged == it.count));
+        assert_eq!(difference.outputs.len(), 7);
+        assert!(difference.outputs.iter().all(|it| it.rms == 0.0 && it.max_abs == 0.0));
     }
 
     #[test]
@@ -243,16 +243,16 @@ mod tests {
         let mut after = before.deep_copy();
         let bias = Tensor::from_slice(&[0.0f32, 3.0, 0., 0., 4.0, 0., 0., 0., 0., 0.]);
         after.parameters_mut().assign(5, &bias);
-        let found = compared(&before, &after, &digits(), 1000);
+        let difference = compared(&before, &after, &digits(), 1000);
         let moved: Vec<&ParameterDistance> =
-            found.parameters.iter().filter(|it| it.distance != 0.0).collect();
+            difference.parameters.iter().filter(|it| it.distance != 0.0).collect();
         assert_eq!((moved.len(), moved[0].name.as_str(), moved[0].distance), (1, "fc.bias", 5.0));
-        // The bias was 0 before: there is nothing to set the distance against.
+        // The bias was 0 before: there is no norm to divide the distance by.
         assert_eq!((moved[0].relative, moved[0].cosine, moved[0].unchanged), (None, None, 8));
-        let fc = found.outputs.last().unwrap();
+        let fc = difference.outputs.last().unwrap();
         assert_eq!(fc.name, "fc");
         assert!((fc.rms - (25.0f64 / 10.0).sqrt()).abs() < 1e-5 && (fc.max_abs - 4.0).abs() < 1e-4, "{fc:?}");
-        assert!(found.outputs[..6].iter().all(|it| it.rms == 0.0));
+        assert!(difference.outputs[..6].iter().all(|it| it.rms == 0.0));
 
         // Every change is listed, and by the networks' own predictions.
         let images = DeviceSet::new(&digits(), Device::Cpu).range(0, 300, Kind::Float).images;
@@ -260,15 +260,15 @@ mod tests {
         let (old, new) = (classes(&before), classes(&after));
         let changed: Vec<usize> = (0..300).filter(|&at| old[at] != new[at]).collect();
         assert!(!changed.is_empty());
-        assert_eq!(found.answers.listed.iter().map(|it| it.index).collect::<Vec<_>>(), changed);
-        assert!(found.answers.listed.iter().all(|it| [1, 4].contains(&it.second.0)));
+        assert_eq!(difference.predictions.listed.iter().map(|it| it.index).collect::<Vec<_>>(), changed);
+        assert!(difference.predictions.listed.iter().all(|it| [1, 4].contains(&it.second.0)));
         let label = |at: &&usize| new[**at] == f64::from(digits().label(**at));
-        assert_eq!(found.answers.only_second as usize, changed.iter().filter(label).count());
-        assert_eq!(compared(&before, &after, &digits(), 3).answers.listed.len(), 3);
+        assert_eq!(difference.predictions.only_second as usize, changed.iter().filter(label).count());
+        assert_eq!(compared(&before, &after, &digits(), 3).predictions.listed.len(), 3);
     }
 
     #[test]
-    fn what_is_no_number_is_at_no_distance_that_is_one() {
+    fn a_value_that_is_not_a_number_makes_the_distance_nan() {
         let values = |values: [f64; 3]| ParameterDistance::of("w".into(), &[1.0, 2.0, 3.0], &values).max_abs;
         assert_eq!(values([1.0, 5.0, 3.0]), 3.0);
         assert!(values([f64::NAN, 5.0, 3.0]).is_nan() && values([1.0, 5.0, f64::NAN]).is_nan());
@@ -276,23 +276,23 @@ mod tests {
 
     #[test]
     fn networks_of_other_layers_are_compared_in_what_they_share() {
-        let found = compared(
+        let difference = compared(
             &network(&NetworkConfig::tutorial(), 1),
             &network(&NetworkConfig::deep(), 1),
             &digits(),
             0,
         );
-        assert_eq!(found.parameters, []);
-        assert!(found.unmatched.contains(&"conv1.weight".to_owned()));
-        assert!(found.unmatched.contains(&"bn5.running_var".to_owned()));
-        assert_eq!(found.outputs, []);
+        assert_eq!(difference.parameters, []);
+        assert!(difference.unmatched.contains(&"conv1.weight".to_owned()));
+        assert!(difference.unmatched.contains(&"bn5.running_var".to_owned()));
+        assert_eq!(difference.outputs, []);
     }
 
     #[test]
-    fn what_nobody_waits_for_is_not_compared_to_its_end() {
+    fn a_comparison_without_a_caller_stops_early() {
         let network = network(&NetworkConfig::tutorial(), 1);
-        let asked = std::cell::Cell::new(0);
-        let wanted = || asked.replace(1) == 1;
-        assert!(compare((&network, &network), &digits(), 1, &wanted).is_none());
+        let calls = std::cell::Cell::new(0);
+        let is_wanted = || calls.replace(1) == 1;
+        assert!(compare((&network, &network), &digits(), 1, &is_wanted).is_none());
     }
 }

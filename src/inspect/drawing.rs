@@ -6,25 +6,42 @@ use tch::{Kind, Tensor};
 use super::{
     Channels, Error, Histogram, Occlusion, Saliency, Statistics,
     contents::{chosen, shown_layers},
-    tensors::{picture, values},
+    tensors::{image_tensor, values},
 };
 use crate::{
     draw::{self, Grid, HistogramChart, Png, Tile, TileStyle, color::ColorMap, short},
     nn::{LayerKind, Network, Shape},
 };
 
-/// Longest side of a map that is drawn value by value; larger ones are drawn smaller.
-const LONGEST_SIDE: i64 = 64;
+/// The longest side, in values, of a map that is drawn value by value; larger maps are averaged down to it.
+const MAX_MAP_SIDE: i64 = 64;
 
-/// Largest number of outputs of a vector that are drawn, and the number in a row.
-const MOST_FEATURES: usize = 1024;
-const FEATURES_IN_A_ROW: usize = 32;
+/// The largest number of outputs of a vector that are drawn.
+const MAX_FEATURES: usize = 1024;
 
-/// Histograms of one drawing.
+/// The number of outputs in a row of that drawing.
+const FEATURES_PER_ROW: usize = 32;
+
+/// The largest number of histograms in one drawing, six rows of four, which fit a screen.
 const CHARTS: usize = 24;
 
-/// Bars of a drawn histogram.
+/// The number of bins of a drawn histogram: bars of a few pixels each.
 const BINS: usize = 40;
+
+/// The width of a kernel's tile in pixels: at least ten pixels a value, for kernels of up to 8 x 8.
+const KERNEL_SIDE: i32 = 84;
+
+/// The width of a feature map's tile in pixels, four pixels for each of MNIST's 28 columns.
+const MAP_SIDE: i32 = 112;
+
+/// The width of the tile of a drawing that has a single one, in pixels: as wide as four feature maps.
+const SINGLE_MAP_SIDE: i32 = 4 * MAP_SIDE;
+
+/// The width of each value in a drawing of a single row, in pixels.
+const ROW_VALUE_SIDE: i32 = 28;
+
+/// The width of the tiles of saliency and occlusion in pixels, nine for each of MNIST's 28 columns.
+const ATTRIBUTION_SIDE: i32 = 252;
 
 /// The kind of a drawing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +69,8 @@ pub struct DrawingInputs<'a> {
     pub network: &'a Network,
     /// The name of the network for titles: `digits version 3`.
     pub name: &'a str,
-    /// H·W numbers in `[0,1]`.
-    pub picture: &'a [f32],
+    /// The image: H·W numbers in `[0,1]`.
+    pub image: &'a [f32],
     /// The layers to show by name; empty: all.
     pub layers: &'a [String],
     /// `Random` means all, as `All` does.
@@ -64,17 +81,17 @@ pub struct DrawingInputs<'a> {
 }
 
 /// Draws each of these kinds. Errors on layers and channels that the network does not have, and on a
-/// picture of another size.
-pub fn draw(kinds: &[DrawingKind], scene: &DrawingInputs<'_>) -> Result<Vec<Drawing>, Error> {
-    let shown = shown_layers(scene.network, scene.layers, scene.channels)?;
+/// image of another size.
+pub fn draw(kinds: &[DrawingKind], inputs: &DrawingInputs<'_>) -> Result<Vec<Drawing>, Error> {
+    let shown = shown_layers(inputs.network, inputs.layers, inputs.channels)?;
     let mut drawings = Vec::new();
     for kind in kinds {
         match kind {
-            DrawingKind::Kernels => drawings.extend(scene.kernels(&shown)?),
-            DrawingKind::FeatureMaps => drawings.extend(scene.feature_maps(&shown)?),
-            DrawingKind::Saliency => drawings.extend(scene.saliency()?),
-            DrawingKind::Occlusion => drawings.extend(scene.occlusion()?),
-            DrawingKind::Histograms => drawings.extend(scene.histograms(&shown)?),
+            DrawingKind::Kernels => drawings.extend(inputs.kernels(&shown)?),
+            DrawingKind::FeatureMaps => drawings.extend(inputs.feature_maps(&shown)?),
+            DrawingKind::Saliency => drawings.extend(inputs.saliency()?),
+            DrawingKind::Occlusion => drawings.extend(inputs.occlusion()?),
+            DrawingKind::Histograms => drawings.extend(inputs.histograms(&shown)?),
         }
     }
     Ok(drawings)
@@ -114,7 +131,7 @@ impl DrawingInputs<'_> {
             let grid = Grid {
                 title: format!("{}: kernels of {name}", self.name),
                 note: format!("{count} kernels of {height} x {width}{of}"),
-                side: 84,
+                side: KERNEL_SIDE,
                 map: ColorMap::Diverging { bound: bound(&tiles) },
                 tiles,
                 scale_name: "weight".to_owned(),
@@ -139,22 +156,24 @@ impl DrawingInputs<'_> {
                     (tiles, format!("what each channel of {height} x {width} makes of the image"))
                 }
                 Shape::Vector { features } => {
-                    let kept: Vec<f64> = values(output).into_iter().take(MOST_FEATURES).collect();
-                    let first = match (kept.len() as i64) < features {
-                        true => format!("the first {} of ", kept.len()),
+                    let first_values: Vec<f64> = values(output).into_iter().take(MAX_FEATURES).collect();
+                    let first = match (first_values.len() as i64) < features {
+                        true => format!("the first {} of ", first_values.len()),
                         false => String::new(),
                     };
                     let note = format!("{first}{features} outputs, from left to right and down");
-                    (vec![row_tile(kept)], note)
+                    (vec![row_tile(first_values)], note)
                 }
             };
             let grid = Grid {
                 title: format!("{}: outputs of {name}", self.name),
                 note,
                 side: match &tiles[..] {
-                    [one] if one.width > 1 && one.values.len() < 2 * one.width => 28 * one.width as i32,
-                    [_] => 448,
-                    _ => 112,
+                    [one] if one.width > 1 && one.values.len() < 2 * one.width => {
+                        ROW_VALUE_SIDE * one.width as i32
+                    }
+                    [_] => SINGLE_MAP_SIDE,
+                    _ => MAP_SIDE,
                 },
                 map: ColorMap::of(tiles.iter().flat_map(|tile| tile.values.iter().copied())),
                 tiles,
@@ -165,12 +184,12 @@ impl DrawingInputs<'_> {
         Ok(drawings)
     }
 
-    /// Computes the output of every layer for the picture, without the batch axis.
+    /// Computes the output of every layer for the image, without the batch axis.
     fn outputs(&self) -> Result<Vec<Tensor>, Error> {
         let _guard = tch::no_grad_guard();
-        let picture = picture(self.network, self.picture)?;
+        let image = image_tensor(self.network, self.image)?;
         let mut outputs = Vec::new();
-        let _ = self.network.forward_with(&picture, &mut |_, output| outputs.push(output.get(0)));
+        let _ = self.network.forward_with(&image, &mut |_, output| outputs.push(output.get(0)));
         Ok(outputs)
     }
 
@@ -199,9 +218,9 @@ impl DrawingInputs<'_> {
         Ok(Some(drawing(DrawingKind::Occlusion, None, &side)?))
     }
 
-    /// The picture, and beside it the same under a map.
+    /// The image, and next to it the same image under a map.
     fn sides(&self, map: &[f64], width: usize, (title, note, scale): (String, String, &str)) -> Grid {
-        let ink: Vec<f64> = self.picture.iter().copied().map(f64::from).collect();
+        let ink: Vec<f64> = self.image.iter().copied().map(f64::from).collect();
         let over = Tile {
             values: map.to_vec(),
             width,
@@ -209,20 +228,20 @@ impl DrawingInputs<'_> {
             style: TileStyle::Overlay(ink.clone()),
         };
         let alone = Tile { label: "alone".to_owned(), style: TileStyle::Colors, ..over.clone() };
-        let picture = Tile { values: ink, width, label: "the image".to_owned(), style: TileStyle::Grayscale };
+        let plain = Tile { values: ink, width, label: "the image".to_owned(), style: TileStyle::Grayscale };
         let bound = bound(std::slice::from_ref(&over));
         Grid {
             title,
             note,
-            tiles: vec![picture, over, alone],
-            side: 252,
+            tiles: vec![plain, over, alone],
+            side: ATTRIBUTION_SIDE,
             map: ColorMap::Diverging { bound },
             scale_name: scale.to_owned(),
         }
     }
 
     fn histograms(&self, shown: &[bool]) -> Result<Vec<Drawing>, Error> {
-        let (mut parameters, mut given) = (Vec::new(), Vec::new());
+        let (mut parameters, mut layer_outputs) = (Vec::new(), Vec::new());
         let outputs = self.outputs()?;
         for (name, index, kind) in self.layers(shown) {
             let shape = &self.network.shapes()[index];
@@ -231,11 +250,11 @@ impl DrawingInputs<'_> {
                 parameters.extend(chart(&array.name, values));
             }
             if !matches!(kind, LayerKind::Flatten | LayerKind::Dropout(_)) {
-                given.extend(chart(&format!("output of {name}"), &outputs[index]));
+                layer_outputs.extend(chart(&format!("output of {name}"), &outputs[index]));
             }
         }
         let mut drawings = Vec::new();
-        for (charts, what) in [(parameters, "parameters"), (given, "outputs for the image")] {
+        for (charts, what) in [(parameters, "parameters"), (layer_outputs, "outputs for the image")] {
             for charts in charts.chunks(CHARTS) {
                 let title = format!("{}: histograms of {what}", self.name);
                 let note = "how many values lie in each interval; from the smallest to the largest";
@@ -255,7 +274,7 @@ fn drawing(kind: DrawingKind, layer: Option<&str>, grid: &Grid) -> Result<Drawin
 /// A map as a tile.
 fn tile(map: &Tensor, label: String) -> Tile {
     let [height, width] = map.size()[..] else { return row_tile(values(map)) };
-    let smaller = [height.min(LONGEST_SIDE), width.min(LONGEST_SIDE)];
+    let smaller = [height.min(MAX_MAP_SIDE), width.min(MAX_MAP_SIDE)];
     let map = match smaller == [height, width] {
         true => map.shallow_clone(),
         false => map.to_kind(Kind::Double).view([1, 1, height, width]).adaptive_avg_pool2d(smaller),
@@ -263,14 +282,14 @@ fn tile(map: &Tensor, label: String) -> Tile {
     Tile { values: values(&map), width: smaller[1] as usize, label, style: TileStyle::Colors }
 }
 
-/// Numbers in rows of at most 32.
+/// A tile of values in rows of at most `FEATURES_PER_ROW`.
 fn row_tile(values: Vec<f64>) -> Tile {
-    let width = values.len().clamp(1, FEATURES_IN_A_ROW);
+    let width = values.len().clamp(1, FEATURES_PER_ROW);
     let label = format!("0 to {}", values.len().saturating_sub(1));
     Tile { values, width, label, style: TileStyle::Colors }
 }
 
-/// The largest finite value, the sign left out.
+/// The largest absolute value that is finite.
 fn bound(tiles: &[Tile]) -> f64 {
     let sizes = tiles.iter().flat_map(|tile| &tile.values).map(|value| value.abs());
     sizes.filter(|size| size.is_finite()).fold(0.0, f64::max)
@@ -309,19 +328,19 @@ mod tests {
 
     fn drawn(network: &Network, layers: &[&str], channels: &Channels) -> Vec<Drawing> {
         let digits = synthetic::draw(0, synthetic::DigitStream::Test, 0..1);
-        let picture: Vec<f32> = digits.image(0).iter().map(|value| f32::from(*value) / 255.0).collect();
-        let saliency = saliency(network, &picture, None).unwrap();
-        let occlusion = occlusion(network, &picture, None, OcclusionConfig::default()).unwrap();
-        let scene = DrawingInputs {
+        let image: Vec<f32> = digits.image(0).iter().map(|value| f32::from(*value) / 255.0).collect();
+        let saliency = saliency(network, &image, None).unwrap();
+        let occlusion = occlusion(network, &image, None, OcclusionConfig::default()).unwrap();
+        let inputs = DrawingInputs {
             network,
             name: "digits version 1",
-            picture: &picture,
+            image: &image,
             layers: &layers.iter().map(|&name| name.to_owned()).collect::<Vec<_>>(),
             channels,
             saliency: Some(&saliency),
             occlusion: Some(&occlusion),
         };
-        draw(&ALL, &scene).unwrap()
+        draw(&ALL, &inputs).unwrap()
     }
 
     fn network(config: &NetworkConfig) -> Network {
@@ -350,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_and_channels_that_are_chosen_are_drawn_alone() {
+    fn only_the_requested_layers_and_channels_are_drawn() {
         let network = network(&NetworkConfig::tutorial());
         let some = drawn(&network, &["conv1"], &Channels::Chosen(vec![3]));
         let all = drawn(&network, &["conv1"], &Channels::All);

@@ -1,8 +1,8 @@
-//! Why there is nothing to show.
+//! The errors of an inspection.
 
 use crate::ids::FieldError;
 
-/// Why there is nothing to show.
+/// The reason why a network cannot be inspected as requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error("there is no layer {name:?}: the layers are {known}")]
@@ -12,16 +12,16 @@ pub enum Error {
     )]
     UnknownChannel { channel: i64, widest: i64 },
     #[error(
-        "the contents would be {given} numbers, and the answer holds {most}: name fewer layers or channels, \
+        "the contents would be {values} numbers, and the response holds {max}: name fewer layers or channels, \
          or raise max_answer_bytes"
     )]
-    TooMuch { given: usize, most: usize },
+    TooMuch { values: usize, max: usize },
     #[error("class {class} is none of the network's {classes}, counted from 0")]
     UnknownClass { class: usize, classes: usize },
     #[error("{0}")]
     Occlusion(FieldError),
     #[error("the drawing could not be made: {0}")]
     Drawing(String),
-    #[error("the image has {given} pixels; the network takes {expected}")]
-    PictureSize { given: usize, expected: i64 },
+    #[error("the image has {actual} pixels; the network takes {expected}")]
+    ImageSize { actual: usize, expected: i64 },
 }

@@ -67,7 +67,7 @@ fn report(
         });
     }
     let sample_images = collector.as_ref().map(ContentsCollector::sample_images);
-    let (logits, probabilities) = collector.map(ContentsCollector::into_answer).unwrap_or_default();
+    let (logits, probabilities) = collector.map(ContentsCollector::into_prediction).unwrap_or_default();
     Report {
         input_shape: network.input().with_batch(batch),
         total_parameters: network.total_parameters(),
@@ -106,15 +106,8 @@ mod tests {
 
     fn contents(layers: &[&str], channels: Channels) -> Contents {
         let layers = layers.iter().map(|&name| name.to_owned()).collect();
-        let picture = vec![0.5; 784];
-        Contents {
-            picture,
-            layers,
-            channels,
-            sample: Some(sample()),
-            histogram_bins: 4,
-            most_numbers: 1 << 22,
-        }
+        let image = vec![0.5; 784];
+        Contents { image, layers, channels, sample: Some(sample()), histogram_bins: 4, max_values: 1 << 22 }
     }
 
     fn show(network: &Network, contents: Contents) -> Result<Report, Error> {
@@ -135,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_shows_its_kernel_its_bias_and_what_it_gives() {
+    fn a_channel_shows_its_kernel_its_bias_and_its_output() {
         let mut network = network();
         network.parameters_mut().assign(1, &Tensor::full([20], 0.25, (Kind::Float, Device::Cpu)));
         let report = show(&network, contents(&["conv1", "fc"], Channels::Chosen(vec![7]))).unwrap();
@@ -143,7 +136,7 @@ mod tests {
         assert_eq!((channel.channel, channel.bias), (7, Some(0.25)));
         assert_eq!((channel.kernel_shape.clone(), channel.kernel.len()), (vec![1, 5, 5], 25));
         assert_eq!((channel.output_shape.clone(), channel.output.len()), (vec![28, 28], 784));
-        // In the middle of an even picture a convolution gives the sum of its kernel.
+        // In the middle of a constant image a convolution gives the sum of its kernel.
         let expected = 0.5 * channel.kernel.iter().sum::<f64>() + 0.25;
         assert!((channel.output[14 * 28 + 14] - expected).abs() < 1e-5);
         let fc = &report.layers[7].output.as_ref().unwrap().channels[0];
@@ -153,9 +146,9 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_that_never_answers_is_named() {
+    fn a_channel_that_is_never_active_is_named() {
         let mut network = network();
-        // Above 0, so that every other channel is active where the picture is blank.
+        // Above 0, so that every other channel is active where the image is blank.
         let mut bias = vec![0.1f32; 20];
         bias[3] = -100.0;
         network.parameters_mut().assign(1, &Tensor::from_slice(&bias));
@@ -179,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn every_channel_is_shown_once_in_the_order_asked_for() {
+    fn every_channel_is_shown_once_in_the_requested_order() {
         let twice: Vec<i64> = (0..20).rev().chain(0..20).collect();
         let report = show(&network(), contents(&[], Channels::Chosen(twice))).unwrap();
         let channels = &report.layers[2].output.as_ref().unwrap().channels;
@@ -189,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn contents_that_no_answer_holds_are_rejected_unless_fewer_layers_are_named() {
+    fn contents_too_large_for_a_response_are_rejected_unless_fewer_layers_are_named() {
         let conv =
             |padding| LayerKind::Conv(ConvConfig { out_channels: 1, kernel_size: 1, stride: 1, padding });
         let shrink = LayerKind::MaxPool(PoolConfig { kernel_size: 400, stride: 400 });
@@ -204,7 +197,7 @@ mod tests {
             show(&network, contents)
         };
         let refused = ask(&[]).unwrap_err();
-        assert!(matches!(refused, Error::TooMuch { most: 4_194_304, .. }), "{refused}");
+        assert!(matches!(refused, Error::TooMuch { max: 4_194_304, .. }), "{refused}");
         assert!(ask(&["conv1"]).is_ok());
     }
 
@@ -223,7 +216,7 @@ mod tests {
         let report = show(&network(), contents(&[], Channels::Chosen(vec![15]))).unwrap();
         assert!(report.layers[7].output.as_ref().unwrap().channels.is_empty());
         assert_eq!(report.layers[0].output.as_ref().unwrap().channels[0].channel, 15);
-        let short = Contents { picture: vec![0.0; 9], ..contents(&[], Channels::Random(0)) };
-        assert_eq!(show(&network(), short).unwrap_err(), Error::PictureSize { given: 9, expected: 784 });
+        let short = Contents { image: vec![0.0; 9], ..contents(&[], Channels::Random(0)) };
+        assert_eq!(show(&network(), short).unwrap_err(), Error::ImageSize { actual: 9, expected: 784 });
     }
 }

@@ -14,7 +14,7 @@ pub struct Report {
     pub total_parameters: i64,
     /// For the whole batch.
     pub total_multiply_adds: i64,
-    /// The last output for the picture; empty without contents.
+    /// The logits of the image; empty without contents.
     #[serde(with = "crate::metric::finite::list")]
     pub logits: Vec<f64>,
     /// Its softmax.
@@ -59,7 +59,7 @@ pub struct ParameterReport {
     pub statistics: Option<Statistics>,
 }
 
-/// The output of a layer for the picture.
+/// The output of a layer for the image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutputReport {
     pub statistics: Statistics,

@@ -97,8 +97,8 @@ impl Histogram {
         }
         let mut counts = vec![0; bins];
         for value in finite() {
-            let place = ((value - lower) / width * bins as f64) as usize;
-            counts[place.min(bins - 1)] += 1;
+            let bin = ((value - lower) / width * bins as f64) as usize;
+            counts[bin.min(bins - 1)] += 1;
         }
         Some(Self { lower, upper, counts })
     }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_counted_apart() {
+    fn values_that_are_not_finite_are_counted_apart() {
         let tensor = Tensor::from_slice(&[3.0, f64::NAN, f64::NEG_INFINITY, 0.0]);
         let details = Statistics::in_full(&tensor, 2).details.unwrap();
         assert_eq!((details.nan_fraction, details.infinite_fraction), (0.25, 0.25));

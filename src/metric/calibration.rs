@@ -34,12 +34,12 @@ pub fn calibration(predictions: &Predictions, bins: usize) -> Option<Calibration
     let inner: Vec<f64> = (1..bins).map(bound).collect();
     let mut sums = vec![(0u32, 0.0, 0u32); bins];
     for image in 0..predictions.len() {
-        let answer = predictions.predicted(image);
-        let confidence = predictions.probability(image, answer);
+        let predicted = predictions.predicted(image);
+        let confidence = predictions.probability(image, predicted);
         let (count, confidences, right) = &mut sums[inner.partition_point(|bound| *bound < confidence)];
         *count += 1;
         *confidences += confidence;
-        *right += u32::from(answer == predictions.label(image));
+        *right += u32::from(predicted == predictions.label(image));
     }
     let table = sums.iter().enumerate().map(|(at, &(count, confidences, right))| {
         let of_images = |sum: f64| (count > 0).then(|| sum / f64::from(count));
@@ -60,7 +60,7 @@ const COLDEST: f64 = 1e-3;
 const HOTTEST: f64 = 1e3;
 
 /// More steps than any data needs: each of them halves the range at least, or is Newton's.
-const MOST_STEPS: usize = 200;
+const MAX_STEPS: usize = 200;
 
 /// The temperature T for which softmax(logits / T) has the smallest mean cross-entropy (Guo et al.
 /// 2017). That is a convex function of 1/T, so there is one minimum at most. None where there is none:
@@ -75,7 +75,7 @@ pub fn temperature(predictions: &Predictions) -> Option<f64> {
         return None;
     }
     let mut at = 1.0;
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         let (first, second) = slope(predictions, at);
         match first < 0.0 {
             true => low = at,
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_temperature_makes_answers_as_sure_as_they_are_right() {
+    fn a_temperature_calibrates_the_confidence() {
         // Sure by 9 to 1 and right in 3 of 4: the best p is 3/4, and ln 9 / T = ln 3.
         let set = predictions(&[([0.9, 0.1], 0), ([0.9, 0.1], 0), ([0.9, 0.1], 0), ([0.9, 0.1], 1)]);
         let found = temperature(&set).unwrap();
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn where_colder_or_hotter_is_always_better_there_is_no_temperature() {
+    fn there_is_no_temperature_where_the_loss_has_no_minimum() {
         assert_eq!(temperature(&predictions(&[([0.9, 0.1], 0), ([0.2, 0.8], 1)])), None);
         assert_eq!(temperature(&predictions(&[([0.9, 0.1], 1)])), None);
         assert_eq!(temperature(&predictions(&[])), None);

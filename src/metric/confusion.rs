@@ -46,13 +46,13 @@ impl ConfusionMatrix {
     }
 
     /// Counts one image. Panics if the label or the prediction is beyond the classes.
-    pub fn add(&mut self, label: usize, answer: usize) {
+    pub fn add(&mut self, label: usize, prediction: usize) {
         assert!(
-            label < self.classes && answer < self.classes,
-            "labels and answers are below {}",
+            label < self.classes && prediction < self.classes,
+            "labels and predictions are below {}",
             self.classes
         );
-        self.counts[label * self.classes + answer] += 1;
+        self.counts[label * self.classes + prediction] += 1;
     }
 
     pub fn classes(&self) -> usize {
@@ -96,13 +96,13 @@ impl ConfusionMatrix {
     pub(super) fn class_report(&self, label: usize) -> ClassReport {
         let hit = self.row(label)[label];
         let support: u32 = self.row(label).iter().sum();
-        let answered: u32 = (0..self.classes).map(|row| self.row(row)[label]).sum();
+        let predicted: u32 = (0..self.classes).map(|row| self.row(row)[label]).sum();
         let share = |part: u32, whole: u32| (whole > 0).then(|| f64::from(part) / f64::from(whole));
         ClassReport {
             label,
-            precision: share(hit, answered),
+            precision: share(hit, predicted),
             recall: share(hit, support),
-            f1: share(2 * hit, answered + support),
+            f1: share(2 * hit, predicted + support),
             support,
         }
     }
@@ -114,7 +114,7 @@ mod tests {
 
     fn matrix(pairs: &[(usize, usize)]) -> ConfusionMatrix {
         let mut matrix = ConfusionMatrix::new(3);
-        pairs.iter().for_each(|&(label, answer)| matrix.add(label, answer));
+        pairs.iter().for_each(|&(label, prediction)| matrix.add(label, prediction));
         matrix
     }
 
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_labels_and_columns_answers() {
+    fn rows_are_labels_and_columns_are_predictions() {
         assert_eq!(matrix(&[(2, 0), (2, 1), (2, 1)]).row(2), [1, 2, 0]);
     }
 
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_was_never_answered_right_counts_as_zero_in_the_averages() {
+    fn a_class_that_was_never_predicted_correctly_counts_as_zero_in_the_averages() {
         let averages = matrix(&[(0, 0), (1, 0)]).averages(Weighting::Macro);
         assert_eq!((averages.precision, averages.recall), (0.25, 0.5));
         let nothing = ConfusionMatrix::new(3).averages(Weighting::Support);

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn every_figure_is_found_by_its_name() {
+    fn every_metric_is_found_by_its_name() {
         let of = |name: &str| measures().value(name.parse().unwrap());
         assert_eq!(of("accuracy"), Some(2.0 / 3.0));
         assert!(of("accuracy_low").unwrap() < 2.0 / 3.0);
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_without_probabilities_are_counted_and_not_ranked() {
+    fn predictions_without_probabilities_are_counted_and_not_ranked() {
         let broken = Measures::of(&Predictions::new(2, vec![f64::NAN, 0.0, 0.0, 1.0], vec![0, 1]), 2, 15);
         assert_eq!((broken.accuracy(), broken.loss.is_nan()), (1.0, true));
         assert_eq!((broken.calibration, broken.macro_means.roc_auc), (None, None));

@@ -55,7 +55,7 @@ const FIGURES: &str = "accuracy, accuracy_low, loss, expected_calibration_error,
     weighted_recall or recall[7]";
 
 /// Longest part of a text that a message repeats, in characters.
-const MOST_ECHOED: usize = 64;
+const MAX_ECHOED: usize = 64;
 
 const SCORES: [(&str, ClassMetric); 5] = [
     ("precision", ClassMetric::Precision),
@@ -116,5 +116,5 @@ impl fmt::Display for MetricName {
 
 /// The beginning of a text, for a message.
 pub(super) fn echo(text: &str) -> String {
-    text.chars().take(MOST_ECHOED).collect()
+    text.chars().take(MAX_ECHOED).collect()
 }

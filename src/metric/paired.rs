@@ -42,11 +42,11 @@ pub struct McNemar {
 }
 
 impl PairedComparison {
-    /// Compares the predictions and lists at most `most_listed` of the changed ones. Panics if the
+    /// Compares the predictions and lists at most `max_listed` of the changed ones. Panics if the
     /// two have different numbers of images or different labels.
-    pub fn of(first: &Predictions, second: &Predictions, most_listed: usize) -> Self {
-        assert_eq!(first.len(), second.len(), "both saw the same images");
-        let mut found = Self {
+    pub fn of(first: &Predictions, second: &Predictions, max_listed: usize) -> Self {
+        assert_eq!(first.len(), second.len(), "the images are the same");
+        let mut comparison = Self {
             both_right: 0,
             only_first: 0,
             only_second: 0,
@@ -56,24 +56,24 @@ impl PairedComparison {
         };
         for image in 0..first.len() {
             let label = first.label(image);
-            assert_eq!(label, second.label(image), "both saw the same images");
+            assert_eq!(label, second.label(image), "the images are the same");
             let count = match (first.is_correct(image), second.is_correct(image)) {
-                (true, true) => &mut found.both_right,
-                (true, false) => &mut found.only_first,
-                (false, true) => &mut found.only_second,
-                (false, false) => &mut found.both_wrong,
+                (true, true) => &mut comparison.both_right,
+                (true, false) => &mut comparison.only_first,
+                (false, true) => &mut comparison.only_second,
+                (false, false) => &mut comparison.both_wrong,
             };
             *count += 1;
             if first.predicted(image) == second.predicted(image) {
                 continue;
             }
-            found.changed += 1;
-            if found.listed.len() < most_listed {
+            comparison.changed += 1;
+            if comparison.listed.len() < max_listed {
                 let of = |predictions: &Predictions| {
-                    let answer = predictions.predicted(image);
-                    (answer, predictions.probability(image, answer))
+                    let class = predictions.predicted(image);
+                    (class, predictions.probability(image, class))
                 };
-                found.listed.push(ChangedPrediction {
+                comparison.listed.push(ChangedPrediction {
                     index: image,
                     label,
                     first: of(first),
@@ -81,7 +81,7 @@ impl PairedComparison {
                 });
             }
         }
-        found
+        comparison
     }
 
     pub fn total(&self) -> u32 {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exact_test_is_a_fair_coins() {
+    fn the_exact_test_is_that_of_a_fair_coin() {
         // 2 (1 + 5) / 2^5, and 2 / 2^6.
         assert_eq!(comparison(1, 4).mcnemar().p_value, 0.375);
         assert_eq!(comparison(0, 6).mcnemar().p_value, 0.03125);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn many_tosses_neither_overflow_nor_vanish() {
+    fn many_discordant_pairs_neither_overflow_nor_underflow() {
         // The middle term of 2n tosses is about 1 / √(πn).
         let found = half_binomial_tail(500_000, 1_000_000);
         assert!((found - 0.5 - 0.5 / (std::f64::consts::PI * 500_000.0).sqrt()).abs() < 1e-9, "{found}");
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_four_cases_and_the_changed_answers_are_counted() {
+    fn the_four_cases_and_the_changed_predictions_are_counted() {
         let of = |predictions: [usize; 5]| {
             let logits = predictions.iter().flat_map(|&it| (0..3).map(move |class| f64::from(class == it)));
             Predictions::new(3, logits.collect(), vec![0, 0, 0, 0, 0])

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_logits_the_first_class_answers_and_ranks_first() {
+    fn of_equal_logits_the_first_class_is_predicted_and_ranks_first() {
         let tied = predictions(&[([1.0, 1.0, 0.0], 0), ([1.0, 1.0, 0.0], 1), ([2.0, 2.0, 2.0], 2)]);
         assert_eq!([0, 1, 2].map(|image| tied.predicted(image)), [0, 0, 0]);
         assert_eq!([0, 1, 2].map(|image| tied.rank(image)), [0, 1, 2]);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_answer_stands_first_and_right_ones_do_not_count() {
+    fn misclassified_images_are_sorted_by_loss_and_correct_ones_left_out() {
         let rows = [([5.0, 0.0, 0.0], 1), ([9.0, 0.0, 0.0], 0), ([7.0, 0.0, 0.0], 2), ([5.0, 0.0, 0.0], 1)];
         let set = predictions(&rows);
         assert_eq!(set.misclassified(9), [2, 0, 3]);

@@ -41,8 +41,8 @@ mod tests {
     use super::*;
 
     /// Scores in falling order; `+` of the class, `-` of the rest, `|` between different scores.
-    fn of(picture: &str) -> Ranking {
-        let groups = picture.split('|').enumerate();
+    fn of(notation: &str) -> Ranking {
+        let groups = notation.split('|').enumerate();
         let scored = groups.flat_map(|(at, tied)| tied.chars().map(move |it| (-(at as f64), it == '+')));
         // Backwards: the order that they come in means nothing.
         let mut scored: Vec<_> = scored.collect();

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_requirement_reads_as_it_is_written() {
+    fn a_requirement_parses_from_its_printed_form() {
         for text in [
             "accuracy>=0.99",
             "accuracy_low>0.98",
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_requirement_is_rejected_with_the_form_of_one() {
+    fn an_invalid_requirement_is_rejected_with_the_expected_form() {
         for (text, expected) in [
             ("", "is no requirement"),
             ("accuracy", "is no requirement"),
@@ -153,13 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn the_border_belongs_to_what_names_it() {
+    fn a_bound_is_inclusive_where_its_operator_says_so() {
         let holds = |text: &str| text.parse::<Requirement>().unwrap().holds(Some(0.5));
         assert_eq!(["loss>=0.5", "loss>0.5", "loss<=0.5", "loss<0.5"].map(holds), [true, false, true, false]);
     }
 
     #[test]
-    fn what_was_not_measured_keeps_no_requirement() {
+    fn a_metric_that_was_not_measured_meets_no_requirement() {
         for text in ["loss>=0", "loss<=1e9", "loss>0", "loss<9"] {
             let requirement: Requirement = text.parse().unwrap();
             assert!(!requirement.holds(None) && !requirement.holds(Some(f64::NAN)), "{text}");
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_there_is_not_has_no_figure() {
+    fn an_unknown_class_has_no_metric() {
         let fits = |text: &str, classes| text.parse::<Requirement>().unwrap().fits(classes);
         assert!(fits("recall[9]>=0.5", 10) && !fits("recall[10]>=0.5", 10));
         assert!(fits("top_2_accuracy>=0.5", 2) && !fits("top_3_accuracy>=0.5", 2));

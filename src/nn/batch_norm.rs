@@ -82,11 +82,11 @@ mod tests {
     fn training_and_evaluation_are_those_computed_by_hand() {
         let mut network = features();
         let parts = ["weight", "bias", "running_mean", "running_var"];
-        let given = [[2.0, 1.0], [0.5, 0.0], [0.0, 1.0], [1.0, 4.0]];
+        let values = [[2.0, 1.0], [0.5, 0.0], [0.0, 1.0], [1.0, 4.0]];
         let arrays = parts
             .iter()
-            .zip(given)
-            .map(|(part, values)| (format!("batch_norm1.{part}"), Tensor::from_slice(&values)));
+            .zip(values)
+            .map(|(part, row)| (format!("batch_norm1.{part}"), Tensor::from_slice(&row)));
         network.load(&arrays.collect()).unwrap();
 
         // The values 1, 3, 5 have mean 3, variance 8/3 and, unbiased, 4; 0, 0, 6 have mean 2, variance 8 and 12.
@@ -117,9 +117,9 @@ mod tests {
     fn inspecting_a_training_batch_leaves_the_statistics_as_they_are() {
         let network = features();
         let x = pixels(&[1.0, 0.0, 3.0, 0.0]);
-        let seen = network.forward_in(TRAIN, &x, &mut |_, _| ());
+        let observed = network.forward_in(TRAIN, &x, &mut |_, _| ());
         check(network.array("batch_norm1.running_mean").unwrap(), &[0.0, 0.0]);
-        assert_eq!(seen, network.forward(&x, TRAIN));
+        assert_eq!(observed, network.forward(&x, TRAIN));
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_with_its_statistics_is_saved_loaded_and_copied_whole() {
+    fn a_network_is_saved_loaded_and_copied_with_its_statistics() {
         let network = network(vec![norm(), LayerKind::Flatten]);
         let _ = network.forward(&pixels(&[1.0, 3.0, 5.0, 7.0]), TRAIN);
         assert_eq!(network.total_parameters(), 2, "running statistics are not trained");
@@ -146,12 +146,12 @@ mod tests {
         let mut other = self::network(vec![norm(), LayerKind::Flatten]);
         other.load(&exported).unwrap();
         let x = pixels(&[2.0, -1.0]);
-        let answer = values(&network.forward(&x, Mode::Evaluate));
-        assert_eq!(values(&other.forward(&x, Mode::Evaluate)), answer);
+        let output = values(&network.forward(&x, Mode::Evaluate));
+        assert_eq!(values(&other.forward(&x, Mode::Evaluate)), output);
         let copy = network.deep_copy();
         let _ = network.forward(&pixels(&[9.0, 9.0, 0.0, 0.0]), TRAIN);
-        assert_eq!(values(&copy.forward(&x, Mode::Evaluate)), answer);
-        assert_ne!(values(&network.forward(&x, Mode::Evaluate)), answer);
+        assert_eq!(values(&copy.forward(&x, Mode::Evaluate)), output);
+        assert_ne!(values(&network.forward(&x, Mode::Evaluate)), output);
     }
 
     #[test]

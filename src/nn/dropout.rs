@@ -46,10 +46,10 @@ pub(super) fn evaluate(x: &Tensor, config: &DropoutConfig) -> Tensor {
 /// Computes x·mask, divided by 1−p in `upscale_in_train`; p = 1 gives zeros, never NaN. Autograd takes the
 /// gradient with the same mask and factor.
 fn apply(x: &Tensor, mask: &Tensor, config: &DropoutConfig) -> Tensor {
-    let kept = x * mask.to_kind(x.kind());
+    let masked = x * mask.to_kind(x.kind());
     match config.mode {
-        DropoutMode::UpscaleInTrain if config.probability < 1.0 => kept / (1.0 - config.probability),
-        DropoutMode::UpscaleInTrain | DropoutMode::DownscaleInInfer => kept,
+        DropoutMode::UpscaleInTrain if config.probability < 1.0 => masked / (1.0 - config.probability),
+        DropoutMode::UpscaleInTrain | DropoutMode::DownscaleInInfer => masked,
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_expected_size_is_kept() {
+    fn the_expected_value_is_preserved() {
         let upscaled = train(&ones(), &config(0.3, &[]), 0, AT);
         assert!((mean(&upscaled) - 1.0).abs() < 0.1);
         let downscale = DropoutConfig { mode: DropoutMode::DownscaleInInfer, ..config(0.3, &[]) };
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_is_shared_along_the_axes_that_are_not_given() {
+    fn a_mask_is_shared_along_the_axes_that_are_not_listed() {
         let mask_of =
             |axes: &[i64]| mask(&[4, 3, 2, 2], &config(0.5, axes), AT.of_layer(0), Device::Cpu).size();
         assert_eq!(mask_of(&[]), [4, 3, 2, 2]);

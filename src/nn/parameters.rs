@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn arrays_come_out_as_they_went_in() {
+    fn arrays_survive_a_round_trip() {
         let mut set = set();
         set.load(&arrays()).unwrap();
         for (name, values) in set.export() {

@@ -132,19 +132,21 @@ mod tests {
 
     #[test]
     fn rounded_products_are_those_of_bfloat16_units() {
-        let own = convolution(Multiplication::Native);
+        let native = convolution(Multiplication::Native);
         let bfloat16 = convolution(Multiplication::Bfloat16);
         let rounded = convolution(Multiplication::Emulated);
         assert_eq!(bfloat16.1.kind(), Kind::Float, "gradients are float32 as the weights are");
-        for (own, bfloat16, rounded) in [(own.0, bfloat16.0, rounded.0), (own.1, bfloat16.1, rounded.1)] {
+        for (native, bfloat16, rounded) in
+            [(native.0, bfloat16.0, rounded.0), (native.1, bfloat16.1, rounded.1)]
+        {
             // A rounding of 8 bits apart at most, and clearly not float32.
             assert!(distance(&rounded, &bfloat16) < 1.0 / 128.0);
-            assert!(distance(&rounded, &own) > 1e-5 && distance(&rounded, &own) < 0.02);
+            assert!(distance(&rounded, &native) > 1e-5 && distance(&rounded, &native) < 0.02);
         }
     }
 
     #[test]
-    fn float32_and_float64_multiply_in_their_own_kind() {
+    fn float32_and_float64_multiply_without_rounding() {
         for precision in [Precision::Float32, Precision::Float64] {
             assert_eq!(Multiplication::new(precision, Device::Cpu), Multiplication::Native);
         }

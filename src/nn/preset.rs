@@ -27,6 +27,18 @@ impl NetworkConfig {
         Self::PRESETS.into_iter().find(is_it)
     }
 
+    /// The network with dropout of this probability before its last layer, in place of the dropout that is there.
+    pub fn with_dropout(mut self, probability: f64) -> Self {
+        let config = DropoutConfig { probability, axes: Vec::new(), mode: DropoutMode::UpscaleInTrain };
+        let kind = LayerKind::Dropout(config);
+        let last = self.layers.len().saturating_sub(1);
+        match self.layers[..last].last_mut() {
+            Some(layer) if matches!(layer.kind, LayerKind::Dropout(_)) => layer.kind = kind,
+            _ => self.layers.insert(last, LayerConfig { name: "dropout".to_owned(), kind }),
+        }
+        self
+    }
+
     /// The tutorial's network: conv 1→20 k5 p2, ReLU, max-pool 2, conv 20→20 k5 p2, ReLU, max-pool 2, flatten,
     /// linear 980→10.
     pub fn tutorial() -> Self {
@@ -77,5 +89,22 @@ impl NetworkConfig {
             add(name.to_owned(), kind);
         }
         Self { layers }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropout_stands_before_the_last_layer() {
+        let names = |network: &NetworkConfig| -> Vec<String> {
+            network.layers.iter().rev().take(3).map(|layer| layer.name.clone()).collect()
+        };
+        assert_eq!(names(&NetworkConfig::tutorial().with_dropout(0.5)), ["fc", "dropout", "flatten"]);
+        let deep = NetworkConfig::deep().with_dropout(0.25);
+        assert_eq!(names(&deep), ["fc2", "dropout", "relu5"]);
+        assert_eq!(deep.layers.len(), NetworkConfig::deep().layers.len());
+        assert_eq!(deep.preset_name(), None);
     }
 }

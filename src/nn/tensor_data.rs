@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_those_of_the_tensor_in_the_order_in_which_they_lie() {
+    fn values_are_those_of_the_tensor_in_memory_order() {
         assert_eq!(read(&numbers()), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
         assert_eq!(read(&numbers().tr()), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
         // The pointer of a part is its own, not its storage's.

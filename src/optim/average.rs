@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_young_average_follows_quickly_and_an_old_one_by_its_decay() {
+    fn an_average_follows_quickly_at_first_and_then_by_its_decay() {
         let share = |decay, t| WeightAveraging { decay }.share(t);
         assert!((share(0.9, 1) - 9.0 / 11.0).abs() < 1e-12);
         assert!((share(0.9, 80) - 9.0 / 90.0).abs() < 1e-12);

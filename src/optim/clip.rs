@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_norm_at_the_limit_is_scaled_by_what_pytorch_adds_to_it() {
+    fn a_norm_at_the_limit_is_scaled_with_pytorchs_epsilon() {
         let factor = 5.0 / (5.0 + 1e-6);
         check(&[&[3.0], &[4.0]], 5.0, &[&[3.0 * factor], &[4.0 * factor]]);
     }

@@ -170,12 +170,12 @@ mod tests {
     }
 
     #[test]
-    fn a_parameters_own_rule_replaces_the_global_one() {
-        let own = |decay| Regularization { per_parameter: [("w".to_owned(), decay)].into(), ..l2(0.1) };
-        check_regularized(OptimizerConfig::sgd(1.0), &own(Decay::default()), &[2.0], &[0.0], &[2.0]);
+    fn a_rule_for_one_parameter_replaces_the_global_one() {
+        let only_w = |decay| Regularization { per_parameter: [("w".to_owned(), decay)].into(), ..l2(0.1) };
+        check_regularized(OptimizerConfig::sgd(1.0), &only_w(Decay::default()), &[2.0], &[0.0], &[2.0]);
         check_regularized(
             OptimizerConfig::sgd(1.0),
-            &own(Decay { l1: 0.5, l2: 0.0 }),
+            &only_w(Decay { l1: 0.5, l2: 0.0 }),
             &[2.0],
             &[0.0],
             &[1.5],
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn state_saved_and_put_back_gives_the_same_next_step() {
+    fn state_saved_and_restored_gives_the_same_next_step() {
         for config in [
             OptimizerConfig::sgd(0.1),
             OptimizerConfig::momentum(0.1),

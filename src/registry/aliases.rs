@@ -1,5 +1,5 @@
 //! Aliases: each is the list of its assignments, so that moving one is a put-if-absent of the
-//! next number, and the history is simply there.
+//! next number, and the list is the history.
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -12,9 +12,9 @@ use super::{
 };
 use crate::ids::{Alias, ModelName, Version};
 
-/// Longest reason that is kept, in characters; a longer one is cut.
+/// The longest reason that is stored, in characters; a longer one is cut.
 const MAX_REASON_CHARS: usize = 1000;
-/// Longest name of who moved an alias that is stored, in characters.
+/// The longest stored name of who moved an alias, in characters.
 const MAX_BY_CHARS: usize = 200;
 const MAX_ASSIGNMENT_BYTES: usize = 64 << 10;
 
@@ -36,7 +36,7 @@ pub struct Assignment {
     pub evidence: Option<Evidence>,
 }
 
-/// Who updates an alias, and why: stored in its history, up to 200 and 1000 characters of them.
+/// Who updates an alias, and why; its history stores up to 200 and 1000 characters of them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AuditNote {
     pub by: String,
@@ -82,7 +82,7 @@ impl Registry {
             .ok_or_else(|| Error::AliasNotFound { model: model.clone(), alias: alias.clone() })
     }
 
-    /// Every alias of a model and where it points, by name. A damaged one is left out and reported to the
+    /// Every alias of a model and its version, by name. A damaged one is left out and written to the
     /// log.
     pub async fn aliases(&self, model: &ModelName) -> Result<Vec<(Alias, Version)>, Error> {
         let mut aliases = Vec::new();
@@ -126,7 +126,7 @@ impl Registry {
         }
     }
 
-    /// Points an alias back where it was before `assignment`, unless somebody has moved it on.
+    /// Points an alias back to the version before `assignment`, unless it was moved again.
     async fn revert(&self, model: &ModelName, alias: &Alias, assignment: &Assignment) -> Result<(), Error> {
         let Some(version) = assignment.previous else { return Ok(()) };
         let reason = format!("version {} was deleted meanwhile", assignment.version);
@@ -205,7 +205,7 @@ impl Registry {
         }
     }
 
-    /// Writes the next assignment, and looks again when somebody else was faster.
+    /// Writes the next assignment; if another server wrote it first, reads the current one and tries again.
     async fn assign(&self, model: &ModelName, alias: &Alias, to: &AliasUpdate) -> Result<Assignment, Error> {
         loop {
             let current = self.current(model, alias).await?;

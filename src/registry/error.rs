@@ -1,8 +1,8 @@
-//! Why the registry did not do what it was asked.
+//! The errors of the registry.
 
 use crate::ids::{Alias, ModelName, RunId, Version};
 
-/// The kinds a caller can act on.
+/// An error of the registry, by the kinds that a caller can act on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("there is no model \"{0}\": train one, or list the models that there are")]
@@ -23,7 +23,7 @@ pub enum Error {
     /// An object of the store is not what was written.
     #[error("{path} is damaged: {message}")]
     Corrupt { path: String, message: String },
-    /// Whole, as far as can be told, but of another digitd.
+    /// An object that seems complete but was written by another version of digitd.
     #[error("{path} has format {found}, and this digitd reads {known}: use {} digitd", age(*found, *known))]
     UnknownFormat { path: String, found: u32, known: u32 },
     #[error("{bytes} bytes of {what} are above the limit of {limit}")]
@@ -32,8 +32,24 @@ pub enum Error {
     Location(String),
     #[error("the store at {url} cannot be written: {message}; {}", advice(url))]
     Unwritable { url: String, message: String },
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {}", causes(source))]
     Store { action: &'static str, path: String, source: object_store::Error },
+}
+
+/// The message of an error and of everything that caused it: the last one says whether a port was closed, a certificate
+/// unknown or a name not found.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        // Many errors repeat the message of their cause.
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 fn names(aliases: &[Alias]) -> String {

@@ -1,5 +1,5 @@
-//! The folders of versions as one listing shows them, without a look into their objects: which versions
-//! there are, and what servers that died left behind.
+//! The folders of versions as one listing shows them, without reading their objects: which versions
+//! there are, and the unfinished changes of servers that died.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::ids::{ModelName, Version};
 
-/// When the objects of a version were last written, where they are there.
+/// When the objects of a version were last written, if they exist.
 #[derive(Debug, Default)]
 struct VersionFolder {
     manifest: Option<DateTime<Utc>>,
@@ -24,7 +24,7 @@ struct VersionFolder {
 
 impl Registry {
     /// The numbers of a model's versions, ascending: of those that have a manifest and weights, which a
-    /// deleted one has not. Cheap however many there are and were; whether they can be read is not known.
+    /// deleted one lacks. The cost does not grow with the deleted ones; whether they can be read is not checked.
     pub async fn version_numbers(&self, model: &ModelName) -> Result<Vec<Version>, Error> {
         let folders = self.folders(model).await?;
         let whole =
@@ -32,7 +32,7 @@ impl Registry {
         Ok(whole.map(|(number, _)| *number).collect())
     }
 
-    /// Removes what servers that died before `before` left half done; returns the number of versions
+    /// Removes unfinished changes of servers that died before `before`; returns the number of versions
     /// concerned.
     pub async fn sweep(&self, before: DateTime<Utc>) -> Result<usize, Error> {
         let models = stream::iter(self.model_names().await?);
@@ -47,7 +47,7 @@ impl Registry {
             if folder.manifest.is_none() && is_old(folder.weights) {
                 swept += usize::from(self.abandon(model, number).await?);
             }
-            // Once more: another server may have gone on with it since the listing.
+            // The check is repeated, since another server may have continued with it after the listing.
             let claim = deletion_path(model, number);
             if is_old(folder.deletion) && is_old(self.store.modified(&claim).await?) {
                 swept += usize::from(self.finish_deletion(model, number).await?);
@@ -56,8 +56,8 @@ impl Registry {
         Ok(swept)
     }
 
-    /// Abandons a version without a manifest, whose publisher died. The tombstone goes first, so that
-    /// a publisher that lives after all takes another number.
+    /// Abandons a version without a manifest, whose publisher died. The tombstone is written first, so that
+    /// a publisher that is alive after all uses another number.
     async fn abandon(&self, model: &ModelName, number: Version) -> Result<bool, Error> {
         let tombstone = json(&ManifestEntry::deleted());
         if self.store.put_if_absent_or_same(&manifest_path(model, number), tombstone).await?
@@ -77,7 +77,7 @@ impl Registry {
                 self.store.delete(&weights_path(model, number)).await?
             }
             Ok(Some(ManifestEntry::Published(_)) | None) => {}
-            // Who mends the manifest shall find everything as it was.
+            // A person who repairs the manifest needs all other objects unchanged.
             Err(Error::Corrupt { .. } | Error::UnknownFormat { .. }) => return Ok(false),
             Err(error) => return Err(error),
         }

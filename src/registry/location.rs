@@ -5,25 +5,18 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use object_store::{
-    BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig,
-    aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut},
-    local::LocalFileSystem,
-    memory::InMemory,
-    path::Path,
+    ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, memory::InMemory, path::Path,
     prefix::PrefixStore,
 };
 
-use super::Error;
+use super::{
+    Error,
+    bucket::{Retries, open_bucket},
+    error::causes,
+};
 
-/// Longest wait for a connection to a bucket.
-const CONNECT: &str = "3s";
-
-/// Longest time of one request to a bucket: the largest file of weights at 1.5 MB/s.
-const REQUEST: &str = "60s";
-
-/// How long a request that failed is tried again. A caller waits for it, so it is not for long; what
-/// must not be lost, as a run's events, has a patience of its own.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Longest wait for the cause of a silence.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The location of a store.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,28 +42,36 @@ impl StoreLocation {
         location.ok_or_else(|| Error::Location(without_user(url)))
     }
 
-    /// Opens the store; a missing folder is created. The error is a message that says what is in the
-    /// way.
-    pub async fn open(
-        &self,
-        variables: impl Iterator<Item = (String, String)>,
-    ) -> Result<Arc<dyn ObjectStore>, String> {
+    /// Opens the store; a missing folder is created. The error is a message that says what prevents
+    /// it.
+    pub async fn open(&self, variables: &[(String, String)]) -> Result<Arc<dyn ObjectStore>, String> {
         match self {
             Self::Memory => Ok(Arc::new(InMemory::new())),
             Self::Folder(folder) => {
                 tokio::fs::create_dir_all(folder).await.map_err(|error| error.to_string())?;
-                // Durable before it is reported: a version or an event that somebody was shown must
+                // An object is durable before it is reported: a version or an event that a caller has seen must
                 // outlive a power cut, not only the process.
                 let local = LocalFileSystem::new_with_prefix(folder).map_err(|error| error.to_string())?;
                 Ok(Arc::new(local.with_fsync(true)))
             }
             Self::Bucket { name, prefix } => {
-                let bucket = open_bucket(name, variables).map_err(|error| error.to_string())?;
+                let bucket = open_bucket(name, variables, Retries::On)?;
                 Ok(match prefix.is_root() {
                     true => bucket,
                     false => Arc::new(PrefixStore::new(bucket, prefix.clone())),
                 })
             }
+        }
+    }
+
+    /// Asks a bucket once, without retries, why it does not respond; none where it does, or where nothing is known.
+    pub async fn silence(&self, variables: &[(String, String)]) -> Option<String> {
+        let Self::Bucket { name, prefix } = self else { return None };
+        let bucket = open_bucket(name, variables, Retries::Off).ok()?;
+        let object = prefix.clone().join("probe");
+        match tokio::time::timeout(PROBE_TIMEOUT, bucket.head(&object)).await.ok()? {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => None,
+            Err(error) => Some(causes(&error)),
         }
     }
 }
@@ -86,37 +87,7 @@ fn bucket(rest: &str) -> Option<StoreLocation> {
     of_form.then(|| StoreLocation::Bucket { name: name.to_owned(), prefix })
 }
 
-fn open_bucket(
-    name: &str,
-    variables: impl Iterator<Item = (String, String)>,
-) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
-    // An error means that it was chosen before, which is as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = |key| AmazonS3ConfigKey::Client(key);
-    let settings = variables.filter_map(|(variable, value)| {
-        let key = variable.starts_with("AWS_").then(|| variable.to_ascii_lowercase().parse().ok())??;
-        Some((key, value))
-    });
-    let builder = settings
-        .fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value))
-        .with_bucket_name(name)
-        .with_conditional_put(S3ConditionalPut::ETagMatch)
-        .with_config(client(ClientConfigKey::ConnectTimeout), CONNECT)
-        .with_config(client(ClientConfigKey::Timeout), REQUEST)
-        .with_retry(RetryConfig {
-            backoff: BackoffConfig { max_backoff: Duration::from_secs(2), ..BackoffConfig::default() },
-            max_retries: 4,
-            retry_timeout: PATIENCE,
-        });
-    // Whoever names an endpoint without TLS means it, as for every AWS tool.
-    let plain = builder
-        .get_config_value(&AmazonS3ConfigKey::Endpoint)
-        .is_some_and(|endpoint| endpoint.starts_with("http://"));
-    let builder = if plain { builder.with_allow_http(true) } else { builder };
-    Ok(Arc::new(builder.build()?))
-}
-
-/// The text without what precedes an `@`: it may be a password.
+/// The text without the part before an `@`, which may be a password.
 fn without_user(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) if rest.contains('@') => {
@@ -149,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_is_rejected() {
+    fn an_invalid_location_is_rejected() {
         for url in
             ["", "s3:", "s3://", "s3:///x", "s3://ab", "s3://Digits", "s3://digits/a//b", "gs://digits/x"]
         {
@@ -159,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_in_a_place_is_not_repeated() {
+    fn a_password_in_a_location_is_hidden() {
         let settings = StoreLocation::parse("s3://name:word@digits/prefix").unwrap_err().to_string();
         assert!(settings.contains("s3://(hidden)@digits/prefix") && !settings.contains("word"), "{settings}");
     }

@@ -1,4 +1,4 @@
-//! Models, their versions and aliases, and what is kept of runs, on an object store: a folder, a
+//! Models, their versions and aliases, and the stored runs, on an object store: a folder, a
 //! bucket of S3, or memory in tests. The only room that knows object_store; does not use any tensor or request.
 //!
 //! ```text
@@ -13,6 +13,7 @@
 //! writes a tombstone over the manifest, so that the number is not used again.
 
 mod aliases;
+mod bucket;
 mod error;
 mod evidence;
 mod folders;
@@ -64,7 +65,7 @@ pub enum VersionSelector {
 #[derive(Debug, Clone)]
 pub struct Registry {
     store: Store,
-    /// Serialises this process's changes of versions and aliases; other processes are held off by
+    /// Serialises this process's changes of versions and aliases; other processes are kept out by
     /// put-if-absent alone.
     changes: Arc<tokio::sync::Mutex<()>>,
     generation: Arc<watch::Sender<u64>>,
@@ -72,7 +73,7 @@ pub struct Registry {
 
 impl Registry {
     /// Opens the store at a path, `file://…`, `s3://…` or `memory:` and checks that it can be written.
-    /// How a bucket is reached, the variables `AWS_…` of this process say.
+    /// The variables `AWS_…` of this process say how a bucket is reached.
     pub async fn open(url: &str) -> Result<Self, Error> {
         let variables = std::env::vars_os();
         Self::open_with(
@@ -102,7 +103,7 @@ impl Registry {
     }
 
     /// Grows with every change of versions and aliases made through this registry or its clones,
-    /// so that a cache can tell that it is out of date.
+    /// so that a cache can detect that it is out of date.
     pub fn generation(&self) -> u64 {
         *self.generation.borrow()
     }

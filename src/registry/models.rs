@@ -23,7 +23,7 @@ impl Registry {
             let all = VersionPage { size: usize::MAX, before: None };
             let versions = match self.versions(&name, all).await {
                 Ok(page) => page.items,
-                // Aliases without versions, or a folder that somebody else left.
+                // The folder has aliases without versions, or is none of the registry's.
                 Err(Error::ModelNotFound(_)) => continue,
                 Err(error) => return Err(error),
             };
@@ -50,7 +50,7 @@ impl Registry {
         Ok((model.name.clone(), version))
     }
 
-    /// The names of all models, by name; also of those that have no version any more.
+    /// The names of all models, sorted, those without a version included.
     pub async fn model_names(&self) -> Result<Vec<ModelName>, Error> {
         let names = self.store.names(&Path::from("models")).await?;
         let mut names: Vec<ModelName> = names.iter().filter_map(|name| name.parse().ok()).collect();

@@ -7,7 +7,7 @@ use crate::ids::{ModelName, Version};
 
 impl Registry {
     /// Deletes the versions of a model beyond its newest `keep` that no alias points to, but for
-    /// those that `spared` holds; returns what was deleted. A version that cannot be read is neither
+    /// those that `spared` holds; returns the deleted numbers. A version that cannot be read is neither
     /// counted nor deleted.
     pub async fn prune(
         &self,
@@ -26,7 +26,7 @@ impl Registry {
         if surplus.is_empty() {
             return Ok(surplus);
         }
-        // Only saves work: whether an alias points to a version is queried again as it is deleted.
+        // This check only saves work: the deletion itself checks again whether an alias points to the version.
         let aliased = self.aliases(model).await?;
         let mut deleted = Vec::new();
         for version in surplus {
@@ -35,7 +35,7 @@ impl Registry {
             }
             match self.delete_version(model, version).await {
                 Ok(()) => deleted.push(version),
-                // An alias was pointed there, or another server was faster.
+                // An alias was moved to it, or another server deleted it first.
                 Err(Error::VersionAliased { .. } | Error::VersionNotFound { .. }) => {}
                 Err(error) => return Err(error),
             }

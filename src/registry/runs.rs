@@ -13,7 +13,7 @@ use crate::ids::RunId;
 
 const MAX_JSON_BYTES: usize = 1 << 20;
 const MAX_CHUNK_BYTES: usize = 8 << 20;
-/// Weights and two or three times as much of optimiser state.
+/// The size limit of a checkpoint in bytes: weights, and two or three times as much optimizer state.
 const MAX_CHECKPOINT_BYTES: usize = 512 << 20;
 
 /// The runs of a store; clones share it.
@@ -26,7 +26,7 @@ pub struct RunStore {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Append {
     Written,
-    /// Somebody else wrote a chunk of that number; it was left as it is.
+    /// Another server wrote a chunk of that number, which was left unchanged.
     Taken,
 }
 
@@ -35,17 +35,17 @@ impl RunStore {
         Self { store }
     }
 
-    /// Keeps the request of a run; written once.
+    /// Stores the request of a run, which is written once.
     pub async fn put_request(&self, run: RunId, request: &impl Serialize) -> Result<(), Error> {
         self.store.put(&path(run, "request.json"), json(request)).await
     }
 
-    /// Keeps the state of a run. A run without one is not listed.
+    /// Stores the state of a run. A run without one is not listed.
     pub async fn put_state(&self, run: RunId, state: &impl Serialize) -> Result<(), Error> {
         self.store.put(&path(run, "state.json"), json(state)).await
     }
 
-    /// The state that was kept last. Errors with `RunNotFound` where there is none.
+    /// The state that was stored last. Errors with `RunNotFound` if there is none.
     pub async fn state<T: DeserializeOwned>(&self, run: RunId) -> Result<T, Error> {
         let path = path(run, "state.json");
         let bytes = self.store.get(&path, MAX_JSON_BYTES).await?.ok_or(Error::RunNotFound(run))?;
@@ -61,7 +61,7 @@ impl RunStore {
         Ok(runs)
     }
 
-    /// Writes the chunk of events that begins with `first`, over what was there of it.
+    /// Writes the chunk of events that begins with `first`, in place of an existing one.
     pub async fn put_events(&self, run: RunId, first: u32, lines: Vec<u8>) -> Result<(), Error> {
         self.store.put(&chunk(run, first), lines).await
     }
@@ -89,7 +89,7 @@ impl RunStore {
         self.store.get(&path, MAX_CHUNK_BYTES).await?.ok_or_else(|| missing(&path))
     }
 
-    /// Keeps a checkpoint taken after `step` batches, then forgets the older ones. Returns its key
+    /// Stores a checkpoint taken after `step` batches, then deletes the older ones. Returns its key
     /// under the run.
     pub async fn put_checkpoint(
         &self,

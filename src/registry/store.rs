@@ -9,8 +9,8 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 
 use super::{Error, location::StoreLocation};
 
-/// Longest wait for a store to show that it can be written.
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// The longest time in which the first write to a store must succeed.
+const FIRST_RESPONSE: Duration = Duration::from_secs(10);
 
 /// An object store and its location.
 #[derive(Debug, Clone)]
@@ -28,15 +28,20 @@ pub(super) enum PutOutcome {
 }
 
 impl Store {
-    /// Opens a store and writes to it once, so that one that cannot be written is told of at the start
+    /// Opens a store and writes to it once, so that one that cannot be written is reported at the start
     /// and not after an hour of training.
     pub async fn open(url: &str, variables: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
         let location = StoreLocation::parse(url)?;
+        let variables: Vec<_> = variables.collect();
         let unwritable = |message: String| Error::Unwritable { url: url.to_owned(), message };
-        let store = Self { inner: location.open(variables).await.map_err(unwritable)?, url: url.into() };
-        match tokio::time::timeout(FIRST_ANSWER, store.check()).await {
+        let store = Self { inner: location.open(&variables).await.map_err(unwritable)?, url: url.into() };
+        match tokio::time::timeout(FIRST_RESPONSE, store.check()).await {
             Ok(checked) => checked.map_err(unwritable)?,
-            Err(_) => return Err(unwritable(format!("it did not answer within {FIRST_ANSWER:?}"))),
+            Err(_) => {
+                let silence = format!("it did not respond within {FIRST_RESPONSE:?}");
+                let cause = location.silence(&variables).await;
+                return Err(unwritable(cause.map_or(silence.clone(), |cause| format!("{silence}: {cause}"))));
+            }
         }
         Ok(store)
     }
@@ -60,13 +65,13 @@ impl Store {
         result.bytes().await.map(Some).map_err(failed("read", path))
     }
 
-    /// Writes the object whole, over what lies there; readers see the old or the new one.
+    /// Writes the complete object, in place of an existing one; readers see the old or the new one.
     pub async fn put(&self, path: &Path, bytes: impl Into<PutPayload>) -> Result<(), Error> {
         self.inner.put(path, bytes.into()).await.map(drop).map_err(failed("write", path))
     }
 
     /// Writes the object if there is none, or if the existing one has the same bytes: over a network
-    /// a write may have succeeded although its answer was lost.
+    /// a write may have succeeded although its response was lost.
     pub async fn put_if_absent_or_same(&self, path: &Path, bytes: Vec<u8>) -> Result<PutOutcome, Error> {
         let bytes = Bytes::from(bytes);
         match self.put_if_absent(path, bytes.clone()).await? {
@@ -93,7 +98,7 @@ impl Store {
         }
     }
 
-    /// Removes the object; one that is not there is no error.
+    /// Removes the object; a missing one is no error.
     pub async fn delete(&self, path: &Path) -> Result<(), Error> {
         match self.inner.delete(path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -101,29 +106,29 @@ impl Store {
         }
     }
 
-    /// The names right below a folder: objects and folders. Empty where there is no such folder.
+    /// The names directly below a folder: objects and folders. Empty if there is no such folder.
     pub async fn names(&self, folder: &Path) -> Result<Vec<String>, Error> {
-        let listed = match self.inner.list_with_delimiter(Some(folder)).await {
-            Ok(listed) => listed,
+        let listing = match self.inner.list_with_delimiter(Some(folder)).await {
+            Ok(listing) => listing,
             Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
             Err(source) => return Err(failed("list", folder)(source)),
         };
-        let objects = listed.objects.into_iter().map(|object| object.location);
-        let paths = objects.chain(listed.common_prefixes);
+        let objects = listing.objects.into_iter().map(|object| object.location);
+        let paths = objects.chain(listing.common_prefixes);
         Ok(paths.filter_map(|path| path.filename().map(str::to_owned)).collect())
     }
 
-    /// Every object below a folder, and when it was last written. Empty where there is no such folder.
+    /// Every object below a folder, and when it was last written. Empty if there is no such folder.
     pub async fn below(&self, folder: &Path) -> Result<Vec<(Path, DateTime<Utc>)>, Error> {
-        let listed = self.inner.list(Some(folder)).map_ok(|object| (object.location, object.last_modified));
-        match listed.try_collect().await {
+        let objects = self.inner.list(Some(folder)).map_ok(|object| (object.location, object.last_modified));
+        match objects.try_collect().await {
             Ok(all) => Ok(all),
             Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
             Err(source) => Err(failed("list", folder)(source)),
         }
     }
 
-    /// When the object was last written, where it is there.
+    /// When the object was last written; none if it does not exist.
     pub async fn modified(&self, path: &Path) -> Result<Option<DateTime<Utc>>, Error> {
         match self.inner.head(path).await {
             Ok(meta) => Ok(Some(meta.last_modified)),
@@ -147,7 +152,7 @@ impl Store {
         Self { inner, url: self.url.clone() }
     }
 
-    /// Writes an object, tries to write it again and removes it. The error says what is in the way.
+    /// Writes an object, tries to write it again and removes it. The error says what failed.
     async fn check(&self) -> Result<(), String> {
         let probe = Path::from(format!("write-check-{}", uuid::Uuid::now_v7()));
         let said = |error: Error| error.to_string();
@@ -156,13 +161,14 @@ impl Store {
         let deleted = self.delete(&probe).await.map_err(said);
         match again {
             PutOutcome::AlreadyExists => deleted,
-            // Some that speak as S3 does ignore the condition: two servers would publish over each other.
+            // Some S3-compatible stores ignore the condition, so that two servers would overwrite each other's
+            // versions.
             PutOutcome::Created => Err("it overwrites what must stay: it ignores If-None-Match".to_owned()),
         }
     }
 }
 
-/// The form of everything that the registry keeps as text.
+/// The form of everything that the registry stores as text.
 pub(super) fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec_pretty(value).expect("what the registry keeps has string keys and finite numbers")
 }

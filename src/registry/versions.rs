@@ -17,12 +17,12 @@ use crate::{
     ids::{ModelName, RunId, Version},
 };
 
-/// Largest weights file that is kept or read.
+/// The size limit of a weights file in bytes.
 pub const MAX_WEIGHTS_BYTES: usize = checkpoint::import::MAX_BYTES;
 
 const MAX_MANIFEST_BYTES: usize = 1 << 20;
 
-/// A deletion that takes longer belongs to a server that died.
+/// The time after which the server of an unfinished deletion counts as dead.
 const DELETING: TimeDelta = TimeDelta::minutes(2);
 
 /// A page of a list of versions.
@@ -37,13 +37,13 @@ pub struct VersionPage {
 #[derive(Debug, Clone)]
 pub struct Page<T> {
     pub items: Vec<T>,
-    /// There is more after the last item.
+    /// Whether there are more items after the last one.
     pub more: bool,
 }
 
 impl Registry {
-    /// Makes a new version of `model`. Its number is one above every number ever begun, so a
-    /// publisher that dies half-way leaves a gap, never a version.
+    /// Publishes a new version of `model`. Its number is one above every number ever used, so a
+    /// publisher that dies in between leaves a gap, never an incomplete version.
     pub async fn publish(
         &self,
         model: &ModelName,
@@ -60,13 +60,13 @@ impl Registry {
         loop {
             manifest.version = number;
             // The weights claim the number: of two publishers one creates them, and the other's
-            // bytes never lie where the first one's manifest points.
+            // bytes are never those that the first one's manifest describes.
             if self.store.put_if_absent(&weights_path(model, number), weights.clone()).await?
                 == PutOutcome::Created
             {
                 let entry = ManifestEntry::Published(Box::new(manifest.clone()));
                 let path = manifest_path(model, number);
-                // Lost only to a sweep that took this folder for abandoned; the next number is free.
+                // It was lost to a sweep that treated this folder as abandoned; the next number is free.
                 if self.store.put_if_absent_or_same(&path, json(&entry)).await? == PutOutcome::Created {
                     self.changed();
                     return Ok(manifest);
@@ -91,7 +91,8 @@ impl Registry {
         let path = weights_path(&manifest.model, manifest.version);
         let corrupt = |message: String| Error::Corrupt { path: path.to_string(), message };
         let Some(bytes) = self.store.get(&path, MAX_WEIGHTS_BYTES).await? else {
-            // Deleted between the two reads, or lost: the manifest tells which.
+            // The weights were deleted between the two reads, or lost; reading the manifest again distinguishes
+            // the two.
             self.manifest(&manifest.model, manifest.version).await?;
             return Err(corrupt("it is missing".to_owned()));
         };
@@ -113,7 +114,7 @@ impl Registry {
         }
         numbers.retain(|number| page.before.is_none_or(|before| *number < before));
         let mut items = Vec::new();
-        let read = stream::iter(numbers.into_iter().rev()).map(|number| self.listed(model, number));
+        let read = stream::iter(numbers.into_iter().rev()).map(|number| self.list_entry(model, number));
         let mut read = pin!(read.buffered(CONCURRENT_READS));
         while let Some(entry) = read.try_next().await? {
             if let Some(ManifestEntry::Published(manifest)) = entry {
@@ -132,7 +133,7 @@ impl Registry {
             match self.entry(model, number).await {
                 Ok(Some(ManifestEntry::Published(_))) => return Ok(Some(number)),
                 Ok(Some(ManifestEntry::Deleted { .. }) | None) => {}
-                // An older one in its place would answer for a version that nobody chose.
+                // An older version is not used in its place, since nobody chose it.
                 Err(Error::Corrupt { path, message }) => {
                     let message = format!(
                         "{message}; it may be the newest version, {number}, of model {:?}: restore it, name another \
@@ -167,7 +168,7 @@ impl Registry {
     }
 
     /// Deletes a version that no alias points to. Its number is not used again. Of servers that
-    /// delete it at once one does; for the others it is gone.
+    /// delete it at the same time, one succeeds; for the others it does not exist.
     pub async fn delete_version(&self, model: &ModelName, version: Version) -> Result<(), Error> {
         let _alone = self.changes.lock().await;
         let manifest = self.manifest(model, version).await?;
@@ -178,7 +179,7 @@ impl Registry {
             if since.is_none_or(|since| Utc::now() - since < DELETING) {
                 return Err(self.no_version(model, version));
             }
-            // Its server died over it.
+            // Its server died during the deletion.
             self.store.put(&claim, Bytes::new()).await?;
         }
         let deleted = self.delete_alone(manifest).await;
@@ -188,11 +189,11 @@ impl Registry {
 
     async fn delete_alone(&self, manifest: Manifest) -> Result<(), Error> {
         let (model, version) = (manifest.model.clone(), manifest.version);
-        // It may have gone between the first look and the claim.
+        // It may have been deleted between the first read and the claim.
         self.manifest(&model, version).await?;
         let path = manifest_path(&model, version);
         self.store.put(&path, json(&ManifestEntry::deleted())).await?;
-        // Another server may have pointed an alias here in between: then the version comes back.
+        // Another server may have moved an alias to it in between; then the version is restored.
         if let Err(aliased) = self.check_unaliased(&model, version).await {
             self.store.put(&path, json(&ManifestEntry::Published(Box::new(manifest)))).await?;
             return Err(aliased);
@@ -201,7 +202,7 @@ impl Registry {
         self.store.delete(&weights_path(&model, version)).await
     }
 
-    /// Every number that was ever begun, ascending.
+    /// Every number that was ever used, ascending.
     async fn numbers(&self, model: &ModelName) -> Result<Vec<Version>, Error> {
         let names = self.store.names(&versions_path(model)).await?;
         let mut numbers: Vec<Version> = names.iter().filter_map(|name| number(name)).collect();
@@ -209,8 +210,8 @@ impl Registry {
         Ok(numbers)
     }
 
-    /// Reads a version for a list: one that cannot be read shall not hide the others.
-    async fn listed(&self, model: &ModelName, version: Version) -> Result<Option<ManifestEntry>, Error> {
+    /// Reads a version for a list, in which one that cannot be read must not hide the others.
+    async fn list_entry(&self, model: &ModelName, version: Version) -> Result<Option<ManifestEntry>, Error> {
         match self.entry(model, version).await {
             Err(error @ (Error::Corrupt { .. } | Error::UnknownFormat { .. })) => {
                 tracing::warn!(%model, %version, %error, "left out of the list");
@@ -228,7 +229,7 @@ impl Registry {
         let path = manifest_path(model, version);
         let Some(bytes) = self.store.get(&path, MAX_MANIFEST_BYTES).await? else { return Ok(None) };
         let corrupt = |message: String| Error::Corrupt { path: path.to_string(), message };
-        // The format first: a manifest of another may miss fields of this one.
+        // The format is checked first, since a manifest of another format may lack fields of this one.
         let format: FormatHeader =
             serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
         if format.format_version != FORMAT_VERSION {
@@ -259,13 +260,13 @@ struct FormatHeader {
     format_version: u32,
 }
 
-/// On a thread that may block: a large file takes a while.
+/// Computes the digest on a thread that may block, since a large file takes long.
 async fn sha256(bytes: Bytes) -> String {
     let hashed = tokio::task::spawn_blocking(move || checkpoint::sha256(&bytes));
     hashed.await.expect("hashing cannot panic")
 }
 
-/// The version that a folder is of. One spelling each: a folder named 007 is nobody's version 7.
+/// The version of a folder by its name. Each has one spelling: a folder named 007 is not version 7.
 pub(super) fn number(folder: &str) -> Option<Version> {
     let version = Version::try_from(folder.parse::<i64>().ok()?).ok()?;
     (version.to_string() == folder).then_some(version)
@@ -283,7 +284,7 @@ pub(super) fn weights_path(model: &ModelName, version: Version) -> Path {
     versions_path(model).join(version.to_string()).join("weights.safetensors")
 }
 
-/// Lies there while a version is being deleted.
+/// The object that exists while a version is being deleted.
 pub(super) fn deletion_path(model: &ModelName, version: Version) -> Path {
     versions_path(model).join(version.to_string()).join("deletion")
 }

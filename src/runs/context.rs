@@ -75,7 +75,7 @@ impl RunContext {
 
     /// What a request needs to know of a data set before it can be checked.
     pub async fn dataset_info(&self, dataset: &DatasetName) -> Result<DatasetInfo, Error> {
-        // At once: a request on a built-in data set takes its slot before the next one asks.
+        // The result is immediate, so that a request on a built-in data set gets its slot before a later request.
         if let Some(info) = DatasetInfo::built_in(dataset) {
             return Ok(info);
         }

@@ -10,7 +10,7 @@ pub const SEAL_BYTES: usize = 64 << 10;
 
 /// A chunk of this size accepts no more events of one gathered write. With the largest event behind it, an
 /// inspection, it stays far below what the store reads.
-pub const MOST_BYTES: usize = 1 << 20;
+pub const MAX_BYTES: usize = 1 << 20;
 
 /// Appends an event as a line.
 pub fn encode(record: &Record, lines: &mut Vec<u8>) {

@@ -42,9 +42,9 @@ impl<'a> Hooks<'a> {
         self.report(Event::Checkpoint(CheckpointWritten { epoch, step, key, bytes }));
     }
 
-    fn answer_requests(&self, at: StepId, network: &Network) {
+    fn fulfil_snapshot_requests(&self, at: StepId, network: &Network) {
         let images = &self.job.splits.train;
-        self.handles.snapshots.answer(|| WeightSnapshot {
+        self.handles.snapshots.fulfil(|| WeightSnapshot {
             network: network.deep_copy(),
             at,
             dims: images.dims(),
@@ -88,13 +88,13 @@ impl RunHooks for Hooks<'_> {
 
     fn stepped(&mut self, at: StepId, network: &Network) {
         self.last = Some(at);
-        self.answer_requests(at, network);
+        self.fulfil_snapshot_requests(at, network);
     }
 
     fn epoch_ended(&mut self, step: u32, network: &Network) {
         // Requests that came while the epoch was validated need not wait for the next one.
         if let Some(at) = self.last {
-            self.answer_requests(at, network);
+            self.fulfil_snapshot_requests(at, network);
         }
         let observer = self.job.observer.as_ref().filter(|_| !self.repeated);
         if let Some(observer) = observer.filter(|observer| observer.wants_weights()) {
@@ -102,8 +102,8 @@ impl RunHooks for Hooks<'_> {
         }
     }
 
-    /// A checkpoint that cannot be stored is logged and ends no run: what was learned is worth more than a place to
-    /// resume from.
+    /// A checkpoint that cannot be stored is logged and does not end the run: the trained weights are worth more than a
+    /// point to resume from.
     fn checkpoint(&mut self, at: TrainingProgress, bytes: Vec<u8>) -> Result<(), String> {
         let size = u32::try_from(bytes.len()).map_err(|_| "it is above 4 GB".to_owned())?;
         let runtime = &self.job.runtime;

@@ -1,4 +1,4 @@
-//! Which server a run belongs to, and whether that server is still alive: how recovery tells a live run from one
+//! Which server a run belongs to, and whether that server is alive: how recovery distinguishes a live run from one
 //! whose server was killed.
 
 use std::{
@@ -106,7 +106,7 @@ pub(super) mod testing {
     }
 
     impl ServerId {
-        /// The same server after it was killed: its process id is given to nobody.
+        /// The same server after it was killed: its process id belongs to no process.
         pub fn killed(mut self) -> Self {
             self.pid = u32::MAX;
             self
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_lives_as_long_as_its_lease() {
+    fn a_server_is_alive_as_long_as_its_lease() {
         let lease = Lease::new();
         let server = lease.server().clone();
         assert!(server.process_start > 0);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_with_the_same_id_is_another_one_when_it_started_later() {
+    fn a_process_id_that_is_reused_is_another_process() {
         let lease = Lease::new();
         let mut server = lease.server().clone();
         server.process_start -= 1;
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_elsewhere_lives_as_long_as_it_refreshes_its_run() {
+    fn a_remote_server_is_alive_as_long_as_it_renews_its_lease() {
         let lease = Lease::new();
         let elsewhere = lease.server().clone().elsewhere();
         assert!(!elsewhere.is_expired(Utc::now() - TimeDelta::seconds(30)));

@@ -1,10 +1,10 @@
-//! The life of a run, from its acceptance to its last event. One task supervises each run and takes it through
+//! The lifecycle of a run, from its acceptance to its last event. One task supervises each run and takes it through
 //! its phases:
 //!
 //! accepted → (queued →) preparing → training → publishing → ended
 //!
-//! A run that gets a slot at once exists once it is prepared: what is in its way before that is its caller's to
-//! hear, and nothing of it is stored. A run that is queued exists from then on, and everything is in its log.
+//! A run that gets a slot at once is stored once it is prepared: an error before that is returned to its caller, and
+//! nothing of the run is stored. A queued run is stored at once, and its errors are in its log.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -39,8 +39,8 @@ use crate::{
     },
 };
 
-/// Starts the life of a run that was admitted. Returns once the run is stored and continues by itself, or with what was
-/// in its way.
+/// Starts a run that was admitted. Returns once the run is stored and continues by itself, or with the error that
+/// prevented it.
 pub async fn start(
     context: Arc<RunContext>,
     request: RunRequest,
@@ -51,19 +51,19 @@ pub async fn start(
     let run = summary.summary().run_id;
     let finisher = Arc::new(RunFinisher { run, slots: context.slots.clone(), permit: Mutex::default() });
     let supervisor = Supervisor { context, run, summary, stop, snapshots, finisher };
-    let (accepted, answer) = oneshot::channel();
-    tokio::spawn(supervisor.live(placement, request, accepted));
-    answer.await.unwrap_or_else(|_| Err(Error::backend("starting a run", "its supervisor ended")))
+    let (accepted, acceptance) = oneshot::channel();
+    tokio::spawn(supervisor.supervise(placement, request, accepted));
+    acceptance.await.unwrap_or_else(|_| Err(Error::backend("starting a run", "its supervisor ended")))
 }
 
-/// What a run is started with.
+/// The input of a run.
 pub struct RunRequest {
     pub config: ValidTrainConfig,
     /// Where to resume; none for a new run.
     pub resume: Option<ResumePoint>,
 }
 
-/// Takes one run through its life.
+/// Takes one run through its phases.
 struct Supervisor {
     context: Arc<RunContext>,
     run: RunId,
@@ -93,7 +93,7 @@ struct PreparedRun {
 }
 
 impl Supervisor {
-    async fn live(
+    async fn supervise(
         self,
         placement: Placement,
         request: RunRequest,
@@ -118,9 +118,9 @@ impl Supervisor {
         }
     }
 
-    /// Tells the caller whether the run continues by itself from here; if it does not, nothing of it is left.
+    /// Sends the caller whether the run continues by itself from here; if it does not, nothing of it is stored.
     fn accept<T>(&self, begun: Result<T, Error>, accepted: oneshot::Sender<Result<(), Error>>) -> Option<T> {
-        let (begun, answer) = match begun {
+        let (begun, response) = match begun {
             Ok(begun) => (Some(begun), Ok(())),
             Err(error) => {
                 self.finisher.release();
@@ -128,7 +128,7 @@ impl Supervisor {
             }
         };
         // A caller that disconnected needs no result.
-        let _ = accepted.send(answer);
+        let _ = accepted.send(response);
         begun
     }
 

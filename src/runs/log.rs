@@ -1,5 +1,5 @@
 //! The event log of a live run, as watchers read it. Its writer (`log_writer`) stores events before it appends
-//! them here, so nobody ever sees an event that a crash could take back. Watchers pull (`watch`), so a slow one
+//! them here, so no watcher sees an event that a crash could lose. Watchers pull (`watch`), so a slow one
 //! costs nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -32,7 +32,7 @@ pub struct RunManager {
 }
 
 impl Drop for RunManager {
-    /// An engine that is dropped without a shutdown leaves no run behind that nobody could stop.
+    /// An engine that is dropped without a shutdown interrupts its runs, which could not be stopped otherwise.
     fn drop(&mut self) {
         let slots = &self.context.slots;
         slots.close();
@@ -102,7 +102,7 @@ impl RunManager {
             self.context.slots.stop(run, StopReason::Cancelled);
             return Ok(active.summary());
         }
-        // It may have lost its server a moment ago: then it has ended, and there is nothing to stop.
+        // Its server may have died a moment ago: then it has ended, and there is nothing to stop.
         recovery::recover_run(&self.context, run).await?;
         let summary = self.run(run).await?;
         match summary.state.has_ended() {
@@ -133,7 +133,7 @@ impl RunManager {
             let _ = changes.changed().await;
         }
         let runs = self.context.registry.runs();
-        // Read here, so that the caller hears at once of a run that does not exist.
+        // The state is read here, so that a run that does not exist is reported at once.
         let _: StoredState = runs.state(run).await?;
         Ok(Watch::stored(run, runs, after))
     }
@@ -146,7 +146,7 @@ impl RunManager {
         for run in runs {
             let summary = match self.run(run).await {
                 Ok(summary) => summary,
-                // Its beginning was cut short, or its state is damaged: the others are worth having.
+                // Its start was interrupted, or its state is damaged; the others are listed.
                 Err(Error::RunNotFound(_)) => continue,
                 Err(error @ Error::Corrupt { .. }) => {
                     tracing::warn!(%run, %error, "skipping a run in the list");

@@ -43,9 +43,9 @@ impl RunManager {
 async fn check_initial(context: &RunContext, config: &ValidTrainConfig) -> Result<(), Error> {
     let Some((manifest, _)) = context.initial_version(config.config()).await? else { return Ok(()) };
     let input = Shape::grey(manifest.height, manifest.width);
-    let given = manifest.network.shapes(input, manifest.classes);
-    let given = given.map_err(|error| Error::Corrupt {
+    let shapes = manifest.network.shapes(input, manifest.classes);
+    let shapes = shapes.map_err(|error| Error::Corrupt {
         message: format!("version {} of {} has no network: {error}", manifest.version, manifest.model),
     })?;
-    Ok(config.config().check_initial(config.shapes(), &given)?)
+    Ok(config.config().check_initial(config.shapes(), &shapes)?)
 }

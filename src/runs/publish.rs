@@ -63,8 +63,8 @@ pub async fn move_aliases(
 ) -> Result<(), registry::Error> {
     let reason = format!("run {run}");
     advance_latest(registry, manifest, &AuditNote::new(SELF, reason.as_str())).await?;
-    let wanted = manifest.config.as_ref().and_then(|config| config.set_alias.as_ref());
-    let Some(alias) = wanted.filter(|alias| **alias != Alias::latest()) else { return Ok(()) };
+    let requested = manifest.config.as_ref().and_then(|config| config.set_alias.as_ref());
+    let Some(alias) = requested.filter(|alias| **alias != Alias::latest()) else { return Ok(()) };
     if was_moved(registry, &manifest.model, alias, &reason).await? {
         return Ok(());
     }

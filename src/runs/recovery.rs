@@ -103,7 +103,7 @@ impl Recovery {
 pub async fn recover_run(context: &RunContext, run: RunId) -> Result<RecoveryOutcome, Error> {
     let registry = &context.registry;
     let runs = registry.runs();
-    // Asked before the state is read: a run leaves its slot after its end is stored.
+    // The slot is checked before the state is read: a run leaves its slot after its end is stored.
     let held = context.slots.find(run).is_some();
     let state: StoredState = match runs.state(run).await {
         Ok(state) => state,
@@ -132,7 +132,7 @@ pub async fn recover_run(context: &RunContext, run: RunId) -> Result<RecoveryOut
             tracing::warn!(%run, "ended a lost run");
             summary.add(&record);
         } else {
-            // Another server ended the run first; or what is stored there is unreadable, and the end goes behind it.
+            // Another server ended the run first; or the stored chunk is unreadable, and the end is appended after it.
             summary = read_summary(&runs, run, &state).await?;
         }
     }

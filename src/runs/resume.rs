@@ -33,7 +33,7 @@ pub async fn find(
     config: &TrainConfig,
 ) -> Result<(SummaryBuilder, ResumePoint), Error> {
     let runs = context.registry.runs();
-    // It may have lost its server a moment ago.
+    // Its server may have died a moment ago.
     if recovery::recover_run(context, run).await? == RecoveryOutcome::Open {
         // An error if there is no such run.
         let _: StoredState = runs.state(run).await?;
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_goes_on_with_the_images_that_it_was_begun_with_alone() {
+    fn a_run_resumes_only_on_the_images_that_it_started_with() {
         let found = DatasetDigests { train: "t".to_owned(), validation: "v".to_owned() };
         let checked =
             |summary: SummaryBuilder| check_data(&summary, &found).map_err(|error| error.to_string());

@@ -1,5 +1,5 @@
 //! The training slots and the queue of runs that wait for one: first come, first served. Whoever releases a slot
-//! grants it to the next run under the same lock, so nobody overtakes.
+//! grants it to the next run under the same lock, so no run overtakes another.
 
 use std::{
     collections::VecDeque,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{compute::Error, ids::RunId, train::RunState};
 
-/// Runs that may wait. The next one is rejected: to wait behind so many helps nobody.
+/// The largest number of runs that wait; the next one is rejected, so that the queue stays bounded.
 const MAX_WAITING: usize = 16;
 
 /// A run takes minutes, so it is in vain to ask again sooner.
@@ -218,7 +218,7 @@ impl TrainingSlots {
         let turn = {
             let mut state = self.lock();
             if let Some(ended) = state.slots[slot].take() {
-                // If the run never came to a step, nobody else has closed them.
+                // If the run never reached a step, the training thread has not closed them.
                 ended.snapshots.close();
             }
             let next = state.waiting.iter().position(|queued| queued.turn.is_some());
@@ -228,7 +228,7 @@ impl TrainingSlots {
             })
         };
         if let Some(turn) = turn {
-            // If nobody takes the permit, it is dropped here, and the slot is granted to the next run.
+            // If the receiver is dropped, the permit is dropped here, and the slot is granted to the next run.
             let _ = turn.send(SlotPermit { slot, slots: self.clone() });
         }
         self.changes.send_replace(());
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_released_slot_goes_to_the_run_that_waits_longest_and_was_not_stopped() {
+    fn a_released_slot_is_granted_to_the_longest_waiting_run_that_was_not_stopped() {
         let slots = Arc::new(TrainingSlots::new(1));
         let held = permit(enter(&slots, WhenBusy::Wait).1);
         let mut turns = Vec::new();

@@ -1,5 +1,5 @@
-//! The weights of a run while it trains: a caller requests a snapshot, and the training thread answers between
-//! two batches with a copy. A request never holds training up, and nothing is copied without one.
+//! The weights of a run while it trains: a caller requests a snapshot, and the training thread sends a copy between
+//! two batches. A request never blocks training, and nothing is copied without one.
 
 use std::{
     sync::{
@@ -13,11 +13,11 @@ use tokio::sync::oneshot;
 
 use crate::compute::{Error, WeightSnapshot};
 
-/// Requests that may wait for a step. Each is answered with a copy that the training thread makes, so more of
-/// them would slow the run down.
+/// The largest number of requests that wait for a step. The training thread makes a copy for each, so more of them
+/// would slow the run down.
 const MAX_REQUESTS: usize = 4;
 
-/// When to try again if too many requests wait: about the time of a few steps.
+/// The time after which callers are asked to retry if too many requests wait: about the time of a few steps.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The requests for snapshots of one run.
@@ -31,7 +31,7 @@ pub struct SnapshotRequests {
 #[derive(Debug, Default)]
 struct RequestQueue {
     requests: Vec<oneshot::Sender<WeightSnapshot>>,
-    /// No step follows any more.
+    /// Whether the run has ended, so that no step follows.
     closed: bool,
 }
 
@@ -39,7 +39,7 @@ impl SnapshotRequests {
     /// Requests the weights after the next step. The receiver gets an error if no step follows. Errors with
     /// `QueueFull` if too many requests wait.
     pub fn request(&self) -> Result<oneshot::Receiver<WeightSnapshot>, Error> {
-        let (request, answer) = oneshot::channel();
+        let (request, snapshot) = oneshot::channel();
         let mut queue = self.lock();
         queue.requests.retain(|request| !request.is_closed());
         if queue.requests.len() >= MAX_REQUESTS {
@@ -49,11 +49,11 @@ impl SnapshotRequests {
             queue.requests.push(request);
             self.pending.store(true, Ordering::Release);
         }
-        Ok(answer)
+        Ok(snapshot)
     }
 
-    /// Answers the waiting requests, each with its own copy.
-    pub fn answer(&self, snapshot: impl Fn() -> WeightSnapshot) {
+    /// Sends each waiting request a copy of the weights.
+    pub fn fulfil(&self, snapshot: impl Fn() -> WeightSnapshot) {
         if !self.pending.load(Ordering::Acquire) {
             return;
         }
@@ -98,22 +98,22 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_gets_the_next_step_and_a_copy_is_made_for_nobody_else() {
+    fn a_request_gets_the_next_step_and_no_copy_is_made_without_one() {
         let requests = SnapshotRequests::default();
-        requests.answer(|| panic!("nobody asked"));
-        let (first, gone) = (requests.request().unwrap(), requests.request().unwrap());
-        drop(gone);
-        let made = std::cell::Cell::new(0);
-        requests.answer(|| {
-            made.set(made.get() + 1);
+        requests.fulfil(|| panic!("no request waits"));
+        let (first, abandoned) = (requests.request().unwrap(), requests.request().unwrap());
+        drop(abandoned);
+        let copies = std::cell::Cell::new(0);
+        requests.fulfil(|| {
+            copies.set(copies.get() + 1);
             snapshot(7)
         });
-        assert_eq!((first.blocking_recv().unwrap().at.step, made.get()), (7, 1));
-        requests.answer(|| panic!("nobody asks any more"));
+        assert_eq!((first.blocking_recv().unwrap().at.step, copies.get()), (7, 1));
+        requests.fulfil(|| panic!("no request waits any more"));
     }
 
     #[test]
-    fn more_than_may_wait_are_rejected_and_at_the_end_all_are_notified() {
+    fn requests_beyond_the_limit_are_rejected_and_waiting_ones_end_with_the_run() {
         let requests = SnapshotRequests::default();
         let mut waiting: Vec<_> = (0..MAX_REQUESTS).map(|_| requests.request().unwrap()).collect();
         assert!(matches!(requests.request(), Err(Error::QueueFull { .. })));
@@ -121,7 +121,7 @@ mod tests {
         waiting.pop();
         waiting.push(requests.request().unwrap());
         requests.close();
-        assert!(waiting.into_iter().all(|answer| answer.blocking_recv().is_err()));
+        assert!(waiting.into_iter().all(|snapshot| snapshot.blocking_recv().is_err()));
         assert!(requests.request().unwrap().blocking_recv().is_err(), "no step follows");
     }
 }

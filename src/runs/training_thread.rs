@@ -22,7 +22,7 @@ pub fn run(mut job: TrainingJob, channels: JobChannels) {
     let mut trainer = match made {
         Ok(trainer) => trainer,
         Err(error) => {
-            // If nobody waits any more, nobody needs the result; so below.
+            // If the receiver is dropped, the result is not needed; likewise below.
             let _ = prepared.send(Err(error));
             return;
         }

@@ -17,6 +17,7 @@ use super::{
     },
     decode_pool::DecodePool,
     evaluation_stream::{self, EvaluateStream},
+    listener::peer,
     transfer::{self, ChunkStream, TransferLimit},
 };
 use crate::{
@@ -60,7 +61,7 @@ impl AnalysisApi {
         };
         let image = check_one(own.image, own.normalization, spec)?;
         if job.needs_image() {
-            job.input = InspectInput::Image(self.pool.read(image).await?.pictures.into_values());
+            job.input = InspectInput::Image(self.pool.read(image).await?.images.into_values());
         }
         Ok(())
     }
@@ -75,7 +76,7 @@ impl AnalysisService for AnalysisApi {
         &self,
         request: Request<v1::EvaluateRequest>,
     ) -> Result<Response<v1::EvaluateResponse>, Status> {
-        let from = request.remote_addr();
+        let from = peer(&request);
         let job = evaluate_request(request.into_inner(), from)?;
         // Nobody listens to the progress of this call.
         let (progress, _) = watch::channel(EvaluationProgress::default());
@@ -86,7 +87,7 @@ impl AnalysisService for AnalysisApi {
         &self,
         request: Request<v1::EvaluateRequest>,
     ) -> Result<Response<EvaluateStream>, Status> {
-        let from = request.remote_addr();
+        let from = peer(&request);
         let job = evaluate_request(request.into_inner(), from)?;
         Ok(Response::new(evaluation_stream::evaluate(self.engine.clone(), job)))
     }
@@ -99,9 +100,9 @@ impl AnalysisService for AnalysisApi {
         if let Some(image) = image {
             self.set_image(image, &mut job).await?;
         }
-        let answer = from_inspection(self.engine.inspect(job).await?);
-        check_size(answer.encoded_len(), max_answer_bytes)?;
-        Ok(Response::new(answer))
+        let response = from_inspection(self.engine.inspect(job).await?);
+        check_size(response.encoded_len(), max_answer_bytes)?;
+        Ok(Response::new(response))
     }
 
     async fn inspect_parameters(
@@ -129,7 +130,7 @@ fn check_size(bytes: usize, most: usize) -> Result<(), FieldError> {
         return Ok(());
     }
     let message = format!(
-        "is {most}, and the answer would be {bytes} bytes: name fewer layers, channels or drawings, or raise \
+        "is {most}, and the response would be {bytes} bytes: name fewer layers, channels or drawings, or raise \
          this, and the limit of your client with it"
     );
     Err(FieldError::new("max_answer_bytes", message))

@@ -1,5 +1,5 @@
 //! Streams of requests and responses: a few requests are handled at once, the responses keep the order of the
-//! requests, and a stream that draining ends tells its caller so.
+//! requests, and a stream that draining ends reports so to its caller.
 
 use std::pin::Pin;
 

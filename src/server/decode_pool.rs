@@ -91,8 +91,8 @@ impl DecodePool {
         let decoder = self.decoders.clone().acquire_owned().await;
         let decoder = decoder.expect("the semaphore is never closed");
         // A blocking thread cannot be dropped, so the token that the caller drops ends its work.
-        let gone = CancellationToken::new();
-        let _waiting = gone.clone().drop_guard();
+        let abandoned = CancellationToken::new();
+        let _cancel_on_drop = abandoned.clone().drop_guard();
         let (decoders, runtime) = (self.decoders.clone(), Handle::current());
         let task = spawn_blocking(move || {
             let permit = DecodePermit {
@@ -102,7 +102,7 @@ impl DecodePool {
             };
             work(&|| {
                 permit.yield_turn(&runtime);
-                gone.is_cancelled()
+                abandoned.is_cancelled()
             })
         });
         task.await.map_err(status::lost)
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_calls_than_may_wait_are_rejected() {
+    async fn calls_beyond_the_queue_limit_are_rejected() {
         let pool = DecodePool::with_decoders(1, IntCounter::new("rejected", "Refused.").unwrap());
         let _busy = pool.decoders.clone().acquire_owned().await.unwrap();
         let mut waiting = Vec::new();

@@ -17,7 +17,7 @@ pub type EvaluateStream = Pin<Box<dyn Stream<Item = Result<v1::EvaluateEvent, St
 
 /// An evaluation that runs. Dropping it stops the work after the current batch.
 struct RunningEvaluation<F> {
-    answer: Pin<Box<F>>,
+    report: Pin<Box<F>>,
     /// `None` once the work is over and only the response is left.
     progress: Option<watch::Receiver<EvaluationProgress>>,
 }
@@ -25,8 +25,8 @@ struct RunningEvaluation<F> {
 /// Starts an evaluation. A slow caller misses progress events and slows nothing.
 pub fn evaluate(engine: Engine, job: EvaluateJob) -> EvaluateStream {
     let (sender, progress) = watch::channel(EvaluationProgress::default());
-    let answer = async move { engine.evaluate(job, sender).await };
-    let running = RunningEvaluation { answer: Box::pin(answer), progress: Some(progress) };
+    let report = async move { engine.evaluate(job, sender).await };
+    let running = RunningEvaluation { report: Box::pin(report), progress: Some(progress) };
     stream::unfold(Some(running), |running| async move {
         let mut running = running?;
         match running.next().await {
@@ -53,9 +53,9 @@ impl<F: Future<Output = Result<EvaluationReport, Error>>> RunningEvaluation<F> {
                     Ok(()) => return NextEvent::EvaluationProgress(*progress.borrow_and_update()),
                     Err(_) => self.progress = None,
                 },
-                ended = &mut self.answer => return NextEvent::End(ended.map(Box::new)),
+                ended = &mut self.report => return NextEvent::End(ended.map(Box::new)),
             }
         }
-        NextEvent::End(self.answer.as_mut().await.map(Box::new))
+        NextEvent::End(self.report.as_mut().await.map(Box::new))
     }
 }

@@ -1,4 +1,4 @@
-//! Health, as the service of gRPC and on the HTTP port (`/livez`, `/readyz`). The server is ready from when
+//! Health, as the service of gRPC and on the HTTP port (`/livez`, `/readyz`, `/healthz`). The server is ready from when
 //! the engine accepts work until it drains. The prediction services, and the server as a whole, also wait for
 //! the first model; `/readyz` does not, because a load balancer that waited for it would never send the call
 //! that trains one.
@@ -64,10 +64,10 @@ impl Readiness {
         }
     }
 
-    /// Reports every change until the server drains or ends.
+    /// Reports every change until the server is about to end.
     pub async fn follow(mut self, reporter: HealthReporter) {
         let shutdown = self.shutdown.clone();
-        let mut draining = pin!(shutdown.reached(Phase::Draining));
+        let mut withdrawn = pin!(shutdown.reached(Phase::Withdrawn));
         loop {
             self.engine.borrow_and_update();
             self.model.borrow_and_update();
@@ -79,10 +79,10 @@ impl Readiness {
                 }
             };
             tokio::select! {
-                () = &mut draining => break,
+                () = &mut withdrawn => break,
                 changed = changed => if changed.is_err() {
                     // An engine that has ended never becomes ready again.
-                    draining.await;
+                    withdrawn.await;
                     break;
                 },
             }
@@ -90,8 +90,8 @@ impl Readiness {
         self.report(&reporter).await;
     }
 
-    /// `/livez` succeeds while the process can answer, and `/readyz` while it accepts work, with or without a
-    /// model.
+    /// `/livez` succeeds while the process can respond, and `/readyz` while it accepts work, with or without a
+    /// model; `/healthz` is the same as `/readyz`.
     pub fn router(self) -> Router {
         let ready = move || async move {
             match self.is_ready() {
@@ -99,7 +99,10 @@ impl Readiness {
                 false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
             }
         };
-        Router::new().route("/livez", get(|| async { "alive\n" })).route("/readyz", get(ready))
+        Router::new()
+            .route("/livez", get(|| async { "alive\n" }))
+            .route("/readyz", get(ready.clone()))
+            .route("/healthz", get(ready))
     }
 }
 
@@ -108,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_ready_from_when_its_engine_is_until_it_drains() {
+    fn a_server_is_ready_from_when_its_engine_is_until_it_is_withdrawn() {
         let (engine, ready) = watch::channel(false);
         let (model, predicts) = watch::channel(false);
         let (phase, shutdown) = Shutdown::begin();
@@ -118,7 +121,7 @@ mod tests {
         assert!(readiness.is_ready() && !readiness.predicts());
         model.send(true).unwrap();
         assert!(readiness.predicts());
-        phase.send(Phase::Draining).unwrap();
+        phase.send(Phase::Withdrawn).unwrap();
         assert!(!readiness.is_ready() && !readiness.predicts());
     }
 }

@@ -39,7 +39,7 @@ impl InferenceApi {
         Self { engine, pool, readiness }
     }
 
-    async fn answer(
+    async fn respond(
         &self,
         mut request: oip::ModelInferRequest,
         deadline: Option<Instant>,
@@ -50,31 +50,31 @@ impl InferenceApi {
         let version = self.engine.served(&params.model, deadline).await?;
         let Manifest { height, width, .. } = *version.manifest();
         let tensor = params.tensor.check(ImageSize { height, width })?;
-        let pictures = self.pool.work(tensor.cost(), move |_| tensor.read()).await??;
-        let predicted = version.predict(pictures, deadline).await?;
+        let images = self.pool.work(tensor.cost(), move |_| tensor.read()).await??;
+        let predicted = version.predict(images, deadline).await?;
         let outputs = params.outputs;
         let cost = cost(&predicted, &outputs);
         self.pool.work(cost, move |_| from_predictions(&predicted, &outputs, id)).await
     }
 
     /// The response to one request of a stream; an error is a response, too.
-    async fn answer_one(
+    async fn respond_in_stream(
         &self,
         request: oip::ModelInferRequest,
         deadline: Option<Instant>,
     ) -> oip::ModelStreamInferResponse {
-        let mut unanswered = oip::ModelInferResponse {
+        let mut failed = oip::ModelInferResponse {
             model_name: request.model_name.clone(),
             model_version: request.model_version.clone(),
             id: request.id.clone(),
             ..oip::ModelInferResponse::default()
         };
-        let (error_message, response) = match self.answer(request, deadline).await {
+        let (error_message, response) = match self.respond(request, deadline).await {
             Ok(response) => (String::new(), response),
             Err(status) => {
                 let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-                error_facts(&mut unanswered, status.code().into(), reason);
-                (status.message().to_owned(), unanswered)
+                error_facts(&mut failed, status.code().into(), reason);
+                (status.message().to_owned(), failed)
             }
         };
         oip::ModelStreamInferResponse { error_message, infer_response: Some(last_of_request(response)) }
@@ -164,7 +164,7 @@ impl GrpcInferenceService for InferenceApi {
         request: Request<oip::ModelInferRequest>,
     ) -> Result<Response<oip::ModelInferResponse>, Status> {
         let deadline = CallContext::deadline_of(&request);
-        self.answer(request.into_inner(), deadline).await.map(Response::new)
+        self.respond(request.into_inner(), deadline).await.map(Response::new)
     }
 
     async fn model_stream_infer(
@@ -173,12 +173,12 @@ impl GrpcInferenceService for InferenceApi {
     ) -> Result<Response<Self::ModelStreamInferStream>, Status> {
         let deadline = CallContext::deadline_of(&request);
         let service = self.clone();
-        let answer = move |request| {
+        let respond = move |request| {
             let service = service.clone();
-            async move { service.answer_one(request, deadline).await }
+            async move { service.respond_in_stream(request, deadline).await }
         };
         let shutdown = self.readiness.shutdown().clone();
-        Ok(Response::new(bidi_stream::handle_all(request.into_inner(), shutdown, answer)))
+        Ok(Response::new(bidi_stream::handle_all(request.into_inner(), shutdown, respond)))
     }
 
     async fn model_config(
@@ -227,8 +227,8 @@ fn named_version(name: &str, version: &str) -> Result<ModelRef, FieldError> {
 
 /// The deadline of the call or that of the request, whichever is earlier.
 fn earlier(deadline: Option<Instant>, timeout: Option<Duration>) -> Option<Instant> {
-    let own = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    deadline.into_iter().chain(own).min()
+    let of_request = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    deadline.into_iter().chain(of_request).min()
 }
 
 /// Whether an error means that the version does not exist or cannot predict now.
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_two_deadlines_the_earlier_holds() {
+    fn the_earlier_of_two_deadlines_applies() {
         let (soon, late) = (Duration::from_millis(1), Duration::from_secs(3600));
         let far = Instant::now() + late;
         assert_eq!(earlier(None, None), None);

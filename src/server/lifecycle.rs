@@ -7,6 +7,8 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     Serving,
+    /// Health and readiness report the end, so that load balancers choose other servers; calls are still served.
+    Withdrawn,
     /// New calls are rejected; those that run continue.
     Draining,
     /// Calls that still run are interrupted.
@@ -65,7 +67,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn draining_waits_for_calls_under_way() {
+    async fn draining_waits_for_calls_in_progress() {
         let (_sender, shutdown) = Shutdown::begin();
         let call = shutdown.track_call();
         let ended = tokio::spawn({

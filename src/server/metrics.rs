@@ -115,14 +115,22 @@ impl Families {
     fn of(&self, labels: [&str; 3]) -> MethodMetrics {
         let [kind, service, method] = labels;
         let handled = |code: i32| {
-            let code = format!("{:?}", Code::from_i32(code));
-            self.handled.with_label_values(&[kind, service, method, &code])
+            self.handled.with_label_values(&[kind, service, method, &code_label(Code::from_i32(code))])
         };
         MethodMetrics {
             started: self.started.with_label_values(&labels),
             handled: (0..=Code::Unauthenticated as i32).map(handled).collect(),
             seconds: self.seconds.with_label_values(&labels),
         }
+    }
+}
+
+/// The name of a status code as the exporters of Go write it, which dashboards expect.
+fn code_label(code: Code) -> String {
+    match code {
+        Code::Ok => "OK".to_owned(),
+        Code::Cancelled => "Canceled".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 

@@ -36,7 +36,7 @@ impl PredictionApi {
         Self { engine, pool, shutdown }
     }
 
-    async fn answer(
+    async fn respond(
         &self,
         request: v1::PredictRequest,
         deadline: Option<Instant>,
@@ -45,20 +45,20 @@ impl PredictionApi {
         let version = self.engine.served(&params.model, deadline).await?;
         let Manifest { height, width, classes, .. } = *version.manifest();
         check_listed(&params, height * width, classes)?;
-        let images = check(params.images, InputSpec::of(version.manifest()))?;
-        let DecodedImages { pictures, qualities, pngs } = self.pool.read(images).await?;
-        let predicted = version.predict(pictures, deadline).await?;
+        let encoded = check(params.images, InputSpec::of(version.manifest()))?;
+        let DecodedImages { images, qualities, pngs } = self.pool.read(encoded).await?;
+        let predicted = version.predict(images, deadline).await?;
         let (top_k, cost) = (params.top_k, cost(&predicted));
         self.pool.work(cost, move |_| from_predictions(&predicted, top_k, &qualities, pngs)).await
     }
 
     /// The response to one request of a stream; an error is a response, too.
-    async fn answer_one(
+    async fn respond_in_stream(
         &self,
         request: v1::PredictStreamRequest,
         deadline: Option<Instant>,
     ) -> v1::PredictStreamResponse {
-        let outcome = match self.answer(request.request.unwrap_or_default(), deadline).await {
+        let outcome = match self.respond(request.request.unwrap_or_default(), deadline).await {
             Ok(response) => Outcome::Response(response),
             Err(status) => Outcome::Error(v1::PredictError {
                 code: status.code().into(),
@@ -79,7 +79,7 @@ impl PredictionService for PredictionApi {
         request: Request<v1::PredictRequest>,
     ) -> Result<Response<v1::PredictResponse>, Status> {
         let deadline = CallContext::deadline_of(&request);
-        self.answer(request.into_inner(), deadline).await.map(Response::new)
+        self.respond(request.into_inner(), deadline).await.map(Response::new)
     }
 
     async fn predict_stream(
@@ -88,10 +88,10 @@ impl PredictionService for PredictionApi {
     ) -> Result<Response<Self::PredictStreamStream>, Status> {
         let deadline = CallContext::deadline_of(&request);
         let service = self.clone();
-        let answer = move |request| {
+        let respond = move |request| {
             let service = service.clone();
-            async move { service.answer_one(request, deadline).await }
+            async move { service.respond_in_stream(request, deadline).await }
         };
-        Ok(Response::new(bidi_stream::handle_all(request.into_inner(), self.shutdown.clone(), answer)))
+        Ok(Response::new(bidi_stream::handle_all(request.into_inner(), self.shutdown.clone(), respond)))
     }
 }

@@ -18,6 +18,7 @@ use super::{
             reference::{alias, name, version},
         },
     },
+    listener::peer,
     onnx,
     transfer::{self, ExportStream, TransferLimit},
 };
@@ -83,7 +84,7 @@ impl RegistryService for RegistryApi {
         &self,
         request: Request<v1::SetAliasRequest>,
     ) -> Result<Response<v1::SetAliasResponse>, Status> {
-        let (from, request) = (request.remote_addr(), request.into_inner());
+        let (from, request) = (peer(&request), request.into_inner());
         let (model, version) = (name("name", &request.name)?, version("version", request.version)?);
         let promotion = Promotion {
             alias: alias("alias", &request.alias)?,
@@ -121,7 +122,7 @@ impl RegistryService for RegistryApi {
         &self,
         request: Request<v1::RollbackRequest>,
     ) -> Result<Response<v1::RollbackResponse>, Status> {
-        let (from, request) = (request.remote_addr(), request.into_inner());
+        let (from, request) = (peer(&request), request.into_inner());
         let (model, alias) = (name("name", &request.name)?, alias("alias", &request.alias)?);
         let registry = self.engine.registry();
         let note = note(request.by, request.reason, from);
@@ -163,7 +164,7 @@ impl RegistryService for RegistryApi {
         request: Request<Streaming<v1::ImportVersionRequest>>,
     ) -> Result<Response<v1::ImportVersionResponse>, Status> {
         let _held = self.transfers.begin()?;
-        let by = note(String::new(), String::new(), request.remote_addr()).by;
+        let by = note(String::new(), String::new(), peer(&request)).by;
         let mut messages = request.into_inner();
         let job = import_job(transfer::metadata(&mut messages).await?, by)?;
         job.check()?;

@@ -108,7 +108,7 @@ pub fn draining() -> Status {
 }
 
 pub fn deadline() -> Status {
-    status(Code::DeadlineExceeded, "DEADLINE", "the deadline passed before the answer was ready", [])
+    status(Code::DeadlineExceeded, "DEADLINE", "the deadline passed before the response was ready", [])
 }
 
 pub fn message_too_large() -> Status {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_not_found_by_its_kind_and_name() {
+    fn a_missing_resource_is_not_found_with_its_kind_and_name() {
         let run = RunId::new();
         let alias = Alias::production();
         for (error, reason, kind, name) in [
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_says_when_to_try_again() {
+    fn transient_errors_say_when_to_retry() {
         let run = RunId::new();
         let full = Error::QueueFull { queue: "predictions", retry_after: Duration::from_millis(5) };
         for (error, code, reason) in [
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn preconditions_and_losses_have_their_own_codes() {
+    fn preconditions_and_data_loss_have_distinct_codes() {
         let version = Version::FIRST;
         let aliases = vec![Alias::production(), Alias::latest()];
         let aliased = Error::VersionAliased { model: model(), version, aliases };

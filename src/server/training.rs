@@ -133,9 +133,9 @@ impl TrainingApi {
             return Ok((config, None, options));
         }
         let run = run_id("resume_run_id", &request.resume_run_id)?;
-        let own = self.engine.run(run).await?.config;
-        let facts = self.engine.dataset_info(&own.dataset.name).await?;
-        let (config, options) = resume_request(&own, &request, facts)?;
+        let stored = self.engine.run(run).await?.config;
+        let info = self.engine.dataset_info(&stored.dataset.name).await?;
+        let (config, options) = resume_request(&stored, &request, info)?;
         Ok((config, Some(run), options))
     }
 }

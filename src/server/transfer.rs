@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_its_pieces_in_their_order() {
+    async fn a_file_is_its_chunks_in_order() {
         let metadata_part = Part::Metadata(v1::ImportMetadata::default());
         let mut messages = stream::iter(vec![message(metadata_part), chunk(b"ab"), chunk(b"c")]);
         metadata(&mut messages).await.unwrap();
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn streams_that_bring_no_file_are_rejected() {
+    async fn streams_without_a_file_are_rejected() {
         let metadata_part = || Part::Metadata(v1::ImportMetadata::default());
         assert!(metadata(&mut stream::iter(vec![chunk(b"a")])).await.is_err());
         assert!(metadata(&mut stream::iter(vec![])).await.is_err());
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_that_falls_silent_is_not_waited_for() {
+    async fn a_silent_caller_times_out() {
         let mut messages = stream::iter(vec![chunk(b"a")]).chain(stream::pending());
         let status = file(&mut messages).await.unwrap_err();
         assert_eq!(status.code(), Code::DeadlineExceeded);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_that_takes_no_more_gets_an_error_in_place_of_the_rest() {
+    async fn a_caller_that_stops_reading_gets_an_error_in_place_of_the_rest() {
         let transfers = TransferLimit::new("imports and exports");
         let weights = vec![1; 9 * CHUNK];
         let mut stream = export(v1::ModelVersion::default(), weights, transfers.begin().unwrap());
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_that_takes_pieces_without_end_is_cut_off() {
+    async fn an_overlong_download_is_ended() {
         let transfers = TransferLimit::new("imports and exports");
         let weights = vec![1; 80 * CHUNK];
         let mut stream = export(v1::ModelVersion::default(), weights, transfers.begin().unwrap());
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_files_than_memory_holds_are_rejected_until_one_ends() {
+    async fn files_beyond_the_transfer_limit_are_rejected_until_one_ends() {
         let transfers = TransferLimit::new("imports and exports");
         let mut held: Vec<_> = (0..MAX_TRANSFERS).map(|_| transfers.begin().unwrap()).collect();
         let rejected = transfers.begin().unwrap_err();

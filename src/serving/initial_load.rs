@@ -26,7 +26,7 @@ enum LoadOutcome {
     /// A model was loaded.
     Loaded,
     NoModel,
-    /// None of the models could be loaded, or the store does not answer.
+    /// None of the models could be loaded, or the store does not respond.
     Unusable,
 }
 

@@ -76,28 +76,28 @@ impl LoadedVersion {
         deadline: Option<time::Instant>,
     ) -> Result<PredictionBatch, Error> {
         let call = self.stats.call(deadline);
-        let answer = self.answer(images, deadline).await;
-        call.ended(answer.as_ref().map_or_else(CallOutcome::of, |_| CallOutcome::Answered));
-        answer
+        let result = self.predict_in_chunks(images, deadline).await;
+        call.ended(result.as_ref().map_or_else(CallOutcome::of, |_| CallOutcome::Succeeded));
+        result
     }
 
-    async fn answer(
+    async fn predict_in_chunks(
         &self,
         images: ImageBatch,
         deadline: Option<time::Instant>,
     ) -> Result<PredictionBatch, Error> {
         let count = count(&images, &self.manifest)?;
         let area = self.manifest.height * self.manifest.width;
-        let answers = self.batcher.submit(images, (count, area), deadline)?;
+        let receivers = self.batcher.submit(images, (count, area), deadline)?;
         let mut probabilities = Vec::with_capacity(count * self.manifest.classes);
-        for answer in answers {
-            let answered = match deadline {
-                Some(deadline) => timeout_at(deadline.into(), answer).await,
-                None => Ok(answer.await),
+        for receiver in receivers {
+            let received = match deadline {
+                Some(deadline) => timeout_at(deadline.into(), receiver).await,
+                None => Ok(receiver.await),
             };
-            match answered {
+            match received {
                 Ok(Ok(part)) => probabilities.append(&mut part?),
-                Ok(Err(_)) => return Err(Error::backend("predicting", "a worker ended without an answer")),
+                Ok(Err(_)) => return Err(Error::backend("predicting", "a worker ended without a result")),
                 Err(_) => return Err(Error::DeadlineExceeded),
             }
         }

@@ -114,7 +114,7 @@ impl ResolveTable {
             return;
         };
         match error {
-            // Callers who ask while a version loads shall hear of its end at once.
+            // Callers who wait for a loading version are notified of its end at once.
             None | Some(Error::Loading) => drop(pending.remove(model)),
             Some(_) if full => drop(pending.remove(model)),
             Some(_) => look_up.failed = Some(Instant::now()),

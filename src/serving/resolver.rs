@@ -1,5 +1,5 @@
-//! Which version a reference means: cached for a second, looked up once however many callers ask, and answered from the
-//! cache while the store is silent.
+//! Which version a reference means: cached for a second, looked up once for all concurrent callers, and taken from the
+//! cache while the store does not respond.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -25,8 +25,8 @@ const FRESH: Duration = Duration::from_secs(1);
 /// How long a cached result is used while the registry is queried again.
 const USABLE: Duration = Duration::from_secs(2);
 
-/// How long callers then wait, from when the registry was queried. A store that is slower than this is treated as unresponsive:
-/// the cached result is used until it answers.
+/// How long callers then wait, from when the registry was queried. A store that is slower than this is treated as
+/// unresponsive: the cached result is used until it responds.
 const STORE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long callers wait when a reference moves to a version that is not loaded, from when its loading began: whoever
@@ -72,7 +72,7 @@ impl LoadedModels {
     }
 
     /// The version that a reference means, loaded. A cached result is returned at once while it is young, and soon if
-    /// the store does not answer.
+    /// the store does not respond.
     pub async fn get(self: &Arc<Self>, model: &ModelRef) -> Result<Arc<LoadedVersion>, Error> {
         let Some(cached) = self.cached(model) else { return self.resolve(model).outcome.await };
         let age = cached.stamp.at.elapsed();
@@ -86,13 +86,14 @@ impl LoadedModels {
         }
         let patience = match &model.which {
             _ if changed => SWITCH_PATIENCE,
-            // A number always means the same version; it can only be deleted, which the look-up tells the next caller.
+            // A number always means the same version; it can only be deleted, which the look-up reports to the
+            // next caller.
             VersionSelector::Version(_) => Duration::ZERO,
             VersionSelector::Default | VersionSelector::Alias(_) => STORE_PATIENCE,
         };
         let look_up = self.resolve(model);
         let end = look_up.stamp.at + patience;
-        // The clock first: a timer that is over already still takes its millisecond.
+        // The clock is checked first, since an expired timer still takes a millisecond.
         if Instant::now() < end
             && let Ok(outcome) = timeout_at(end, look_up.outcome).await
         {
@@ -102,8 +103,8 @@ impl LoadedModels {
         Ok(cached.loaded.clone())
     }
 
-    /// Looks a reference up in the registry, in a task that continues if its caller disconnects, or joins the look-up that
-    /// is in progress.
+    /// Looks a reference up in the registry, in a task that continues if its caller disconnects, or joins the
+    /// look-up that is in progress.
     pub(super) fn resolve(self: &Arc<Self>, model: &ModelRef) -> PendingResolve {
         let start = |stamp| {
             let mut guard = ResolveGuard { models: self.clone(), model: model.clone(), stamp, error: None };
@@ -120,7 +121,7 @@ impl LoadedModels {
         self.resolved.join_or_start(model, || self.registry.generation(), start)
     }
 
-    /// Caches the outcome of a look-up. If the store did not answer, the cached result stays in use.
+    /// Caches the outcome of a look-up. If the store did not respond, the cached result stays in use.
     fn cache_outcome(
         &self,
         model: &ModelRef,

@@ -130,8 +130,8 @@ impl StatsRecorder {
         }
     }
 
-    /// Times a call from now on. If the timer is dropped without an outcome, the caller disconnected, perhaps because the
-    /// deadline passed.
+    /// Times a call from now on. If the timer is dropped without an outcome, the caller disconnected, perhaps
+    /// because the deadline passed.
     pub fn call(&self, deadline: Option<Instant>) -> CallTimer<'_> {
         CallTimer { recorder: self, since: Instant::now(), deadline, outcome: CallOutcome::Cancelled }
     }
@@ -200,7 +200,7 @@ impl Drop for CallTimer<'_> {
             self.outcome = CallOutcome::DeadlineExceeded;
         }
         let timer = match self.outcome {
-            CallOutcome::Answered => &self.recorder.success,
+            CallOutcome::Succeeded => &self.recorder.success,
             CallOutcome::Rejected
             | CallOutcome::DeadlineExceeded
             | CallOutcome::Cancelled
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_a_batch_waits_and_is_computed_for_itself() {
+    fn every_part_of_a_batch_has_separate_queue_and_compute_times() {
         let recorder = recorder(4);
         recorder.executed(&batch(3, 2));
         let stats = recorder.read();
@@ -279,17 +279,17 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_is_not_answered_has_failed() {
+    fn a_call_without_a_response_counts_as_failed() {
         let recorder = recorder(1);
         drop(recorder.call(None));
-        recorder.call(None).ended(CallOutcome::Answered);
-        recorder.call(None).ended(CallOutcome::Answered);
+        recorder.call(None).ended(CallOutcome::Succeeded);
+        recorder.call(None).ended(CallOutcome::Succeeded);
         let stats = recorder.read();
         assert_eq!((stats.success.count, stats.fail.count), (2, 1));
     }
 
     #[test]
-    fn a_call_that_is_left_at_its_deadline_was_late() {
+    fn a_call_that_ends_at_its_deadline_counts_as_late() {
         let recorder = recorder(1);
         let now = Instant::now();
         drop(recorder.call(Some(now)));
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_a_size_that_cannot_be_harms_nothing() {
+    fn a_batch_of_an_impossible_size_is_ignored() {
         let recorder = recorder(2);
         recorder.executed(&batch(0, 0));
         recorder.executed(&batch(3, 1));

@@ -10,7 +10,7 @@ use tch::Kind;
 use tokio::sync::mpsc;
 
 use super::{
-    batcher::{Answer, Batcher, Chunk, Pixels},
+    batcher::{Batcher, Chunk, ChunkResult, Pixels},
     config::BatchConfig,
     stats::{ExecutedBatch, StatsRecorder},
 };
@@ -20,7 +20,7 @@ use crate::{
     registry::Manifest,
 };
 
-/// What a worker needs to begin.
+/// Everything that a worker is made from.
 #[derive(Debug, Clone)]
 struct WorkerPlan {
     manifest: Arc<Manifest>,
@@ -29,8 +29,7 @@ struct WorkerPlan {
     precision: Precision,
     batcher: Arc<Batcher>,
     stats: Arc<StatsRecorder>,
-    /// Largest number of images of a batch.
-    most: usize,
+    max_batch_size: usize,
 }
 
 /// How a version is served.
@@ -52,10 +51,11 @@ pub async fn start(
     let ServingSetup { device, config, stats } = serving;
     let workers = config.worker_count(device);
     let batcher = Arc::new(Batcher::new(config.clone()));
-    let most = config.max_batch_size;
+    let max_batch_size = config.max_batch_size;
     let weights = Arc::new(weights);
     let precision = config.precision;
-    let plan = WorkerPlan { manifest, weights, device, precision, batcher: batcher.clone(), stats, most };
+    let plan =
+        WorkerPlan { manifest, weights, device, precision, batcher: batcher.clone(), stats, max_batch_size };
     let unfinished = Unfinished(Some(&batcher));
     let (ready, mut readiness) = mpsc::channel(workers);
     for index in 0..workers {
@@ -70,7 +70,7 @@ pub async fn start(
     Ok(batcher)
 }
 
-/// Ends the workers that were started, unless all of them became ready while somebody waited.
+/// Ends the workers that were started, unless all of them became ready before their caller disconnected.
 struct Unfinished<'a>(Option<&'a Batcher>);
 
 impl Unfinished<'_> {
@@ -101,16 +101,16 @@ fn run(plan: WorkerPlan, ready: mpsc::Sender<Result<(), Error>>) {
     let _ = ready.blocking_send(Ok(()));
     drop(ready);
     while let Some(batch) = plan.batcher.take() {
-        if worker.answer(batch).is_ok() {
+        if worker.execute(batch).is_ok() {
             continue;
         }
-        // It is unknown in what state the panic left the network and its memory.
+        // The panic may have left the network and its memory in an invalid state.
         match ModelWorker::make(&plan) {
             Ok(fresh) => {
                 worker = fresh;
                 plan.stats.metrics.replaced.inc();
             }
-            Err(error) => tracing::error!(%error, "a worker that panicked goes on with its network"),
+            Err(error) => tracing::error!(%error, "a worker that panicked continues with its network"),
         }
     }
 }
@@ -125,7 +125,7 @@ struct ModelWorker {
     ink: [f32; 256],
 }
 
-/// A batch panicked; its callers have the error.
+/// The error of a batch that panicked; its callers have received it.
 #[derive(Debug)]
 struct Panicked;
 
@@ -142,15 +142,16 @@ impl ModelWorker {
         let ink = std::array::from_fn(|value| value as f32 / 255.0);
         let (manifest, stats) = (plan.manifest.clone(), plan.stats.clone());
         let mut worker = Self { network, manifest, stats, pixels: Vec::new(), ink };
-        // The first pass of each size prepares kernels; no caller shall wait for that.
-        for images in worker.network.sizes(plan.most) {
+        // The first pass of each size prepares kernels, which no caller should wait for.
+        for images in worker.network.sizes(plan.max_batch_size) {
             worker.pixels.resize(images * worker.manifest.height * worker.manifest.width, 0.0);
             worker.forward(images);
         }
         Ok(worker)
     }
 
-    fn answer(&mut self, batch: Vec<Chunk>) -> Result<(), Panicked> {
+    /// Computes a batch and sends each caller its predictions.
+    fn execute(&mut self, batch: Vec<Chunk>) -> Result<(), Panicked> {
         let began = Instant::now();
         self.pixels.clear();
         for chunk in &batch {
@@ -170,10 +171,11 @@ impl ModelWorker {
         let made = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| self.forward(images)));
         let computed = Instant::now();
-        let answer = outcome.map_err(|panic| Error::panicked("predicting", &*panic));
-        let parts = self.parts(&batch, &answer);
-        if answer.is_ok() {
-            // Before anyone has the result: who asks then for the stats finds it in them.
+        let result = outcome.map_err(|panic| Error::panicked("predicting", &*panic));
+        let parts = self.parts(&batch, &result);
+        if result.is_ok() {
+            // The batch is recorded before its results are sent, so that a caller with a result finds it in the
+            // statistics.
             self.stats.executed(&ExecutedBatch {
                 images,
                 waits: batch.iter().map(|chunk| began.saturating_duration_since(chunk.since)).collect(),
@@ -182,17 +184,17 @@ impl ModelWorker {
         }
         for (chunk, part) in batch.into_iter().zip(parts) {
             // A caller that disconnected meanwhile needs no result.
-            let _ = chunk.answer.send(part);
+            let _ = chunk.sender.send(part);
         }
-        answer.map(drop).map_err(|_| Panicked)
+        result.map(drop).map_err(|_| Panicked)
     }
 
     /// The part of the probabilities that belongs to each chunk.
-    fn parts(&self, batch: &[Chunk], answer: &Answer) -> Vec<Answer> {
+    fn parts(&self, batch: &[Chunk], result: &ChunkResult) -> Vec<ChunkResult> {
         let mut start = 0;
         let part = |chunk: &Chunk| {
             let end = start + chunk.images * self.manifest.classes;
-            let part = answer.as_ref().map(|all| all[start..end].to_vec()).map_err(Error::clone);
+            let part = result.as_ref().map(|all| all[start..end].to_vec()).map_err(Error::clone);
             start = end;
             part
         };
@@ -229,19 +231,19 @@ mod tests {
         let serving = ServingSetup { device: Device::Cpu, config: &config, stats: stats.clone() };
         let batcher = start(manifest, weights(), serving).await.unwrap();
         // Images of another size than the network's, which callers cannot submit.
-        let mut answers = Vec::new();
+        let mut results = Vec::new();
         for area in [100, 784] {
             let pixels = ImageBatch::Bytes(vec![0; area].into());
-            answers.push(batcher.submit(pixels, (1, area), None).unwrap().remove(0).await.unwrap());
+            results.push(batcher.submit(pixels, (1, area), None).unwrap().remove(0).await.unwrap());
         }
-        assert!(matches!(answers[0], Err(Error::Backend { .. })), "{:?}", answers[0]);
-        assert_eq!(answers[1].as_ref().unwrap().len(), 10);
+        assert!(matches!(results[0], Err(Error::Backend { .. })), "{:?}", results[0]);
+        assert_eq!(results[1].as_ref().unwrap().len(), 10);
         assert_eq!(stats.metrics.replaced.get(), 1);
         batcher.close();
     }
 
     #[tokio::test]
-    async fn workers_that_nobody_waits_for_end() {
+    async fn workers_of_an_abandoned_start_end() {
         let registry = Registry::open("memory:").await.unwrap();
         let manifest = Arc::new(testing::publish(&registry, &weights()).await);
         let config = BatchConfig { workers: 2, ..BatchConfig::default() };

@@ -3,5 +3,7 @@
 mod log;
 mod tensorboard;
 
-pub use log::{Error, LogFormat, start};
+pub use log::{
+    Error, LogFormat, close, is_running, register_metrics, report_dropped_lines, set_level, start,
+};
 pub use tensorboard::{RunFolder, TensorBoard};

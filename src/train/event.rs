@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_with_numbers_beyond_all_bounds_is_read_back() {
+    fn an_event_with_infinite_numbers_is_read_back() {
         let accuracy = f64::INFINITY;
         let batch = BatchReport {
             epoch: 1,

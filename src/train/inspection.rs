@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_shown_as_it_goes_through_before_its_step_and_the_run_stays_what_it_was() {
+    fn a_batch_is_inspected_before_its_step_and_the_run_is_unchanged() {
         let splits = digits(6, 0);
         let run = |epochs, inspect_at| {
             let config = dropping(epochs, inspect_at);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inspection_with_numbers_beyond_all_bounds_is_read_back() {
+    fn an_inspection_with_infinite_numbers_is_read_back() {
         let config = dropping(1, vec![FIRST]);
         let mut weights = network(&config);
         weights

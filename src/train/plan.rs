@@ -82,7 +82,7 @@ mod tests {
     use crate::{nn::Precision, optim::WeightAveraging, train::InspectAt};
 
     #[test]
-    fn the_tutorials_run_is_as_large_as_reckoned_by_hand() {
+    fn the_size_of_the_tutorials_run_is_the_one_computed_by_hand() {
         let config = TrainConfig::default();
         let config = config.validate(Dims::MNIST).unwrap();
         let plan = RunPlan::new(config, [50_000, 10_000]).unwrap();

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_recipe_is_a_request_that_makes_sense() {
+    fn every_recipe_is_a_valid_request() {
         for recipe in [Recipe::Tutorial, Recipe::Fast, Recipe::Accurate] {
             recipe.config().check().unwrap();
             assert_eq!(recipe.config().recipe, Some(recipe));

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_counts_validations_without_an_improvement_beyond_the_least() {
+    fn patience_counts_validations_below_the_minimum_improvement() {
         let rule = EarlyStopping { patience_evaluations: 2, ..EarlyStopping::default() };
         let losses: Vec<_> = [1.0, 0.8, 0.9, 0.79, 0.8, 0.79].map(|loss| at(loss, 0.5)).into();
         assert_eq!(ends_after(rule, &losses), Some(6));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_better_epoch_is_that_of_the_metric_and_of_equals_that_of_the_other() {
+    fn an_epoch_is_better_by_its_metric_and_in_a_tie_by_the_other() {
         let (low_loss, high_accuracy) = (at(0.1, 0.8), at(0.2, 0.9));
         assert!(Metric::ValidationLoss.is_better(low_loss, high_accuracy));
         assert!(Metric::ValidationAccuracy.is_better(high_accuracy, low_loss));

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_late_makes_the_same_sums() {
+    fn metrics_that_are_read_later_have_the_same_sums() {
         let batches = [(0.5f32, 3.0f64, 4), (0.25, 2.0, 2), (2.0, 0.0, 1)];
         let mut late = EpochTotals::default();
         let mut early = EpochTotals::default();

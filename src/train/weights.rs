@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn looking_at_every_step_changes_no_bit_of_the_run() {
+    fn observing_every_step_changes_no_bit_of_the_run() {
         let ((seen, looked_at), (_, alone)) = (run(1), run(0));
         assert_eq!(looked_at.network().parameters().flat(), alone.network().parameters().flat());
         let moments: Vec<_> = seen.seen.iter().map(|(at, _)| (at.epoch, at.batch, at.step)).collect();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_start_is_drawn_again_and_a_checkpoint_gives_its_network() {
+    fn initial_weights_are_drawn_again_and_a_checkpoint_gives_its_network() {
         let dims = Dims::MNIST;
         let start = config().initial_network(dims, None, Device::Cpu).unwrap();
         assert_eq!(start.parameters().flat(), network(&config()).parameters().flat());

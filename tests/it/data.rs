@@ -33,7 +33,7 @@ fn the_real_files_are_recognised_and_split_as_in_the_tutorial() {
 }
 
 #[test]
-fn a_seed_splits_mnist_anew_and_loses_no_image() {
+fn another_seed_gives_another_split_and_loses_no_image() {
     let Some(folder) = mnist_dir() else { return };
     let catalog = Catalog::new(vec![folder], FetchPolicy::Never);
     let load = |seed, part| {
@@ -54,7 +54,7 @@ fn a_seed_splits_mnist_anew_and_loses_no_image() {
 }
 
 #[test]
-fn missing_mnist_says_how_to_get_it() {
+fn missing_mnist_is_reported_with_how_to_get_it() {
     let folder = tempfile::tempdir().unwrap();
     let catalog = Catalog::new(vec![folder.path().to_owned()], FetchPolicy::Never);
     let error = catalog.load_split(&spec("mnist"), ValidationSize::default(), Split::Test).unwrap_err();
@@ -75,7 +75,7 @@ fn an_unknown_name_is_rejected_before_anything_is_read() {
 }
 
 #[test]
-fn the_built_in_digits_come_in_the_sizes_asked_for() {
+fn the_built_in_digits_have_the_requested_sizes() {
     let catalog = Catalog::new(Vec::new(), FetchPolicy::Never);
     let spec = DatasetSpec { max_train_images: Some(300), seed: Some(3), ..spec("synthetic") };
     let splits = catalog.load(&spec, ValidationSize::Count(200)).unwrap();

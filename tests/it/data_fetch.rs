@@ -70,12 +70,13 @@ impl FetchFolder {
 }
 
 /// Fetches from one mirror with a script, and checks its requests; returns the folder and the result.
-fn check(script: Vec<Answer>, wanted: &[&str]) -> (FetchFolder, Result<Vec<u64>, Error>) {
+fn check(script: Vec<Answer>, expected_requests: &[&str]) -> (FetchFolder, Result<Vec<u64>, Error>) {
     let mirror = Mirror::start(script);
     let target = FetchFolder::new(&[&mirror]);
     let result = target.fetch();
-    let wanted: Vec<String> = wanted.iter().map(|range| format!("/mnist/{NAME}{range}")).collect();
-    assert_eq!(mirror.finish(), wanted, "{result:?}");
+    let expected_requests: Vec<String> =
+        expected_requests.iter().map(|range| format!("/mnist/{NAME}{range}")).collect();
+    assert_eq!(mirror.finish(), expected_requests, "{result:?}");
     (target, result)
 }
 
@@ -92,7 +93,7 @@ fn a_file_is_fetched_once_and_its_progress_reported() {
     assert!(steps.is_sorted() && steps.last() == Some(&(packed(9).len() as u64)));
     assert_eq!(target.fetched(), Some(packed(9)));
     assert!(!target.part().exists());
-    // The mirror is gone: a second fetch must not need it.
+    // The mirror has stopped: a second fetch must not need it.
     assert!(target.fetch().unwrap().is_empty());
 }
 
@@ -106,7 +107,7 @@ fn a_download_that_breaks_off_is_continued_where_it_stopped() {
 }
 
 #[test]
-fn what_an_earlier_process_received_is_continued() {
+fn a_download_of_an_earlier_process_is_continued() {
     let mirror = Mirror::start(vec![Answer::Whole(packed(9))]);
     let target = FetchFolder::new(&[&mirror]);
     std::fs::write(target.part(), &packed(9)[..1234]).unwrap();
@@ -116,7 +117,7 @@ fn what_an_earlier_process_received_is_continued() {
 }
 
 #[test]
-fn a_part_that_was_whole_already_only_gets_its_name() {
+fn a_complete_part_file_is_only_renamed() {
     let mirror = Mirror::start(vec![Answer::Whole(packed(9))]);
     let target = FetchFolder::new(&[&mirror]);
     std::fs::write(target.part(), packed(9)).unwrap();
@@ -126,7 +127,7 @@ fn a_part_that_was_whole_already_only_gets_its_name() {
 }
 
 #[test]
-fn a_part_of_another_packing_is_begun_anew() {
+fn a_part_file_of_another_compression_is_discarded() {
     let mirror = Mirror::start(vec![Answer::Whole(packed(9)), Answer::Whole(packed(9))]);
     let target = FetchFolder::new(&[&mirror]);
     std::fs::write(target.part(), vec![1; 3000]).unwrap();
@@ -136,7 +137,7 @@ fn a_part_of_another_packing_is_begun_anew() {
 }
 
 #[test]
-fn a_mirror_that_ignores_the_range_is_taken_from_the_start() {
+fn a_mirror_that_ignores_the_range_is_read_from_the_start() {
     let script = vec![Answer::BreaksOff(packed(9), 5000), Answer::IgnoresRange(packed(9))];
     let (target, result) = check(script, &["", " 5000-"]);
     result.unwrap();
@@ -144,10 +145,10 @@ fn a_mirror_that_ignores_the_range_is_taken_from_the_start() {
 }
 
 #[test]
-fn a_mirror_that_sends_another_range_is_given_up() {
+fn a_mirror_that_sends_another_range_is_skipped() {
     let script = vec![Answer::BreaksOff(packed(9), 5000), Answer::WrongRange(packed(9))];
     let (target, result) = check(script, &["", " 5000-"]);
-    assert!(message(result).contains("another part"));
+    assert!(message(result).contains("another range"));
     assert!(target.fetched().is_none());
 }
 
@@ -183,7 +184,7 @@ fn a_length_that_is_too_short_leaves_no_file() {
 }
 
 #[test]
-fn a_length_that_is_too_long_is_asked_for_again_and_found_whole() {
+fn a_length_that_is_too_long_is_requested_again_and_found_complete() {
     let script = vec![Answer::Promises(packed(9).len() + 500, packed(9)), Answer::Whole(packed(9))];
     let (target, result) = check(script, &["", &format!(" {}-", packed(9).len())]);
     result.unwrap();
@@ -229,7 +230,7 @@ fn statuses_and_dead_mirrors_lead_to_the_next_one() {
 }
 
 #[test]
-fn a_broken_file_under_the_wanted_name_is_replaced() {
+fn a_broken_file_under_the_target_name_is_replaced() {
     let mirror = Mirror::start(vec![Answer::Whole(packed(9))]);
     let target = FetchFolder::new(&[&mirror]);
     std::fs::write(target.folder.path().join(NAME), "half a file").unwrap();

@@ -1,4 +1,4 @@
-//! A mirror on this machine that answers each request as its script says.
+//! A mirror on this machine that responds to each request as its script says.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -46,7 +46,7 @@ impl Mirror {
         let finished = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&finished);
         let thread = thread::spawn(move || {
-            for answer in script {
+            for scripted in script {
                 let (stream, _) = listener.accept().unwrap();
                 if stopping.load(Ordering::SeqCst) {
                     return;
@@ -54,7 +54,7 @@ impl Mirror {
                 let request = read_request(&stream);
                 sender.send(request.clone()).unwrap();
                 // The client may close the connection at any time, which some tests are about.
-                let _ = reply(stream, &request, answer);
+                let _ = reply(stream, &request, scripted);
             }
         });
         Self { address: format!("http://{port}/mnist/"), port, requests, finished, thread }
@@ -84,9 +84,9 @@ fn summary(request: &str) -> String {
     [Some(path), range_of(request)].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-fn reply(mut stream: TcpStream, request: &str, answer: Answer) -> std::io::Result<()> {
+fn reply(mut stream: TcpStream, request: &str, scripted: Answer) -> std::io::Result<()> {
     let start = range_of(request).map(|range| range.trim_end_matches('-').parse::<usize>().unwrap());
-    match answer {
+    match scripted {
         Answer::Whole(bytes) => {
             let end = bytes.len();
             send(stream, &bytes, start, end)

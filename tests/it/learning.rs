@@ -31,9 +31,9 @@ async fn accuracy_on_test_images(request: TrainRequest, expected: &[WarningRule]
     assert_eq!(version, Some(1), "{:?}", finished(&events));
     let dataset = Some(Dataset { name: "mnist".to_owned(), ..Dataset::default() });
     let request = EvaluateRequest { dataset, split: Split::Test.into(), ..EvaluateRequest::default() };
-    let answer = server.analysis().evaluate(request).await.unwrap().into_inner();
-    assert_eq!(answer.total, 10_000);
-    Some(answer.accuracy())
+    let response = server.analysis().evaluate(request).await.unwrap().into_inner();
+    assert_eq!(response.total, 10_000);
+    Some(response.accuracy())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,7 +43,7 @@ async fn a_request_with_nothing_set_trains_to_98_8_percent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tutorials_own_run_ends_where_paddles_does() {
+async fn the_tutorials_run_ends_with_paddles_accuracy() {
     let rule = Rule::Adam(Adam { learning_rate: Some(0.01), ..Adam::default() });
     let request = TrainRequest {
         epochs: Some(5),
@@ -58,7 +58,7 @@ async fn the_tutorials_own_run_ends_where_paddles_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_that_saw_only_built_in_digits_reads_real_ones() {
+async fn a_network_trained_on_built_in_digits_predicts_real_ones() {
     let dataset = Some(Dataset { name: "synthetic".to_owned(), ..Dataset::default() });
     let request = TrainRequest { dataset, epochs: Some(2), ..TrainRequest::default() };
     let Some(accuracy) = accuracy_on_test_images(request, &[]).await else { return };

@@ -35,8 +35,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         names.push(path);
     }
     let model = Some(ModelRef { which: Some(Which::Version(version)), ..Default::default() });
-    let answer = client.predict(PredictRequest { model, images, ..Default::default() }).await?;
-    for (name, prediction) in names.iter().zip(&answer.predictions) {
+    let response = client.predict(PredictRequest { model, images, ..Default::default() }).await?;
+    for (name, prediction) in names.iter().zip(&response.predictions) {
         match (prediction.label, prediction.probability) {
             (Some(label), Some(probability)) => println!("{name}: {label}, probability {probability:.3}"),
             _ => println!("{name}: no digit"),

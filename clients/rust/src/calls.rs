@@ -1,6 +1,6 @@
 //! One method for each call of the contract, but for the two that stream the events of a run.
 //!
-//! Every method errors with [`Error::Refused`] when the server answers with a status that is not OK, or
+//! Every method errors with [`Error::Refused`] when the server responds with a status that is not OK, or
 //! when the connection breaks; the comments of the services in `proto/` name the reasons.
 
 use bytes::Bytes;
@@ -83,7 +83,7 @@ impl Client {
         while let Some(event) = events.message().await? {
             match event.event {
                 Some(Event::Progress(progress)) => report(progress),
-                Some(Event::Finished(answer)) => return Ok(answer),
+                Some(Event::Finished(response)) => return Ok(response),
                 None => {}
             }
         }
@@ -188,8 +188,8 @@ impl Client {
     /// [`Error::Refused`] when the version does not exist, when the alias has moved from the expected version
     /// (`ALIAS_MOVED`), or when a measured metric is below what the request requires (`REQUIREMENT_NOT_MET`).
     pub async fn set_alias(&self, request: SetAliasRequest) -> Result<AliasAssignment, Error> {
-        let answer = self.registry().set_alias(request).await?.into_inner();
-        answer.assignment.ok_or(Error::Incomplete("assignment"))
+        let response = self.registry().set_alias(request).await?.into_inner();
+        response.assignment.ok_or(Error::Incomplete("assignment"))
     }
 
     /// Every assignment of an alias, newest first. An empty `model` means `digits`.
@@ -218,8 +218,8 @@ impl Client {
     ///
     /// [`Error::Refused`] when the alias never pointed elsewhere (`NOTHING_TO_ROLL_BACK`).
     pub async fn rollback(&self, request: RollbackRequest) -> Result<AliasAssignment, Error> {
-        let answer = self.registry().rollback(request).await?.into_inner();
-        answer.assignment.ok_or(Error::Incomplete("assignment"))
+        let response = self.registry().rollback(request).await?.into_inner();
+        response.assignment.ok_or(Error::Incomplete("assignment"))
     }
 
     /// Publishes a version from `file`, its weights as safetensors: at most 80 MB, which go out in chunks of

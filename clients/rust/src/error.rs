@@ -24,7 +24,7 @@ pub enum Error {
         /// The innermost cause, for instance `Connection refused`.
         cause: String,
     },
-    /// The server answered with a status that is not OK, or the connection broke during the call.
+    /// The server responded with a status that is not OK, or the connection broke during the call.
     #[error("{}", .0.message)]
     Refused(Box<Refusal>),
     /// The event stream of a run broke and could not be reopened. The run itself may continue.

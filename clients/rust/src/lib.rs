@@ -20,8 +20,8 @@
 //!
 //! // The version that the alias `production` points to reads a PNG file.
 //! let image = Image { form: Some(Form::Encoded(std::fs::read("seven.png")?.into())) };
-//! let answer = client.predict(PredictRequest { images: vec![image], ..Default::default() }).await?;
-//! println!("{:?}", answer.predictions[0].label);
+//! let response = client.predict(PredictRequest { images: vec![image], ..Default::default() }).await?;
+//! println!("{:?}", response.predictions[0].label);
 //! # Ok(())
 //! # }
 //! ```
@@ -101,7 +101,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Address`] when `url` is no address, and [`Error::Unreachable`] when no server answers
+    /// [`Error::Address`] when `url` is no address, and [`Error::Unreachable`] when no server responds
     /// there within five seconds.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         let url = match url.contains("://") {

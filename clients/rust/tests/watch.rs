@@ -24,12 +24,12 @@ type ScriptStream = tokio_stream::Iter<std::vec::IntoIter<Result<TrainEvent, Sta
 
 /// Streams the scripts one after the other, and records the event that each call started from.
 #[derive(Clone, Default)]
-struct Scripted {
+struct FakeServer {
     scripts: Arc<Mutex<Vec<Script>>>,
     requested: Arc<Mutex<Vec<i32>>>,
 }
 
-impl Scripted {
+impl FakeServer {
     fn next(&self, after: i32) -> Result<Response<ScriptStream>, Status> {
         self.requested.lock().unwrap().push(after);
         let mut scripts = self.scripts.lock().unwrap();
@@ -43,14 +43,14 @@ impl Scripted {
     fn router(self) -> Router {
         let watched = self.clone();
         let train = move |call: extract::Request| async move {
-            let answer = service_fn(|_: Request<TrainRequest>| ready(self.next(0)));
-            Grpc::new(ProstCodec::default()).server_streaming(answer, call).await
+            let service = service_fn(|_: Request<TrainRequest>| ready(self.next(0)));
+            Grpc::new(ProstCodec::default()).server_streaming(service, call).await
         };
         let watch_run = move |call: extract::Request| async move {
-            let answer = service_fn(|request: Request<WatchRunRequest>| {
+            let service = service_fn(|request: Request<WatchRunRequest>| {
                 ready(watched.next(request.into_inner().after_sequence))
             });
-            Grpc::new(ProstCodec::default()).server_streaming(answer, call).await
+            Grpc::new(ProstCodec::default()).server_streaming(service, call).await
         };
         Router::new()
             .route("/digitd.v1.TrainingService/Train", post(train))
@@ -75,7 +75,7 @@ fn broken() -> Result<TrainEvent, Status> {
 /// Follows a run of a server with these scripts. Returns the numbers of its events, how it ended, and the
 /// event that each call started from.
 async fn follow(scripts: Vec<Script>) -> (Vec<i32>, Result<(), Error>, Vec<i32>) {
-    let server = Scripted { scripts: Arc::new(Mutex::new(scripts)), ..Default::default() };
+    let server = FakeServer { scripts: Arc::new(Mutex::new(scripts)), ..Default::default() };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(axum::serve(listener, server.clone().router()).into_future());
@@ -97,7 +97,7 @@ async fn follow(scripts: Vec<Script>) -> (Vec<i32>, Result<(), Error>, Vec<i32>)
 }
 
 #[tokio::test]
-async fn a_broken_stream_is_taken_up_after_its_last_event() {
+async fn a_broken_stream_resumes_after_its_last_event() {
     let (received, ended, requested) =
         follow(vec![vec![batch(1), batch(2), broken()], vec![batch(3)], vec![batch(4), finished(5)]]).await;
     ended.unwrap();
@@ -106,7 +106,7 @@ async fn a_broken_stream_is_taken_up_after_its_last_event() {
 }
 
 #[tokio::test]
-async fn an_event_that_comes_twice_is_seen_once() {
+async fn a_repeated_event_is_returned_once() {
     let (received, ended, _) =
         follow(vec![vec![batch(1), batch(2), broken()], vec![batch(2), finished(3)]]).await;
     ended.unwrap();
@@ -114,7 +114,7 @@ async fn an_event_that_comes_twice_is_seen_once() {
 }
 
 #[tokio::test]
-async fn the_answer_to_a_validation_is_all_that_comes() {
+async fn a_validation_returns_its_response_alone() {
     let validated = || {
         let event = Some(Event::Validated(RunPlan::default()));
         Ok(TrainEvent { event, ..Default::default() })
@@ -127,7 +127,7 @@ async fn the_answer_to_a_validation_is_all_that_comes() {
 }
 
 #[tokio::test]
-async fn a_rejected_request_is_not_tried_again() {
+async fn a_rejected_request_is_not_retried() {
     let rejected = Err(Status::invalid_argument("epochs is 0"));
     let (received, ended, requested) = follow(vec![vec![rejected], vec![finished(1)]]).await;
     assert!(received.is_empty());
@@ -136,7 +136,7 @@ async fn a_rejected_request_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_run_that_does_not_come_back_is_lost_and_named() {
+async fn a_run_that_stays_unreachable_is_reported_by_its_id() {
     let (received, ended, _) = follow(vec![vec![batch(1), broken()]]).await;
     assert_eq!(received, [1]);
     let Err(Error::Lost { run_id, after, cause }) = ended else { panic!("{ended:?}") };

@@ -79,8 +79,9 @@ pub async fn run(args: DemoArgs) -> Result<ExitStatus, Error> {
         settings.log.level = "warn".to_owned();
     }
     telemetry::start(settings.log.format, &settings.log.level)?;
-    settings.data.fetch = Fetch::Never;
     let dataset = choose_dataset(&args, &settings).await?;
+    // What the demo could not fetch in time is not waited for later.
+    settings.data.fetch = Fetch::Never;
 
     let connection = start(&mut settings).await?;
     let result = show(&args, &settings, &connection, &dataset).await;
@@ -151,10 +152,10 @@ async fn present(
         layers: vec!["conv1".to_owned()],
         ..Default::default()
     };
-    let answer = connection.client.inspect(request).await?;
-    print(&text::layer_table(&answer, layout));
+    let response = connection.client.inspect(request).await?;
+    print(&text::layer_table(&response, layout));
     print("\n");
-    print(&text::contents(&answer, Depth::OneKernel, layout));
+    print(&text::contents(&response, Depth::OneKernel, layout));
 
     heading("Predict five test images");
     let catalog = embedded_server::catalog(settings, vec![FOLDER.into()]);
@@ -208,6 +209,12 @@ async fn choose_dataset(args: &DemoArgs, settings: &Settings) -> Result<String, 
         print(&format!("MNIST is in {folder}.\n"));
         return Ok(MNIST.to_owned());
     }
+    if settings.data.fetch == Fetch::Never {
+        print(
+            "MNIST is not on this machine, and is not fetched: using the built-in digits, data set `synthetic`.\n",
+        );
+        return Ok(SYNTHETIC.to_owned());
+    }
     print("MNIST is not on this machine; fetching it ...\n");
     let folder = settings.data.dir.clone();
     let fetched = tokio::task::spawn_blocking(move || fetch_briefly(folder)).await;
@@ -219,7 +226,7 @@ async fn choose_dataset(args: &DemoArgs, settings: &Settings) -> Result<String, 
         Err(cause) => {
             tracing::info!(%cause, "MNIST could not be fetched");
             print(
-                "No mirror answers: using the built-in digits, data set `synthetic`.\n\
+                "No mirror responds: using the built-in digits, data set `synthetic`.\n\
                  `digitd data fetch` waits longer and reports what is wrong.\n",
             );
             Ok(SYNTHETIC.to_owned())
@@ -248,7 +255,7 @@ fn fetch_briefly(folder: PathBuf) -> Result<(), String> {
             Ok(Some(done)) => return done,
             Ok(None) if begin.elapsed() > WHOLE_FETCH => return Err("the mirrors are slow".to_owned()),
             Ok(None) => wait = FIRST_BYTES,
-            Err(_) => return Err("no mirror answers".to_owned()),
+            Err(_) => return Err("no mirror responds".to_owned()),
         }
     }
 }

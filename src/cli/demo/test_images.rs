@@ -26,8 +26,8 @@ pub async fn predict_five(
         tokio::task::spawn_blocking(load).await.map_err(|_| Error::Panicked("reading test images"))??;
     let images: Vec<_> = (0..set.len().min(IMAGES)).map(|index| raw_image(&set, index)).collect();
     let request = PredictRequest { model, images, ..Default::default() };
-    let answer = client.predict(request).await?;
-    let shown: Vec<_> = answer
+    let response = client.predict(request).await?;
+    let shown: Vec<_> = response
         .predictions
         .iter()
         .enumerate()

@@ -179,10 +179,10 @@ pub async fn run(args: ModelsArgs) -> Result<ExitStatus, Error> {
 
 async fn list(args: ModelListArgs) -> Result<(), Error> {
     let models = args.connection.with(async |client| Ok(client.models().await?)).await?;
-    let answer = ListModelsResponse { models };
-    args.connection.show("ListModelsResponse", &answer, |layout| match answer.models.is_empty() {
+    let response = ListModelsResponse { models };
+    args.connection.show("ListModelsResponse", &response, |layout| match response.models.is_empty() {
         true => "There is no model yet: `digitd train` creates one.\n".to_owned(),
-        false => text::models(&answer.models, layout),
+        false => text::models(&response.models, layout),
     });
     Ok(())
 }
@@ -194,8 +194,8 @@ async fn versions(args: VersionsArgs) -> Result<(), Error> {
         page_token: String::new(),
     };
     let connection = &args.page.connection;
-    let answer = connection.with(async |client| Ok(client.versions(request).await?)).await?;
-    connection.show("ListVersionsResponse", &answer, |layout| text::versions(&answer.versions, layout));
+    let response = connection.with(async |client| Ok(client.versions(request).await?)).await?;
+    connection.show("ListVersionsResponse", &response, |layout| text::versions(&response.versions, layout));
     Ok(())
 }
 
@@ -229,9 +229,10 @@ async fn history(args: AliasHistoryArgs) -> Result<(), Error> {
     let model = args.model.unwrap_or_default();
     let assignments =
         args.connection.with(async |client| Ok(client.alias_history(&model, &args.alias).await?)).await?;
-    let answer = ListAliasHistoryResponse { assignments, next_page_token: String::new() };
-    args.connection
-        .show("ListAliasHistoryResponse", &answer, |layout| text::assignments(&answer.assignments, layout));
+    let response = ListAliasHistoryResponse { assignments, next_page_token: String::new() };
+    args.connection.show("ListAliasHistoryResponse", &response, |layout| {
+        text::assignments(&response.assignments, layout)
+    });
     Ok(())
 }
 

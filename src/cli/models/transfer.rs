@@ -130,9 +130,9 @@ enum WeightsFormatArg {
 pub async fn import(args: ImportArgs) -> Result<(), Error> {
     let file = read(&args.file, checkpoint::import::MAX_BYTES as u64)?;
     let metadata = args.metadata()?;
-    let answer =
+    let response =
         args.connection.with(async |client| Ok(client.import_version(metadata, file).await?)).await?;
-    args.connection.show("ImportVersionResponse", &answer, |_| text::imported_version(&answer));
+    args.connection.show("ImportVersionResponse", &response, |_| text::imported_version(&response));
     Ok(())
 }
 
@@ -197,7 +197,7 @@ impl ImportArgs {
 /// A preset by name, or the layers in a file.
 fn network(text: &str) -> Result<Network, Error> {
     if !text.ends_with(".json") {
-        return Ok(Network { preset: text.to_owned(), layers: Vec::new() });
+        return Ok(Network { preset: text.to_owned(), ..Network::default() });
     }
     read_message("Network", text)
 }

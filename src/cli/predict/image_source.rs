@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_and_patterns_stand_for_their_images_in_order() {
+    fn folders_and_patterns_expand_to_their_images_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         for name in ["b.png", "a.JPG", "notes.txt", "[1].png"] {

@@ -202,7 +202,7 @@ async fn send(
                 statuses.send(ImageStatus::Sent).await.is_ok() && requests.send(request).await.is_ok()
             }
         };
-        // The receiver is gone: the command has failed already.
+        // The receiver is dropped: the command has failed already.
         if !sent {
             return;
         }

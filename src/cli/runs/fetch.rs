@@ -27,8 +27,8 @@ pub async fn fetch_history(client: &Client, run_id: &str) -> Result<RunHistory, 
 /// The same for several runs; for the newest one where none is named.
 pub async fn fetch_histories(client: &Client, run_ids: &[String]) -> Result<Vec<RunHistory>, Error> {
     let mut seen = HashSet::new();
-    if let Some(twice) = run_ids.iter().find(|run_id| !seen.insert(run_id.as_str())) {
-        return Err(Error::Usage(format!("run {twice} is named twice")));
+    if let Some(repeated) = run_ids.iter().find(|run_id| !seen.insert(run_id.as_str())) {
+        return Err(Error::Usage(format!("run {repeated} is named twice: name each run once")));
     }
     let mut histories = Vec::new();
     for run_id in run_ids {

@@ -112,10 +112,10 @@ async fn list(args: RunListArgs) -> Result<ExitStatus, Error> {
         model: args.model.clone().unwrap_or_default(),
     };
     let connection = &args.page.connection;
-    let answer = connection.with(async |client| Ok(client.runs(request).await?)).await?;
-    connection.show("ListRunsResponse", &answer, |layout| match answer.runs.is_empty() {
+    let response = connection.with(async |client| Ok(client.runs(request).await?)).await?;
+    connection.show("ListRunsResponse", &response, |layout| match response.runs.is_empty() {
         true => "There is no run yet: `digitd train` starts one.\n".to_owned(),
-        false => text::run_list(&answer.runs, layout),
+        false => text::run_list(&response.runs, layout),
     });
     Ok(ExitStatus::Success)
 }

@@ -4,8 +4,8 @@ use crate::pb::digitd::v1::{InspectAt, TrainRequest};
 
 #[derive(Debug, clap::Args)]
 pub struct InspectAtArgs {
-    /// Inspect this batch layer by layer, shapes and contents, as epoch and batch counted from 1 (1:401);
-    /// may be given several times
+    /// Inspect this batch layer by layer, shapes and contents, as epoch and batch counted from 1; may
+    /// be given several times. 1:401 is the batch that the tutorial, which counts from 0, calls batch_id 400
     #[arg(long = "inspect-at", value_name = "EPOCH:BATCH", value_parser = parse, help_heading = "Run")]
     batches: Vec<InspectAt>,
 }

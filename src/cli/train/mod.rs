@@ -1,6 +1,7 @@
 //! `digitd train`: the request from the flags, and the run on the screen.
 
 mod inspect_at;
+mod optimizer;
 mod recipe;
 mod regularize;
 mod run_options;
@@ -8,6 +9,7 @@ mod set;
 
 use clap::ValueEnum;
 use inspect_at::InspectAtArgs;
+use optimizer::OptimizerArgs;
 use recipe::RecipeArgs;
 use regularize::RegularizeArgs;
 use run_options::RunOptionArgs;
@@ -18,8 +20,7 @@ use super::{
     progress::ProgressFormat, watch,
 };
 use crate::pb::digitd::v1::{
-    Adagrad, Adam, EarlyStoppingMetric, Loss, ModelRef, Momentum, Network, Optimizer, Precision, Sgd,
-    TrainRequest, Validation, optimizer::Rule, validation::Size,
+    EarlyStoppingMetric, Loss, ModelRef, Network, Precision, TrainRequest, Validation, validation::Size,
 };
 
 /// Train a network and publish it as a new version
@@ -32,6 +33,7 @@ use crate::pb::digitd::v1::{
 Examples:
   digitd train
   digitd train --dataset synthetic --epochs 2 --optimizer momentum --learning-rate 0.05
+  digitd train --dropout 0.5 --l2 0.0001 --schedule cosine
   digitd train --set-alias production --json | tail -1
   digitd train --validate-only --preset deep --batch-size 1000
   echo '{\"network\": {\"layers\": [{\"flatten\": {}}, {\"linear\": {\"outFeatures\": 10}}]}}' |
@@ -54,16 +56,16 @@ pub struct TrainArgs {
 
     /// Seed of the split into training and validation images, and of the images of synthetic [default: file
     /// order]
-    #[arg(long, value_name = "N", help_heading = "Data")]
+    #[arg(long, value_name = "N", help_heading = "Data", allow_negative_numbers = true)]
     dataset_seed: Option<i32>,
 
     /// Use only the first so many training images [default: all]
-    #[arg(long, value_name = "N", help_heading = "Data")]
+    #[arg(long, value_name = "N", help_heading = "Data", allow_negative_numbers = true)]
     max_train_images: Option<i32>,
 
     /// Number of validation images; 0 turns validation off [default: the recipe's fraction of the training
     /// images, else a sixth, at most 10000]
-    #[arg(long, value_name = "N", help_heading = "Data")]
+    #[arg(long, value_name = "N", help_heading = "Data", allow_negative_numbers = true)]
     validation_count: Option<i32>,
 
     /// The network: tutorial or deep (custom layers go into --request) [default: tutorial]
@@ -75,49 +77,38 @@ pub struct TrainArgs {
     #[arg(long, value_name = "VERSION", help_heading = "Training", value_parser = args::reference)]
     initial: Option<ModelRef>,
 
+    /// Probability of dropout before the last layer of the network, for instance 0.5 [default: 0; 0.4 in deep]
+    #[arg(long, value_name = "P", help_heading = "Training", allow_negative_numbers = true)]
+    dropout: Option<f64>,
+
     #[command(flatten)]
     recipe: RecipeArgs,
 
+    #[command(flatten)]
+    optimizer: OptimizerArgs,
+
     /// Number of epochs [default: 5]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
     epochs: Option<i32>,
 
     /// Images in a batch [default: 100]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
     batch_size: Option<i32>,
 
     /// Precision of training [default: float32]
     #[arg(long, value_enum, value_name = "PRECISION", help_heading = "Training")]
     precision: Option<PrecisionArg>,
 
-    /// The optimizer [default: adam]
-    #[arg(long, value_enum, value_name = "RULE", help_heading = "Training")]
-    optimizer: Option<OptimizerArg>,
-
-    /// Learning rate, constant, or the maximum of a recipe's schedule [default: the recipe's; 0.001 for adam,
-    /// 0.01 for the others; without this, --optimizer and --recipe: 0.003 with adam under a one-cycle
-    /// schedule]
-    #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true)]
-    learning_rate: Option<f64>,
-
     /// The loss function [default: cross-entropy]
     #[arg(long, value_enum, value_name = "LOSS", help_heading = "Training")]
     loss: Option<LossArg>,
 
-    /// L1 regularization: adds l1 * sign(p) to every gradient [default: 0]
-    #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true)]
-    l1: Option<f64>,
-
-    /// L2 regularization: adds l2 * p to every gradient [default: 0]
-    #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true)]
-    l2: Option<f64>,
-
     /// Seed of the initial weights, the order of the images, augmentation and dropout [default: 0]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = "Training", allow_negative_numbers = true)]
     seed: Option<i32>,
 
     /// Report every N-th batch [default: 100]
-    #[arg(long, value_name = "N", help_heading = "Run")]
+    #[arg(long, value_name = "N", help_heading = "Run", allow_negative_numbers = true)]
     report_every: Option<i32>,
 
     /// An alias that is moved to the published version, for instance production
@@ -145,7 +136,7 @@ pub struct TrainArgs {
 #[command(next_help_heading = "Run")]
 struct StoppingArgs {
     /// Stop the run after N validations in a row without an improvement
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     early_stopping: Option<i32>,
 
     /// Metric of early stopping [default: validation-loss]
@@ -161,14 +152,6 @@ struct StoppingArgs {
 enum MetricArg {
     ValidationLoss,
     ValidationAccuracy,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum OptimizerArg {
-    Sgd,
-    Momentum,
-    Adagrad,
-    Adam,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -189,6 +172,8 @@ enum LossArg {
 pub async fn run(args: TrainArgs) -> Result<ExitStatus, Error> {
     let request = args.request()?;
     let format = ProgressFormat::json_or_terminal(args.connection.json);
+    // Whoever chooses which batches are reported wants to read them.
+    let format = if args.report_every.is_some() { format.with_lines() } else { format };
     let connection = args.connection.open().await?;
     let watched = watch::start(&connection, request, format).await;
     let closed = connection.close().await;
@@ -206,6 +191,7 @@ impl TrainArgs {
         self.run_options.apply(&mut request);
         self.set_data(&mut request);
         self.set_training(&mut request);
+        self.optimizer.apply(&mut request)?;
         self.inspect_at.apply(&mut request);
         self.regularize.apply(&mut request);
         set(&mut request.report_every_batches, self.report_every);
@@ -236,7 +222,11 @@ impl TrainArgs {
 
     fn set_training(&self, request: &mut TrainRequest) {
         if let Some(preset) = &self.preset {
-            request.network = Some(Network { preset: preset.clone(), layers: Vec::new() });
+            request.network = Some(Network { preset: preset.clone(), ..Network::default() });
+        }
+        if self.dropout.is_some() {
+            let network: &mut Network = request.network.get_or_insert_default();
+            set(&mut network.dropout, self.dropout);
         }
         set(&mut request.initial, self.initial.clone());
         set(&mut request.epochs, self.epochs);
@@ -245,21 +235,8 @@ impl TrainArgs {
             request.set_precision(precision.into());
         }
         set(&mut request.seed, self.seed);
-        if let Some(optimizer) = self.optimizer {
-            request.optimizer = Some(Optimizer { rule: Some(optimizer.rule()) });
-        }
-        if let Some(learning_rate) = self.learning_rate {
-            let optimizer = request.optimizer.get_or_insert_default();
-            let rule = optimizer.rule.get_or_insert_with(|| OptimizerArg::Adam.rule());
-            *learning_rate_of(rule) = Some(learning_rate);
-        }
         if let Some(loss) = self.loss {
             request.loss = Loss::from(loss).into();
-        }
-        if self.l1.is_some() || self.l2.is_some() {
-            let regularization = request.regularization.get_or_insert_default();
-            set(&mut regularization.l1, self.l1);
-            set(&mut regularization.l2, self.l2);
         }
     }
 }
@@ -278,26 +255,6 @@ impl StoppingArgs {
                 MetricArg::ValidationAccuracy => EarlyStoppingMetric::ValidationAccuracy,
             }
             .into();
-        }
-    }
-}
-
-fn learning_rate_of(rule: &mut Rule) -> &mut Option<f64> {
-    match rule {
-        Rule::Sgd(rule) => &mut rule.learning_rate,
-        Rule::Momentum(rule) => &mut rule.learning_rate,
-        Rule::Adagrad(rule) => &mut rule.learning_rate,
-        Rule::Adam(rule) => &mut rule.learning_rate,
-    }
-}
-
-impl OptimizerArg {
-    fn rule(self) -> Rule {
-        match self {
-            Self::Sgd => Rule::Sgd(Sgd::default()),
-            Self::Momentum => Rule::Momentum(Momentum::default()),
-            Self::Adagrad => Rule::Adagrad(Adagrad::default()),
-            Self::Adam => Rule::Adam(Adam::default()),
         }
     }
 }
@@ -351,17 +308,12 @@ mod tests {
     #[test]
     fn every_flag_reaches_its_field() {
         let line = "--model m --dataset synthetic --dataset-seed 1 --max-train-images 2 --validation-count 0 \
-                    --preset tutorial --recipe fast --initial m/7 --epochs 3 --batch-size 4 --precision float64 --optimizer momentum --learning-rate 0.5 \
+                    --preset tutorial --dropout 0.5 --recipe fast --initial m/7 --epochs 3 --batch-size 4 --precision float64 --optimizer momentum --learning-rate 0.5 \
                     --loss mean-squared-error --l1 0.1 --l2 0.2 --seed 5 --report-every 6 --inspect-at 1:401 --set-alias production \
                     --resume 7 --queue --validate-only --early-stopping 8 --early-stopping-metric validation-accuracy \
                     --early-stopping-min-delta 0.3";
-        let expected = r#"{"model":"m","dataset":{"name":"synthetic","seed":1,"maxTrainImages":2},"network":{"preset":"tutorial"},"recipe":"RECIPE_FAST","epochs":3,"batchSize":4,"seed":5,"precision":"PRECISION_FLOAT64","initial":{"name":"m","version":7},"optimizer":{"momentum":{"learningRate":0.5}},"loss":"LOSS_MEAN_SQUARED_ERROR","regularization":{"l1":0.1,"l2":0.2},"earlyStopping":{"metric":"EARLY_STOPPING_METRIC_VALIDATION_ACCURACY","patienceEvaluations":8,"minDelta":0.3},"validation":{"count":0},"reportEveryBatches":6,"inspectAt":[{"epoch":1,"batch":401,"shapes":true,"contents":true}],"setAlias":"production","resumeRunId":"7","queue":true,"validateOnly":true}"#;
+        let expected = r#"{"model":"m","dataset":{"name":"synthetic","seed":1,"maxTrainImages":2},"network":{"preset":"tutorial","dropout":0.5},"recipe":"RECIPE_FAST","epochs":3,"batchSize":4,"seed":5,"precision":"PRECISION_FLOAT64","initial":{"name":"m","version":7},"optimizer":{"momentum":{"learningRate":0.5}},"loss":"LOSS_MEAN_SQUARED_ERROR","regularization":{"l1":0.1,"l2":0.2},"earlyStopping":{"metric":"EARLY_STOPPING_METRIC_VALIDATION_ACCURACY","patienceEvaluations":8,"minDelta":0.3},"validation":{"count":0},"reportEveryBatches":6,"inspectAt":[{"epoch":1,"batch":401,"shapes":true,"contents":true}],"setAlias":"production","resumeRunId":"7","queue":true,"validateOnly":true}"#;
         assert_eq!(request(line), expected);
-    }
-
-    #[test]
-    fn a_learning_rate_alone_is_that_of_adam() {
-        assert_eq!(request("--learning-rate 0.5"), r#"{"optimizer":{"adam":{"learningRate":0.5}}}"#);
     }
 
     #[test]

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_that_is_not_given_leaves_its_field() {
+    fn a_flag_that_is_not_set_leaves_its_field_unset() {
         let augmentation = Augmentation { scale: Some(0.5), ..Augmentation::default() };
         let mut request = TrainRequest { augmentation: Some(augmentation), ..TrainRequest::default() };
         RegularizeArgs { shift_pixels: Some(2.0), ..RegularizeArgs::default() }.apply(&mut request);

@@ -35,8 +35,8 @@ pub struct Augmenter {
     height: i64,
     width: i64,
     device: Device,
-    /// Centred pixel places and ones, (x, y, 1): [1, height * width, 3].
-    places: Tensor,
+    /// Centred pixel positions and ones, (x, y, 1): [1, height * width, 3].
+    positions: Tensor,
     elastic: Option<Elastic>,
 }
 
@@ -78,13 +78,13 @@ impl Augmenter {
         if config.is_none() {
             return None;
         }
-        let places: Vec<f32> = (0..height * width)
+        let positions: Vec<f32> = (0..height * width)
             .flat_map(|pixel| [centered(pixel % width, width), centered(pixel / width, height), 1.0])
             .map(|value| value as f32)
             .collect();
-        let places = Tensor::from_slice(&places).view([1, height * width, 3]).to_device(device);
+        let positions = Tensor::from_slice(&positions).view([1, height * width, 3]).to_device(device);
         let elastic = (config.elastic_alpha != 0.0).then(|| Elastic::new(&config, height, width, device));
-        Some(Self { config, height, width, device, places, elastic })
+        Some(Self { config, height, width, device, positions, elastic })
     }
 
     /// Images [n, 1, height, width] in [0, 1], moved; channels_last as they came from their set.
@@ -105,10 +105,12 @@ impl Augmenter {
         let maps: Vec<f32> =
             (0..n).flat_map(|_| self.map(random)).map(|coefficient| coefficient as f32).collect();
         let maps = self.send(Tensor::from_slice(&maps).view([n, 3, 2]));
-        let places = self.places.expand([n, -1, -1], false);
+        let positions = self.positions.expand([n, -1, -1], false);
         let grid = match &self.elastic {
-            None => places.bmm(&maps),
-            Some(elastic) => elastic.field(n, self.height, self.width, noise).baddbmm(&places, &maps, 1, 1),
+            None => positions.bmm(&maps),
+            Some(elastic) => {
+                elastic.field(n, self.height, self.width, noise).baddbmm(&positions, &maps, 1, 1)
+            }
         };
         grid.view([n, self.height, self.width, 2])
     }
@@ -167,7 +169,7 @@ impl Elastic {
     }
 }
 
-/// Place of a pixel along its axis, counted from the image's centre.
+/// The position of a pixel along its axis, counted from the image's centre.
 fn centered(index: i64, side: i64) -> f64 {
     index as f64 - (side - 1) as f64 / 2.0
 }

@@ -123,7 +123,7 @@ fn the_same_image_twice_in_a_batch_is_moved_in_two_ways() {
 }
 
 #[test]
-fn numbers_of_any_kind_come_back_in_it() {
+fn augmented_images_keep_their_float_kind() {
     let augmenter = Augmenter::new(all(), SIZE.0, SIZE.1, Device::Cpu).unwrap();
     let moved = augmenter.apply(&images(1).to_kind(Kind::Double), 1, 1, 1);
     assert_eq!(moved.kind(), Kind::Double);

@@ -1,4 +1,4 @@
-//! What a file system tells of a file and changes whenever somebody writes to it, and the entries
+//! The metadata of a file that change whenever it is written, and the entries
 //! of a folder, bounded. Reads no content.
 
 use std::{
@@ -16,13 +16,13 @@ pub struct Fingerprint {
     pub bytes: u64,
     inode: u64,
     /// Seconds and nanoseconds of the last change, of content or of anything else. Not the time of
-    /// modification alone: programs that unpack or copy set that one back.
+    /// modification alone, which programs that unpack or copy may set to an earlier time.
     changed: (i64, i64),
     modified: (i64, i64),
 }
 
 impl Fingerprint {
-    /// Looks at a file; a link counts as what it leads to. Errors where there is no plain file: a
+    /// Examines a file; links are followed. Errors if it is no regular file: a
     /// pipe or a device might never end.
     pub fn of(path: PathBuf) -> Result<Self, Error> {
         let about = fs::metadata(&path).map_err(Error::io("read", &path))?;

@@ -14,7 +14,7 @@ use crate::data::{
 };
 
 /// Largest number of entries of a folder that are searched for files.
-const MOST_ENTRIES: usize = 10_000;
+const MAX_ENTRIES: usize = 10_000;
 
 /// The names of the four files, in the order of `IdxFiles`: the ends of the names once `.gz` is
 /// removed and `.idx` is written as `-idx`.
@@ -30,11 +30,11 @@ const ENDINGS: [&[&str]; 4] = [
 pub struct IdxFiles([Fingerprint; 4]);
 
 impl IdxFiles {
-    /// The four files of a folder; none where it has none of them. Errors where it has some only, or
-    /// two of one kind: which one is meant, nobody could tell.
+    /// The four files of a folder; `None` if it has none of them. Errors if it has only some of them, or
+    /// two of one kind, which would be ambiguous.
     pub fn find(folder: &Path) -> Result<Option<Self>, Error> {
         let mut found: [Vec<PathBuf>; 4] = Default::default();
-        for path in entries(folder, MOST_ENTRIES)? {
+        for path in entries(folder, MAX_ENTRIES)? {
             let role = path.file_name().and_then(|name| name.to_str()).and_then(role_of);
             if let Some(role) = role {
                 found[role].push(path);
@@ -87,7 +87,7 @@ impl IdxFiles {
 fn role_of(name: &str) -> Option<usize> {
     let name = name.strip_suffix(".gz").unwrap_or(name).replacen(".idx", "-idx", 1);
     let is_it = |ending: &&str| {
-        // A name before it, as EMNIST has, stands apart: `emnist-letters-train-images-idx3-ubyte`.
+        // EMNIST has a prefix before a separator: `emnist-letters-train-images-idx3-ubyte`.
         name.strip_suffix(*ending).is_some_and(|before| before.is_empty() || before.ends_with(['-', '_']))
     };
     ENDINGS.iter().position(|endings| endings.iter().any(&is_it))

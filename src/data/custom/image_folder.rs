@@ -20,26 +20,26 @@ use crate::data::{
 };
 
 /// Largest number of images of a class in a part.
-const MOST_PICTURES: usize = 200_000;
+const MAX_FILES_OF_CLASS: usize = 200_000;
 
 /// Largest number of entries of the folder that holds the classes.
-const MOST_ENTRIES: usize = 10_000;
+const MAX_ENTRIES: usize = 10_000;
 
 /// Size limit of a file in bytes: 64 × 64 pixels of four 16-bit channels, unpacked, and as much
 /// again.
-const MOST_BYTES: u64 = 64 << 10;
+const MAX_BYTES: u64 = 64 << 10;
 
 /// Longest name of a class, in bytes.
-const LONGEST_LABEL: usize = 64;
+const MAX_LABEL_BYTES: usize = 64;
 
 /// If a class has no test folder, one image in this many is for testing, at least one.
 const TEST_SHARE: usize = 5;
 
 /// The seed of the split and of the order, which is part of the definition of such a data set: the
-/// pictures for testing stay the same whatever a request asks for.
+/// images for testing are the same for every request.
 const SEED: u64 = 0;
 
-/// The pictures of a folder, by class.
+/// The image files of a folder, by class.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ImageFolder {
     folder: PathBuf,
@@ -56,8 +56,8 @@ struct LabeledFile {
 }
 
 impl ImageFolder {
-    /// The pictures of a folder; none where it holds no folder with a PNG file. Errors on a class
-    /// without pictures and on files that are none.
+    /// The image files of a folder; none where it holds no folder with a PNG file. Errors on a class
+    /// without images and on other files.
     pub fn find(folder: &Path) -> Result<Option<Self>, Error> {
         let (train, test) = (folder.join("train"), folder.join("test"));
         let mut found = if train.is_dir() && test.is_dir() {
@@ -80,13 +80,13 @@ impl ImageFolder {
         } else {
             let mut found = Self::empty(folder, labels(folder)?);
             for (class, label) in found.labels.iter().enumerate() {
-                let mut pictures = in_order(folder, of_class(&folder.join(label), class)?);
-                let tested = match pictures.len() {
+                let mut files = in_order(folder, of_class(&folder.join(label), class)?);
+                let test_count = match files.len() {
                     1 => 0,
                     count => ((count + TEST_SHARE / 2) / TEST_SHARE).max(1),
                 };
-                found.train.extend(pictures.split_off(tested));
-                found.test.append(&mut pictures);
+                found.train.extend(files.split_off(test_count));
+                found.test.append(&mut files);
             }
             found
         };
@@ -104,7 +104,7 @@ impl ImageFolder {
         Ok(Some(found))
     }
 
-    /// Reads every picture. The classes go by their names, unless those are the numbers from 0 on.
+    /// Reads every image. The classes are named as their folders, unless those are the numbers from 0 on.
     pub fn read(&self) -> Result<TrainTestSets, Error> {
         let mut size = None;
         let train = read_all(&self.train, &mut size)?;
@@ -112,9 +112,9 @@ impl ImageFolder {
         let (height, width) = size.unwrap_or_default();
         let dims = Dims { height, width, classes: self.labels.len() };
         let numbered = self.labels.iter().enumerate().all(|(class, label)| *label == class.to_string());
-        let set = |pixels, pictures: &[LabeledFile]| {
+        let set = |pixels, files: &[LabeledFile]| {
             // At most 100 classes.
-            let labels = pictures.iter().map(|picture| picture.class as u8).collect();
+            let labels = files.iter().map(|file| file.class as u8).collect();
             let set = ImageSet::new(dims, pixels, labels)?;
             if numbered { Ok(set) } else { set.with_class_names(self.labels.clone()) }
         };
@@ -129,7 +129,7 @@ impl ImageFolder {
 /// The folders below as class names: by number where all are numbers, else as text.
 fn labels(folder: &Path) -> Result<Vec<String>, Error> {
     let mut labels = Vec::new();
-    for path in entries(folder, MOST_ENTRIES)? {
+    for path in entries(folder, MAX_ENTRIES)? {
         if !path.is_dir() {
             if is_png(&path) {
                 return Err(broken(&path, "lies in no class's folder: move it into the one of its label"));
@@ -137,10 +137,10 @@ fn labels(folder: &Path) -> Result<Vec<String>, Error> {
             continue;
         }
         let name = path.file_name().and_then(|name| name.to_str());
-        match name.filter(|name| name.len() <= LONGEST_LABEL && !name.contains(char::is_control)) {
+        match name.filter(|name| name.len() <= MAX_LABEL_BYTES && !name.contains(char::is_control)) {
             Some(name) => labels.push(name.to_owned()),
             None => {
-                let message = format!("is no name of a class: use a text of at most {LONGEST_LABEL} bytes");
+                let message = format!("is no name of a class: use a text of at most {MAX_LABEL_BYTES} bytes");
                 return Err(broken(&path, &message));
             }
         }
@@ -152,37 +152,37 @@ fn labels(folder: &Path) -> Result<Vec<String>, Error> {
     Ok(labels)
 }
 
-/// The pictures of one class, by name.
+/// Returns the image files of one class, sorted by name.
 fn of_class(folder: &Path, class: usize) -> Result<Vec<LabeledFile>, Error> {
-    let mut pictures = Vec::new();
-    for path in entries(folder, MOST_PICTURES)? {
+    let mut files = Vec::new();
+    for path in entries(folder, MAX_FILES_OF_CLASS)? {
         if !is_png(&path) {
             return Err(broken(&path, "is no PNG file: convert it, or remove it"));
         }
-        pictures.push(LabeledFile { class, fingerprint: Fingerprint::of(path)? });
+        files.push(LabeledFile { class, fingerprint: Fingerprint::of(path)? });
     }
-    if pictures.is_empty() {
+    if files.is_empty() {
         return Err(broken(folder, "is a class without images: put PNG files in, or remove the folder"));
     }
-    Ok(pictures)
+    Ok(files)
 }
 
-/// An order that depends on each picture's own path and the seed alone, so that one more picture
+/// Sorts the files by a key that depends on each file's path and the seed alone, so that an added file
 /// moves no other: by SHA-256 of the seed (a little-endian u64) and the path below the folder.
-fn in_order(folder: &Path, mut pictures: Vec<LabeledFile>) -> Vec<LabeledFile> {
-    pictures.sort_by_cached_key(|picture| {
-        let path = picture.fingerprint.path.strip_prefix(folder).unwrap_or(&picture.fingerprint.path);
+fn in_order(folder: &Path, mut files: Vec<LabeledFile>) -> Vec<LabeledFile> {
+    files.sort_by_cached_key(|file| {
+        let path = file.fingerprint.path.strip_prefix(folder).unwrap_or(&file.fingerprint.path);
         let seeded = Sha256::new().chain_update(SEED.to_le_bytes());
         <[u8; 32]>::from(seeded.chain_update(path.as_os_str().as_encoded_bytes()).finalize())
     });
-    pictures
+    files
 }
 
-/// The pixels of all pictures; `size` is (height, width) of the first one that was read, and all
+/// Returns the pixels of all files; `size` is (height, width) of the first one that was read, and all
 /// must have it.
-fn read_all(pictures: &[LabeledFile], size: &mut Option<(usize, usize)>) -> Result<Vec<u8>, Error> {
+fn read_all(files: &[LabeledFile], size: &mut Option<(usize, usize)>) -> Result<Vec<u8>, Error> {
     let mut pixels = Vec::new();
-    for LabeledFile { fingerprint, .. } in pictures {
+    for LabeledFile { fingerprint, .. } in files {
         let (path, bytes) = (&fingerprint.path, read_file(fingerprint)?);
         let found = size_of(path, &bytes)?;
         let expected = *size.get_or_insert(found);
@@ -192,30 +192,30 @@ fn read_all(pictures: &[LabeledFile], size: &mut Option<(usize, usize)>) -> Resu
             return Err(broken(path, &message));
         }
         let area = expected.0 * expected.1;
-        if (pictures.len() * area) as u64 > MAX_PIXELS {
-            let message = format!("is one of {} images: {MAX_PIXELS} pixels are the most", pictures.len());
+        if (files.len() * area) as u64 > MAX_PIXELS {
+            let message = format!("is one of {} images: {MAX_PIXELS} pixels are the most", files.len());
             return Err(broken(path, &message));
         }
-        let picture = image::decode(&bytes, image::Grayscale::Luma)
+        let decoded = image::decode(&bytes, image::Grayscale::Luma)
             .map_err(|problem| broken(path, &format!("is broken: {problem}")))?;
-        if (picture.height, picture.width) != expected {
-            return Err(broken(path, "is turned by its own metadata: save it as it shall be seen"));
+        if (decoded.height, decoded.width) != expected {
+            return Err(broken(path, "is rotated by its metadata: save it as it is to be displayed"));
         }
-        pixels.extend_from_slice(&picture.pixels);
+        pixels.extend_from_slice(&decoded.pixels);
     }
     Ok(pixels)
 }
 
 fn read_file(fingerprint: &Fingerprint) -> Result<Vec<u8>, Error> {
     let path = &fingerprint.path;
-    if fingerprint.bytes > MOST_BYTES {
+    if fingerprint.bytes > MAX_BYTES {
         let message =
-            format!("has {} bytes: an image of 64x64 pixels has at most {MOST_BYTES}", fingerprint.bytes);
+            format!("has {} bytes: an image of 64x64 pixels has at most {MAX_BYTES}", fingerprint.bytes);
         return Err(broken(path, &message));
     }
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(Error::io("read", path))?;
-    file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
     Ok(bytes)
 }
 

@@ -17,7 +17,7 @@ pub const MIRRORS: [&str; 3] = [
 /// The mirrors, the folder, and the limits of a download.
 #[derive(Debug, Clone)]
 pub struct FetchConfig {
-    /// Folder that the files are put into; made where it is missing.
+    /// The folder for the files, which is created if it is missing.
     pub directory: PathBuf,
     /// Base addresses to which a file's name is appended, tried in order. Default `MIRRORS`.
     pub mirrors: Vec<String>,
@@ -82,7 +82,7 @@ impl From<File> for RemoteFile {
 pub struct FetchProgress<'a> {
     pub file: &'a str,
     pub mirror: &'a str,
-    /// Bytes received, those of an earlier try included.
+    /// The number of bytes received, those of an earlier attempt included.
     pub received: u64,
     /// Bytes of the whole file, where the mirror says so.
     pub total: Option<u64>,

@@ -15,14 +15,14 @@ use ureq::{
 use super::config::{FetchConfig, FetchProgress, RemoteFile};
 use crate::data::Error;
 
-/// Largest number of tries per mirror: a download that broke off is continued.
-const MOST_TRIES: usize = 5;
+/// The largest number of attempts per mirror; a download that broke off is continued.
+const MAX_ATTEMPTS: usize = 5;
 
 /// Why a file was not received.
 pub enum Failure {
-    /// The mirror's fault, as words that follow its address; another may do better.
+    /// The mirror failed, with a text that continues from its address; another one may work.
     Mirror(String),
-    /// This machine's fault: no mirror can help.
+    /// This machine failed, so that no mirror can help.
     Here(Error),
 }
 
@@ -32,7 +32,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// A download under way.
+/// A download in progress.
 pub struct Download<'a> {
     config: &'a FetchConfig,
     name: &'a str,
@@ -61,7 +61,7 @@ impl<'a> Download<'a> {
             .timeout_recv_body(Some(config.file_timeout))
             .max_redirects(5)
             .http_status_as_error(false)
-            // The bytes are counted and continued by number, so that they must come as they lie.
+            // The download is continued by byte offset, so the bytes must be transferred unchanged.
             .accept_encoding("identity")
             .user_agent(concat!("digitd/", env!("CARGO_PKG_VERSION")))
             .build()
@@ -82,10 +82,10 @@ impl<'a> Download<'a> {
         self.received
     }
 
-    /// Receives until the mirror says that this is all; continues where it breaks off, as long as
-    /// each try brings something.
+    /// Receives until the file is complete by the mirror's length; continues where it breaks off, as long as
+    /// each attempt receives something.
     pub fn run(&mut self, progress: &mut dyn FnMut(FetchProgress<'_>)) -> Result<(), Failure> {
-        for _ in 1..MOST_TRIES {
+        for _ in 1..MAX_ATTEMPTS {
             let before = self.received;
             match self.receive(progress) {
                 Err(Failure::Mirror(_)) if self.received > before => {}
@@ -95,7 +95,7 @@ impl<'a> Download<'a> {
         self.receive(progress)
     }
 
-    /// Forgets what was received.
+    /// Discards the received bytes.
     pub fn restart(&mut self) -> Result<(), Failure> {
         self.part.set_len(0).map_err(Error::io("write", &self.part_path))?;
         self.part.rewind().map_err(Error::io("write", &self.part_path))?;
@@ -103,7 +103,7 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
-    /// The file on the disk for good, still under its partial name.
+    /// Writes the file durably to the disk, still under its partial name.
     pub fn keep(self) -> Result<PathBuf, Failure> {
         self.part.sync_all().map_err(Error::io("write", &self.part_path))?;
         Ok(self.part_path)
@@ -124,22 +124,24 @@ impl<'a> Download<'a> {
             request = request.header(header::RANGE, format!("bytes={}-", self.received));
         }
         let response =
-            request.call().map_err(|error| Failure::Mirror(format!("does not answer ({error})")))?;
+            request.call().map_err(|error| Failure::Mirror(format!("does not respond ({error})")))?;
         match response.status() {
             StatusCode::OK => self.restart()?,
             StatusCode::PARTIAL_CONTENT if self.continues(&response) => {}
             StatusCode::PARTIAL_CONTENT => {
                 self.restart()?;
-                return Err(Failure::Mirror("answered with another part than the one asked for".to_owned()));
+                return Err(Failure::Mirror(
+                    "responded with another range than the requested one".to_owned(),
+                ));
             }
-            // Nothing lies behind what is there: the file may be whole, its content will tell.
+            // There is nothing after the received bytes: the file may be complete, which its digest decides.
             StatusCode::RANGE_NOT_SATISFIABLE if self.received > 0 => return Ok(()),
-            other => return Err(Failure::Mirror(format!("answered {other}"))),
+            other => return Err(Failure::Mirror(format!("responded {other}"))),
         }
         self.receive_body(response, progress)
     }
 
-    /// Whether a partial answer begins where the file here ends.
+    /// Whether a partial response begins where the local file ends.
     fn continues(&self, response: &Response<Body>) -> bool {
         let range = response.headers().get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
         range.is_some_and(|range| range.starts_with(&format!("bytes {}-", self.received)))

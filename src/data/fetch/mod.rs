@@ -15,13 +15,13 @@ use super::{
 
 pub use self::config::{FetchConfig, FetchProgress, MIRRORS, RemoteFile};
 
-/// Taken by whoever fetches into a folder, so that two servers do not write the same file.
+/// Locked by the process that fetches into a folder, so that two servers do not write the same file.
 const LOCK_NAME: &str = ".fetch.lock";
 
 /// Fetches those of MNIST's `files` that are not in the folder yet, under any of their names.
 ///
-/// Errors when no mirror has a file with the right content (`Unavailable`, with what each of them
-/// answered), and when the folder cannot be written.
+/// Errors when no mirror has a file with the right content (`Unavailable`, with the failure of
+/// each), and when the folder cannot be written.
 pub fn fetch(
     config: &FetchConfig,
     files: &[File],
@@ -29,20 +29,20 @@ pub fn fetch(
 ) -> Result<(), Error> {
     let missing = |file: &File| match file.find(&config.directory) {
         None => Ok(true),
-        // A broken file under the very name that is fetched is replaced; another name's is not ours.
+        // A broken file is replaced only under the name that is fetched.
         Some(path) if path.ends_with(file.packed_name()) => Ok(file.verify(&path).is_err()),
         Some(path) => file.verify(&path).map(|()| false),
     };
-    let mut wanted = Vec::new();
+    let mut remote_files = Vec::new();
     for file in files {
         if missing(file)? {
-            wanted.push(RemoteFile::from(*file));
+            remote_files.push(RemoteFile::from(*file));
         }
     }
-    fetch_files(config, &wanted, progress)
+    fetch_files(config, &remote_files, progress)
 }
 
-/// Fetches `files`, each from the first mirror that gives the right content. A file that is there
+/// Fetches `files`, each from the first mirror that has the right content. A file that exists
 /// with the right content is left alone; a partial one (`NAME.part`) is continued.
 pub fn fetch_files(
     config: &FetchConfig,
@@ -69,17 +69,17 @@ fn fetch_file(
     if target.is_file() && file.verify(&target).is_ok() {
         return Ok(());
     }
-    let mut answers = Vec::new();
+    let mut failures = Vec::new();
     for mirror in &config.mirrors {
         match from_mirror(config, file, mirror, progress) {
             Ok(part) => return fs::rename(&part, &target).map_err(Error::io("write", &target)),
-            Err(Failure::Mirror(answer)) => answers.push(format!("{mirror} {answer}")),
+            Err(Failure::Mirror(failure)) => failures.push(format!("{mirror} {failure}")),
             Err(Failure::Here(error)) => return Err(error),
         }
     }
-    let answers = if answers.is_empty() { "no mirror is set".to_owned() } else { answers.join("; ") };
+    let failures = if failures.is_empty() { "no mirror is set".to_owned() } else { failures.join("; ") };
     let advice = format!(
-        "{} could not be fetched ({answers}): put it into {} yourself, name a folder that has it with \
+        "{} could not be fetched ({failures}): put it into {} yourself, name a folder that has it with \
          --data-dir, or use the built-in data set \"{SYNTHETIC}\"",
         file.name,
         config.directory.display()
@@ -87,7 +87,7 @@ fn fetch_file(
     Err(Error::Unavailable { name: mnist_name(), advice })
 }
 
-/// The path of a whole and verified download that only needs its name.
+/// The path of a complete and verified download that only has to be renamed.
 fn from_mirror(
     config: &FetchConfig,
     file: &RemoteFile,
@@ -99,7 +99,7 @@ fn from_mirror(
     download.run(progress)?;
     match file.verify(download.path()) {
         Ok(()) => return download.keep(),
-        // Mirrors pack differently: what an earlier try left may be another one's beginning.
+        // Mirrors compress differently: the partial file of an earlier attempt may be of another mirror.
         Err(_) if resumed => download.restart()?,
         Err(error) => return Err(download.discard(&error)),
     }

@@ -32,7 +32,7 @@ pub enum FormatError {
         length: u64,
         end: u64,
     },
-    /// The file continues behind the `end` that its header promises.
+    /// The file continues after the `end` that its header promises.
     Trailing {
         end: u64,
     },
@@ -62,7 +62,7 @@ pub enum FormatError {
 }
 
 impl FormatError {
-    /// One sentence that names the file, the place in it, and what was expected there.
+    /// Returns one sentence that names the file, the offset, and what was expected there.
     pub(in crate::data) fn describe(&self, path: &Path) -> String {
         let path = path.display();
         match self {

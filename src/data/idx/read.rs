@@ -16,7 +16,7 @@ use crate::data::{
     dims::{Dims, MAX_SIDE},
 };
 
-/// Deflate cannot shrink more than 1032 to 1, so a small file that promises more is lying.
+/// Deflate cannot compress more than 1032 to 1, so a small file that promises more is broken.
 pub(super) const MAX_GZIP_RATIO: u64 = 1032;
 
 /// The content of a file of images.
@@ -75,7 +75,7 @@ pub fn pair(images: Images, images_path: &Path, labels: Labels, classes: usize) 
 }
 
 /// The SHA-256, in hexadecimal, of what the file holds once unpacked. Reads in pieces, and errors
-/// beyond `limit` bytes, so that a gzip bomb costs neither memory nor much time.
+/// beyond `limit` bytes, so that a gzip bomb uses neither memory nor much time.
 pub fn content_digest(path: &Path, limit: u64) -> Result<String, Error> {
     let mut source = IdxReader::open(path)?;
     let mut hash = Sha256::new();
@@ -112,7 +112,7 @@ struct IdxReader {
 impl IdxReader {
     fn open(path: &Path) -> Result<Self, Error> {
         let read_error = |error| Error::io("read", path)(error);
-        // Before it is opened: opening a pipe waits for somebody who writes.
+        // The check comes before the file is opened, since opening a pipe waits for a writer.
         let about = fs::metadata(path).map_err(read_error)?;
         if !about.is_file() {
             return Err(read_error(io::Error::other("it is not a file")));
@@ -184,7 +184,7 @@ impl IdxReader {
         Error::broken(&self.path, problem)
     }
 
-    /// An error while reading: the disk's where the file is plain, else most likely the packing's.
+    /// An error while reading: of the disk if the file is plain, else most likely of the compression.
     fn unreadable(&self, offset: u64, error: io::Error) -> Error {
         let of_packing =
             [io::ErrorKind::UnexpectedEof, io::ErrorKind::InvalidData, io::ErrorKind::InvalidInput];

@@ -48,7 +48,7 @@ fn labels_problem(content: &[u8]) -> FormatError {
 }
 
 #[test]
-fn what_is_written_is_read_again_plain_and_gzip() {
+fn written_files_are_read_back_plain_and_gzip() {
     let set = three();
     for pack in [<[u8]>::to_vec, gzip] {
         let (_a, images_path) = file(&pack(&encode_images(&set)));
@@ -89,7 +89,7 @@ fn a_gzip_file_cut_or_changed_anywhere_is_rejected() {
 }
 
 #[test]
-fn bytes_behind_the_end_are_rejected() {
+fn trailing_bytes_are_rejected() {
     let mut longer = encode_images(&three());
     longer.push(0);
     assert_eq!(images_problem(&longer), FormatError::Trailing { end: 28 });
@@ -97,7 +97,7 @@ fn bytes_behind_the_end_are_rejected() {
 }
 
 #[test]
-fn labels_given_for_images_are_distinguished() {
+fn a_label_file_in_place_of_images_is_reported() {
     let found = images_problem(&encode_labels(&three()));
     assert_eq!(found, FormatError::Magic { found: 2049, expected: 2051 });
     let message = found.describe(Path::new("x"));
@@ -109,7 +109,7 @@ fn labels_given_for_images_are_distinguished() {
 }
 
 #[test]
-fn a_label_that_is_no_digit_is_named_with_its_place() {
+fn a_label_that_is_no_digit_is_reported_with_its_offset() {
     let mut content = encode_labels(&three());
     content[9] = 12;
     let message = labels_problem(&content).describe(Path::new("labels"));
@@ -117,7 +117,7 @@ fn a_label_that_is_no_digit_is_named_with_its_place() {
 }
 
 #[test]
-fn a_header_that_promises_too_much_costs_no_memory() {
+fn a_header_that_promises_too_much_allocates_no_memory() {
     let claim = |words: [u32; 4]| images_problem(&header(&words));
     assert_eq!(
         claim([2051, u32::MAX, 64, 64]),
@@ -137,7 +137,7 @@ fn a_header_that_promises_too_much_costs_no_memory() {
 }
 
 #[test]
-fn a_gzip_bomb_is_left_at_the_limit() {
+fn a_gzip_bomb_is_stopped_at_the_limit() {
     let (_folder, path) = file(&gzip(&vec![0; 10_000_000]));
     assert_eq!(problem(content_digest(&path, 1_000_000)), FormatError::TooLong { limit: 1_000_000 });
 }
@@ -152,7 +152,7 @@ fn counts_that_differ_are_rejected() {
 }
 
 #[test]
-fn a_folder_or_nothing_in_place_of_a_file_is_an_error() {
+fn a_folder_or_a_missing_file_is_an_error() {
     let folder = TempDir::new().unwrap();
     for path in [folder.path().to_owned(), folder.path().join("missing")] {
         assert!(matches!(read_images(&path), Err(Error::Io { action: "read", .. })));

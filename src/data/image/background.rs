@@ -61,7 +61,7 @@ fn below(grid: &CellGrid, surface: &[f64; TERMS], picture: &GrayPicture) -> Vec<
     let [constant, of_x, of_y, of_xx, of_xy, of_yy] = *surface;
     for (row, line) in picture.pixels.chunks_exact(picture.width).enumerate() {
         // Along a row, the surface is a parabola.
-        let y = grid.place(row, grid.height);
+        let y = grid.coordinate(row, grid.height);
         let (a, b) = ((constant + y * (of_y + y * of_yy)) as f32, (of_x + y * of_xy) as f32);
         let (c, step) = (of_xx as f32, 2.0 / grid.width as f32);
         away.extend(line.iter().enumerate().map(|(column, &pixel)| {
@@ -107,8 +107,8 @@ fn is_lighter(away: &[i16]) -> bool {
     weight(-1) > weight(1)
 }
 
-/// Takes away what is on the ink's side over more than a stroke's width: the shadow of a hand or of a
-/// sheet, which has edges that no smooth surface follows.
+/// Removes what differs in the direction of the ink over more than a stroke's width: the shadow of a hand
+/// or of a sheet, which has edges that no smooth surface follows.
 fn take_shadows(grid: &CellGrid, away: &mut [i16]) {
     let medians = grid.medians(|at| away[at]);
     let reach = grid.stroke_reach();
@@ -117,7 +117,7 @@ fn take_shadows(grid: &CellGrid, away: &mut [i16]) {
         let rows = grid.nearest(row, grid.down);
         for (column, value) in line.iter_mut().enumerate() {
             let columns = grid.nearest(column, grid.across);
-            // The darkest of the cells around: beside a shadow's edge, ink may lose a little, and the
+            // The darkest of the neighbouring cells is used: next to a shadow's edge, ink may become fainter, and the
             // shadow itself never becomes ink.
             let of_row = |row: usize| {
                 opened[row * grid.across + columns[0]].max(opened[row * grid.across + columns[1]])
@@ -156,13 +156,13 @@ impl CellGrid {
 
     /// The surface's terms in the middle of a cell.
     fn terms(&self, at: usize) -> [f64; TERMS] {
-        let x = self.place(at % self.across, self.across);
-        let y = self.place(at / self.across, self.down);
+        let x = self.coordinate(at % self.across, self.across);
+        let y = self.coordinate(at / self.across, self.down);
         [1.0, x, y, x * x, x * y, y * y]
     }
 
-    /// A row or column from −1 to 1.
-    fn place(&self, at: usize, of: usize) -> f64 {
+    /// The position of a row or column of cells, from −1 to 1.
+    fn coordinate(&self, at: usize, of: usize) -> f64 {
         (2 * at + 1) as f64 / of as f64 - 1.0
     }
 
@@ -263,7 +263,7 @@ fn surface(grid: &CellGrid, medians: &[i16]) -> [f64; TERMS] {
     surface
 }
 
-/// Gaussian elimination with a pinch on the diagonal: what a narrow grid leaves open becomes 0.
+/// Gaussian elimination with a small ridge on the diagonal: terms that a narrow grid does not determine become 0.
 fn solved(mut sums: [[f64; TERMS + 1]; TERMS]) -> [f64; TERMS] {
     (0..TERMS).for_each(|at| sums[at][at] += 1e-6);
     for at in 0..TERMS {

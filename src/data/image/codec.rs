@@ -27,9 +27,9 @@ const MAX_DECODER_BYTES: u64 = 4 * MAX_PICTURE_PIXELS + (16 << 20);
 /// Held while a picture of more than `MAX_KEPT_PIXELS` is decoded: of those, one at a time is in memory.
 static LARGE_PICTURE: Mutex<()> = Mutex::new(());
 
-/// Decodes PNG, JPEG, BMP, GIF (its first frame), WebP or PNM to grey. What is transparent shows
-/// white; a photograph is turned as its camera was. Bytes and pixels are checked before anything
-/// is decoded, and a large picture comes at reduced scale.
+/// Decodes PNG, JPEG, BMP, GIF (its first frame), WebP or PNM to grey. Transparent pixels become
+/// white; a photograph is rotated as its metadata say. Bytes and pixels are checked before anything
+/// is decoded, and a large picture is decoded to a reduced scale.
 pub fn decode(bytes: &[u8], shades: Grayscale) -> Result<GrayPicture, Error> {
     Ok(decode_counted(bytes, shades)?.0)
 }

@@ -40,7 +40,7 @@ impl Component {
     }
 }
 
-/// Clears specks and frame lines out of the mask; answers the components that stay.
+/// Clears specks and frame lines from the mask; returns the remaining components.
 pub fn drop_specks(mask: &mut [bool], width: usize) -> Vec<Component> {
     let (labels, components) = components(mask, width);
     let size = (width, mask.len() / width);
@@ -53,20 +53,25 @@ pub fn drop_specks(mask: &mut [bool], width: usize) -> Vec<Component> {
     let largest = |of: &dyn Fn(usize) -> bool| {
         (0..components.len()).filter(|&at| of(at)).map(|at| components[at].pixels).max()
     };
-    // A picture of a bar from edge to edge has nothing but its frame: that is the ink then.
+    // A picture of a bar from edge to edge has only frame lines, which are the ink then.
     let (drop_frames, largest) = match largest(&|at| !framed[at]) {
         Some(inner) if inner * SPECK_PART >= largest(&|_| true).unwrap_or(0) => (true, inner),
         _ => (false, largest(&|_| true).unwrap_or(0)),
     };
-    let kept: Vec<bool> = components
+    let is_kept: Vec<bool> = components
         .iter()
         .zip(framed)
         .map(|(component, framed)| component.pixels * SPECK_PART >= largest && !(drop_frames && framed))
         .collect();
     for (pixel, &label) in mask.iter_mut().zip(&labels) {
-        *pixel = label.checked_sub(1).is_some_and(|at| kept[at as usize]);
+        *pixel = label.checked_sub(1).is_some_and(|at| is_kept[at as usize]);
     }
-    components.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(component, _)| component).collect()
+    components
+        .into_iter()
+        .zip(is_kept)
+        .filter(|(_, is_kept)| *is_kept)
+        .map(|(component, _)| component)
+        .collect()
 }
 
 /// Whether the components are several shapes beside or above each other, not the strokes of one.

@@ -1,8 +1,8 @@
-//! Why a picture is not taken.
+//! The errors of decoding and normalising a picture.
 
 use crate::data::ImageSize;
 
-/// Why a picture is refused; the message says what is accepted.
+/// The reason why a picture is rejected; the message says what is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error("image has {bytes} bytes: send at most {limit}")]

@@ -1,5 +1,5 @@
 //! Finds the foreground (the ink) of a grey picture: contrast, threshold, connected components and
-//! strokes. Knows nothing of digits or of their size.
+//! strokes. Does not use digits or their size.
 
 use super::{
     GrayPicture,
@@ -8,17 +8,17 @@ use super::{
     stroke_width,
 };
 
-/// Pixels darker than this share of the brightest are no ink, where ink is bright by agreement.
+/// Pixels darker than this share of the brightest are no ink, if ink is bright by definition.
 const BRIGHT_SHARE: u8 = 10;
 
 /// Background and ink must differ by this much of 255; less is the grain of an empty sheet.
-const LEAST_CONTRAST: f64 = 15.0;
+const MIN_CONTRAST: f64 = 15.0;
 
 /// Ink must differ from the paper by so many times the paper's own unevenness, or it is part of that:
 /// noise cut in two at its middle is 2.7 (Gaussian) to 3.5 (uniform) apart.
-const LEAST_DISTANCE: f64 = 4.2;
+const MIN_DISTANCE: f64 = 4.2;
 
-/// Smaller pictures have strokes of a pixel, which smoothing would take for noise.
+/// Smaller pictures have strokes of one pixel, which smoothing would remove as noise.
 const SMOOTHED_FROM: usize = 64;
 
 /// The ink alone, cut out along its edges.
@@ -68,7 +68,7 @@ fn in_light(picture: &GrayPicture, shadows: Shadows) -> Option<Foreground> {
     };
     let OtsuThreshold { threshold, paper, ink, unevenness } = OtsuThreshold::of(&smooth)?;
     let contrast = ink - paper;
-    if contrast < LEAST_CONTRAST || contrast < LEAST_DISTANCE * unevenness {
+    if contrast < MIN_CONTRAST || contrast < MIN_DISTANCE * unevenness {
         return None;
     }
     let mut mask: Vec<bool> = smooth.iter().map(|&value| value > i16::from(threshold)).collect();
@@ -88,7 +88,7 @@ fn in_light(picture: &GrayPicture, shadows: Shadows) -> Option<Foreground> {
             });
         }
     }
-    // Between paper and ink lies the soft edge of a stroke: it keeps its shades.
+    // The soft edge of a stroke, between paper and ink, keeps its shades.
     let floor = f64::midpoint(paper, f64::from(threshold));
     let shade = |value: i16| ((f64::from(value) - floor) / (ink - floor) * 255.0).clamp(0.0, 255.0) as u8;
     let near = grown(&mask, width);
@@ -145,7 +145,7 @@ struct OtsuThreshold {
 }
 
 impl OtsuThreshold {
-    /// The threshold that parts the values best (Otsu 1979); none when all values are the same.
+    /// The threshold that separates the values best (Otsu 1979); none when all values are the same.
     fn of(values: &[i16]) -> Option<Self> {
         let mut counts = [0u64; 256];
         values.iter().for_each(|&value| counts[value.clamp(0, 255) as usize] += 1);

@@ -1,4 +1,4 @@
-//! From colours to grey: as the eye sees them, or so that ink stands out most.
+//! Conversion of colours to grey: by luma, or so that ink has the largest contrast.
 
 use image::{DynamicImage, Rgba};
 
@@ -11,7 +11,7 @@ const SAMPLE: usize = 1 << 14;
 /// least noise.
 const WORTH_IT: f64 = 1.5;
 
-/// The picture in grey; what is transparent shows the ground behind it.
+/// Returns the picture in grey; transparent pixels show the background.
 pub fn to_gray(image: DynamicImage, shades: Grayscale) -> GrayPicture {
     let (width, height) = (image.width() as usize, image.height() as usize);
     let image = with_full_range(image);
@@ -74,14 +74,14 @@ struct GrayProjection {
 }
 
 impl GrayProjection {
-    /// ITU-R BT.709, as `image` has it for grey.
+    /// The luma of ITU-R BT.709, as the crate `image` computes grey.
     const LUMA: [u32; 3] = [54, 183, 19];
     const CHANNELS: [[u32; 3]; 3] = [[256, 0, 0], [0, 256, 0], [0, 0, 256]];
 
-    /// Yellow ink is seen in the blue, white ink on a transparent ground against black.
+    /// Yellow ink has its contrast in the blue channel, white ink on a transparent background against black.
     fn with_most_contrast(image: &image::RgbaImage) -> Self {
         let (width, height) = (image.width() as usize, image.height() as usize);
-        // An odd step, so that no column of a picture of even width is seen alone.
+        // The step is odd, so that pictures of even width are not sampled in a single column.
         let step = (width * height).div_ceil(SAMPLE) | 1;
         let sample: Vec<Rgba<u8>> = image.pixels().step_by(step).copied().collect();
         let clear = sample.iter().any(|pixel| pixel[3] < u8::MAX);

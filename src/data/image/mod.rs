@@ -1,4 +1,4 @@
-//! Pictures from outside, made into what MNIST's images are: decoding within limits, and the three
+//! Conversion of pictures to the form of MNIST's images: decoding within limits, and the three
 //! ways of normalising. Does not use any network or request.
 
 mod background;

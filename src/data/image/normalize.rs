@@ -1,4 +1,5 @@
-//! The ways from a grey picture to an image of the size that a network takes. What counts as ink is decided by `foreground`.
+//! The ways from a grey picture to an image of the size that a network takes. What counts as ink is decided by
+//! `foreground`.
 
 use std::borrow::Cow;
 
@@ -9,8 +10,8 @@ use super::{
 };
 use crate::data::centering::{self, ImageSize};
 
-/// Larger pictures are reduced to this side before ink is looked for: a digit of 20 pixels needs no
-/// more, and what a caller can make the server compute stays bounded.
+/// Larger pictures are reduced to this side before ink is searched: a digit of 20 pixels needs no
+/// more, and the cost of a call stays bounded.
 const WORKING_SIDE: usize = 320;
 
 /// Ink that is smaller than this after the picture was reduced is examined again, closely.
@@ -51,10 +52,10 @@ fn as_given(picture: &GrayPicture, frame: ImageSize) -> Result<DigitImage, Error
 const LIGHT_RIM: usize = 3;
 
 impl Quality {
-    /// Judges an image that is taken unchanged: only whether there is anything in it, and whether its rim is
-    /// light. `light` is the least value of a light pixel.
+    /// Assesses an image that is used unchanged: only whether it is blank, and whether its rim is light. `light` is
+    /// the least value of a light pixel.
     pub fn of_given<T: PartialOrd + Copy>(pixels: &[T], frame: ImageSize, light: T) -> Self {
-        // All are alike where each is like the next: two slices compare faster than their elements.
+        // All values are equal if each equals the next: slices compare faster than single elements.
         let is_plain = pixels.len() < 2 || pixels[1..] == pixels[..pixels.len() - 1];
         let ImageSize { height, width } = frame;
         let row = |row: usize| row * width..(row + 1) * width;
@@ -87,7 +88,7 @@ fn find(picture: &GrayPicture) -> ScaledForeground {
     if factor == 1 || ink.width.max(ink.height) > CLOSE_LOOK {
         return Some((ink, factor));
     }
-    // As much paper around it as it is large itself, so that paper stays what there is more of.
+    // The crop includes as much paper around the ink as the ink is large, so that most of it is paper.
     let around = ink.width.max(ink.height);
     let side = |start: usize, length: usize, whole: usize| {
         let from = start.saturating_sub(around) * factor;
@@ -144,7 +145,7 @@ fn judge(ink: &Foreground, factor: usize) -> Quality {
     }
 }
 
-/// The picture with at most `WORKING_SIDE` pixels on a side, and how many of its own went into one.
+/// The picture with at most `WORKING_SIDE` pixels on a side, and the factor by which it was reduced.
 fn reduced(picture: &GrayPicture) -> (Cow<'_, GrayPicture>, usize) {
     let factor = picture.width.max(picture.height).div_ceil(WORKING_SIDE);
     if factor == 1 {

@@ -4,13 +4,13 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Normalization {
-    /// Taken as it is: it must be as large as the network's images, with background 0 and ink 255.
+    /// The picture is used unchanged: it must have the size of the network's images, with background 0 and ink 255.
     None,
-    /// The whole picture is scaled to that size; nothing is turned around or centred.
+    /// The whole picture is scaled to that size, and neither inverted nor centred.
     Scale,
     /// The ink (bright on dark) is scaled into 20 × 20 and centred by its mass.
     Center,
-    /// As `Center`, and before that dark on light is turned around, the contrast stretched, and
+    /// As `Center`, and before that dark on light is inverted, the contrast stretched, and
     /// noise and specks dropped.
     Auto,
 }

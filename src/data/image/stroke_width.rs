@@ -19,16 +19,16 @@ const BOX: f32 = 20.0;
 pub fn correction(mask: &[bool], width: usize, longer: usize) -> Option<f32> {
     let scale = BOX / longer as f32;
     let stroke = stroke_width(mask, width);
-    let given = stroke * scale;
-    if USUAL.contains(&given) {
+    let scaled = stroke * scale;
+    if USUAL.contains(&scaled) {
         return None;
     }
-    if given < THINNEST {
+    if scaled < THINNEST {
         // The box grows with the stroke: both are solved for.
-        let room = 1.0 - THIN_TO / BOX;
-        return Some((THIN_TO - given) / scale / 2.0 / room);
+        let share_of_box = 1.0 - THIN_TO / BOX;
+        return Some((THIN_TO - scaled) / scale / 2.0 / share_of_box);
     }
-    let inward = (given - THICK_TO) / scale / 2.0 / (1.0 - THICK_TO / BOX);
+    let inward = (scaled - THICK_TO) / scale / 2.0 / (1.0 - THICK_TO / BOX);
     // Where the pen was lifted a stroke is thinner: it must not break there.
     Some(-inward.min(stroke * 0.25))
 }

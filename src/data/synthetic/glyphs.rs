@@ -1,13 +1,13 @@
 //! How people write digits: reads the styles of `strokes.txt`, which is built into the program.
-//! Variation, thickness and size come in elsewhere.
+//! Variation, thickness and size are added elsewhere.
 
 use std::sync::LazyLock;
 
-/// The way of a pen from its setting down to its lifting up: points (x, y), y downwards, in a
-/// digit 100 high. A point given twice is a corner.
+/// The path of a pen while it touches the paper: points (x, y), y downwards, in a
+/// digit 100 high. A repeated point is a corner.
 pub type Stroke = Vec<(f64, f64)>;
 
-/// One way to write a digit, and how often it is met among the ways of the same digit.
+/// One way to write a digit, and its frequency among the ways of the same digit.
 #[derive(Debug, Clone)]
 pub struct Style {
     pub weight: f64,
@@ -22,7 +22,7 @@ pub fn styles(digit: u8) -> &'static [Style] {
     &STYLES[usize::from(digit)]
 }
 
-/// The styles of a text; none when a line is not of the form that its head describes.
+/// Parses the styles of a text; none if a line does not have the form that its header describes.
 fn read(text: &str) -> Option<[Vec<Style>; 10]> {
     let mut styles: [Vec<Style>; 10] = Default::default();
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_digit_has_styles_of_its_own_size() {
+    fn every_digit_has_styles_of_the_expected_size() {
         for digit in 0..10 {
             assert!(styles(digit).len() >= 3, "{digit}");
             for style in styles(digit) {
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_another_form_is_not_read() {
+    fn a_malformed_line_is_rejected() {
         assert!(read("# a comment\n\n3 1.5 0,0 1,1 / 2,2 3,3\n").is_some_and(|styles| styles[3].len() == 1));
         for bad in ["10 1 0,0 1,1", "3 1 0,0", "3 1 0,0 1", "3 x 0,0 1,1", "3"] {
             assert!(read(bad).is_none(), "{bad}");

@@ -1,5 +1,5 @@
-//! The built-in digits: drawn from strokes of our own, with the variety of many hands, and placed as
-//! MNIST's are. They need no file, and a network trained on them reads real digits.
+//! The built-in digits: drawn from strokes in this repository, with random variation, and placed as
+//! MNIST's are. They need no file, and a network trained on them predicts real digits.
 
 mod glyphs;
 mod handwriting;

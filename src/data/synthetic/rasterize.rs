@@ -34,12 +34,12 @@ pub fn draw(lines: &[Vec<Point>], pen: &Pen, random: &mut Random) -> [f32; SIDE 
     let scale = (pen.size.min(BOX as f64) - pen.width) / longer;
     let middle = ((bounds.low.0 + bounds.high.0) / 2.0, (bounds.low.1 + bounds.high.1) / 2.0);
     let half = SIDE as f64 / 2.0;
-    let place = |(x, y): Point| ((x - middle.0) * scale + half, (y - middle.1) * scale + half);
+    let to_pixels = |(x, y): Point| ((x - middle.0) * scale + half, (y - middle.1) * scale + half);
     let mut edges = [f64::INFINITY; SIDE * SIDE];
     for line in lines {
         let mut phase = random.unit() * TAU;
         for ends in line.windows(2) {
-            let piece = Segment { from: place(ends[0]), to: place(ends[1]) };
+            let piece = Segment { from: to_pixels(ends[0]), to: to_pixels(ends[1]) };
             phase += piece.length() * TAU / PRESSURE_PERIOD;
             let radius = pen.width / 2.0 * (1.0 + pen.pressure * phase.sin());
             piece.stamp(&mut edges, radius, pen.softness);

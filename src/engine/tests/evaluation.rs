@@ -25,7 +25,7 @@ fn gated(requirement: &str, expected: Precondition) -> EvaluateJob {
 }
 
 #[tokio::test]
-async fn an_evaluation_that_nobody_waits_for_stops_between_two_batches() {
+async fn an_evaluation_without_a_caller_stops_between_two_batches() {
     let engine = trained().await;
     let (reporter, mut progress) = watch::channel(EvaluationProgress::default());
     let job = EvaluateJob { batch_size: 1, ..EvaluateJob::of(ModelRef::default()) };

@@ -52,7 +52,7 @@ async fn a_run_whose_events_cannot_be_stored_is_stopped_and_reported_as_failed()
 }
 
 #[tokio::test]
-async fn a_run_whose_checkpoints_cannot_be_kept_is_published_all_the_same() {
+async fn a_run_whose_checkpoints_cannot_be_stored_is_published_anyway() {
     let (registry, folder) = folder().await;
     let engine = engine(&registry).await;
     let checkpoint_every_epochs = 500;
@@ -78,7 +78,7 @@ async fn a_run_that_is_prepared_is_shown_and_can_be_cancelled() {
 }
 
 #[tokio::test]
-async fn an_own_picture_is_shown_where_the_data_set_is_not() {
+async fn a_supplied_image_is_inspected_where_the_data_set_is_missing() {
     let registry = memory().await;
     // The version was trained on MNIST, which is not on this machine.
     let draft = Draft { config: Some(TrainConfig::default()), ..testing::draft() };

@@ -106,14 +106,14 @@ async fn predict(engine: &Engine, model: &ModelRef) -> Result<PredictionBatch, E
 async fn read(
     engine: &Engine,
     model: &ModelRef,
-    pictures: ImageBatch,
+    images: ImageBatch,
     deadline: Option<Instant>,
 ) -> Result<PredictionBatch, Error> {
-    engine.served(model, deadline).await?.predict(pictures, deadline).await
+    engine.served(model, deadline).await?.predict(images, deadline).await
 }
 
 #[tokio::test]
-async fn a_run_trains_publishes_a_version_and_the_version_answers() {
+async fn a_run_trains_and_publishes_a_version_that_predicts() {
     let engine = engine(&memory().await).await;
     assert!(*engine.ready().borrow());
     assert!(matches!(predict(&engine, &ModelRef::default()).await, Err(Error::ModelNotFound(_))));
@@ -140,13 +140,13 @@ async fn a_run_trains_publishes_a_version_and_the_version_answers() {
         (manifest.run_id, manifest.config, manifest.total_parameters),
         (Some(run), Some(config), 20_350)
     );
-    let answer = predict(&engine, &ModelRef::default()).await.unwrap();
-    assert_eq!((answer.version, answer.probabilities.len()), (Version::FIRST, 10));
-    assert!((answer.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+    let prediction = predict(&engine, &ModelRef::default()).await.unwrap();
+    assert_eq!((prediction.version, prediction.probabilities.len()), (Version::FIRST, 10));
+    assert!((prediction.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-5);
 }
 
 #[tokio::test]
-async fn a_trained_version_is_measured_and_shown() {
+async fn a_trained_version_is_evaluated_and_inspected() {
     let engine = engine(&memory().await).await;
     let run = train(&engine, short()).await.unwrap();
     events(&engine, run).await;
@@ -179,7 +179,7 @@ async fn a_trained_version_is_measured_and_shown() {
 }
 
 #[tokio::test]
-async fn one_run_trains_at_a_time_and_a_cancelled_one_makes_room_and_keeps_its_checkpoint() {
+async fn one_run_trains_at_a_time_and_a_cancelled_one_frees_the_slot_and_keeps_its_checkpoint() {
     let engine = engine(&memory().await).await;
     let run = train(&engine, endless()).await.unwrap();
     let busy = train(&engine, short()).await;
@@ -218,7 +218,7 @@ async fn a_loss_that_is_no_number_fails_the_run_and_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_request_that_cannot_be_is_rejected_and_holds_no_slot() {
+async fn an_impossible_request_is_rejected_and_holds_no_slot() {
     let engine = engine(&memory().await).await;
     let rejected = train(&engine, TrainConfig { epochs: 0, ..short() }).await;
     assert!(matches!(rejected, Err(Error::InvalidField(invalid)) if invalid.field == "epochs"));
@@ -234,7 +234,7 @@ async fn a_request_that_cannot_be_is_rejected_and_holds_no_slot() {
 }
 
 #[tokio::test]
-async fn a_panic_while_preparing_is_reported_without_its_details_and_the_thread_goes_on() {
+async fn a_panic_while_preparing_is_reported_without_its_details_and_does_not_end_the_thread() {
     let registry = memory().await;
     let catalog = Arc::new(Catalog::new(Vec::new(), FetchPolicy::Never));
     // libtorch panics on a device that does not exist.
@@ -315,7 +315,7 @@ async fn a_run_that_was_killed_after_publishing_is_reported_as_completed() {
 }
 
 #[tokio::test]
-async fn a_run_of_a_living_server_is_left_alone() {
+async fn a_run_of_a_live_server_is_left_alone() {
     let registry = memory().await;
     let first = engine(&registry).await;
     let run = train(&first, endless()).await.unwrap();
@@ -330,7 +330,7 @@ async fn a_run_of_a_living_server_is_left_alone() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_let_go_ends_its_run() {
+async fn an_engine_that_is_dropped_ends_its_run() {
     let registry = memory().await;
     let first = engine(&registry).await;
     let run = train(&first, endless()).await.unwrap();

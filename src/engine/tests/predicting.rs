@@ -3,10 +3,11 @@
 use super::*;
 
 #[tokio::test]
-async fn a_moved_alias_and_a_new_version_answer_at_once() {
+async fn a_moved_alias_and_a_new_version_serve_at_once() {
     let registry = memory().await;
     let engine = engine(&registry).await;
-    let version = async || predict(&engine, &ModelRef::default()).await.map(|answer| answer.version.get());
+    let version =
+        async || predict(&engine, &ModelRef::default()).await.map(|prediction| prediction.version.get());
     for expected in [1, 2] {
         testing::publish(&registry, &weights()).await;
         assert_eq!(version().await.unwrap(), expected);
@@ -18,7 +19,7 @@ async fn a_moved_alias_and_a_new_version_answer_at_once() {
 }
 
 #[tokio::test]
-async fn more_versions_than_stay_loaded_all_answer() {
+async fn more_versions_than_stay_loaded_all_predict() {
     let registry = memory().await;
     for _ in 0..11 {
         testing::publish(&registry, &weights()).await;
@@ -32,7 +33,7 @@ async fn more_versions_than_stay_loaded_all_answer() {
 }
 
 #[tokio::test]
-async fn pictures_answer_in_order_and_are_checked() {
+async fn predictions_come_in_the_order_of_their_images_which_are_checked() {
     let engine = engine(&memory().await).await;
     let run = train(&engine, short()).await.unwrap();
     events(&engine, run).await;
@@ -49,7 +50,7 @@ async fn pictures_answer_in_order_and_are_checked() {
         let one = pixels[index * 784..(index + 1) * 784].to_vec();
         let one = read(&engine, &model, ImageBatch::Bytes(one.into()), None).await.unwrap();
         let of_bulk = &bulk.probabilities[index * 10..(index + 1) * 10];
-        assert!(one.probabilities.iter().zip(of_bulk).all(|(a, b)| (a - b).abs() < 1e-5), "picture {index}");
+        assert!(one.probabilities.iter().zip(of_bulk).all(|(a, b)| (a - b).abs() < 1e-5), "image {index}");
     }
     let torn = ImageBatch::FloatBytes(vec![0; 784 * 4 - 3].into());
     for bad in [ImageBatch::Bytes(vec![0; 783].into()), ImageBatch::Floats(vec![0.0; 785]), torn] {
@@ -61,10 +62,10 @@ async fn pictures_answer_in_order_and_are_checked() {
 }
 
 #[tokio::test]
-async fn weights_of_another_network_are_told_as_corrupt() {
+async fn weights_of_another_network_are_reported_as_corrupt() {
     let registry = memory().await;
     testing::publish(&registry, b"not safetensors").await;
-    // The server starts all the same: it can train, and tells whoever predicts.
+    // The server starts anyway: it can train, and reports the error to callers that predict.
     let engine = engine(&registry).await;
     let refused = predict(&engine, &ModelRef::default()).await;
     assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");

@@ -12,7 +12,7 @@ fn is_queued(record: &Record, after: RunId, place: u32) -> bool {
 }
 
 #[tokio::test]
-async fn runs_that_wait_get_the_slot_in_their_order_and_their_logs_have_no_gap() {
+async fn queued_runs_get_the_slot_in_order_and_their_logs_have_no_gap() {
     let engine = engine(&memory().await).await;
     let first = queue(&engine, endless()).await;
     let (second, third) = (queue(&engine, short()).await, queue(&engine, short()).await);
@@ -52,7 +52,7 @@ async fn a_run_that_waits_can_be_cancelled_and_the_next_one_gets_its_turn() {
 }
 
 #[tokio::test]
-async fn a_shutdown_ends_the_runs_that_wait_and_a_restart_reports_so() {
+async fn a_shutdown_ends_queued_runs_and_a_restart_reports_so() {
     for (registry, _folder) in testing::stores().await {
         let first = engine(&registry).await;
         let run = train(&first, endless()).await.unwrap();
@@ -77,7 +77,7 @@ async fn a_shutdown_ends_the_runs_that_wait_and_a_restart_reports_so() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_dropped_ends_the_runs_that_wait() {
+async fn an_engine_that_is_dropped_ends_its_queued_runs() {
     let registry = memory().await;
     let first = engine(&registry).await;
     let mut watches = Vec::new();
@@ -122,7 +122,7 @@ async fn a_run_that_is_resumed_waits_for_its_turn_and_waits_once() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_cancelled_at_its_turn_does_not_begin() {
+async fn a_run_that_is_cancelled_at_its_turn_does_not_start() {
     let engine = engine(&memory().await).await;
     let first = train(&engine, endless()).await.unwrap();
     let second = queue(&engine, short()).await;
@@ -137,7 +137,7 @@ async fn a_run_that_is_cancelled_at_its_turn_does_not_begin() {
 }
 
 #[tokio::test]
-async fn a_full_queue_is_an_answer() {
+async fn a_full_queue_rejects_with_an_error() {
     let engine = engine(&memory().await).await;
     let first = train(&engine, endless()).await.unwrap();
     let mut waiting = Vec::new();
@@ -154,7 +154,7 @@ async fn a_full_queue_is_an_answer() {
 }
 
 #[tokio::test]
-async fn a_run_whose_turn_finds_no_data_fails_and_gives_the_slot_on() {
+async fn a_queued_run_without_data_fails_and_releases_the_slot() {
     let engine = engine(&memory().await).await;
     let first = train(&engine, endless()).await.unwrap();
     // MNIST is not on this machine.
@@ -167,7 +167,7 @@ async fn a_run_whose_turn_finds_no_data_fails_and_gives_the_slot_on() {
 }
 
 #[tokio::test]
-async fn a_run_that_its_server_left_waiting_is_reported_as_interrupted() {
+async fn a_run_left_in_the_queue_by_its_server_is_reported_as_interrupted() {
     let registry = memory().await;
     let config = Box::new(short());
     let queued = Event::Queued(crate::train::RunQueued { behind: RunId::new(), position: 1, config });

@@ -13,7 +13,7 @@ async fn digest(registry: &Registry, version: i64) -> String {
 }
 
 #[tokio::test]
-async fn a_run_that_was_killed_before_its_first_checkpoint_is_taken_from_its_first_step() {
+async fn a_run_that_was_killed_before_its_first_checkpoint_resumes_from_its_first_step() {
     let registry = memory().await;
     let run = killed(&registry, &short()).await;
     let engine = engine(&registry).await;
@@ -35,7 +35,7 @@ async fn a_run_that_was_killed_before_its_first_checkpoint_is_taken_from_its_fir
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_run_goes_on_to_the_same_weights_on_two_threads_too() {
+async fn a_cancelled_run_resumes_to_the_same_weights_on_two_threads_too() {
     let registry = memory().await;
     let config = EngineConfig { device: DeviceChoice::Cpu, threads: 2, ..EngineConfig::default() };
     let catalog = Catalog::new(Vec::new(), FetchPolicy::Never);
@@ -53,7 +53,7 @@ async fn a_cancelled_run_goes_on_to_the_same_weights_on_two_threads_too() {
 }
 
 #[tokio::test]
-async fn a_run_that_leaves_all_bounds_keeps_its_last_checkpoint_and_publishes_nothing() {
+async fn a_run_that_diverges_keeps_its_last_checkpoint_and_publishes_nothing() {
     let registry = memory().await;
     let engine = engine(&registry).await;
     // Decay halves the weights at every step of the first epoch, and makes them diverge in the second.

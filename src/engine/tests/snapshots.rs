@@ -9,7 +9,7 @@ pub fn contents(layers: &[&str], sample_images: usize) -> Depth {
         channels: Channels::Random(0),
         sample_images: Some(sample_images),
         histogram_bins: 0,
-        most_numbers: 1 << 20,
+        max_values: 1 << 20,
     }
 }
 
@@ -35,7 +35,7 @@ async fn values(engine: &Engine, target: Target) -> ParametersReport {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_trains_shows_its_newest_weights_and_goes_on() {
+async fn a_training_run_is_inspected_with_its_newest_weights_and_continues() {
     let engine = engine(&memory().await).await;
     let run = train(&engine, endless()).await.unwrap();
     first_batch(&engine, run).await;

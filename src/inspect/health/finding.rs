@@ -1,7 +1,7 @@
-//! What a rule finds: where, the numbers that it goes by, and how both are put into words.
+//! The finding of a rule: its subject, the measurements that it is based on, and the text for both.
 
 /// Largest number of channels that a finding lists.
-pub(super) const MOST_CHANNELS: usize = 1000;
+pub(super) const MAX_CHANNELS: usize = 1000;
 
 /// A defect of a network.
 #[derive(Debug, Clone, PartialEq)]

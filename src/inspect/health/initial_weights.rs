@@ -1,7 +1,7 @@
 //! Weights that are still what they were before training. digitd freezes nothing, so that a weight that
-//! never moved had no gradient in any step (and no decay): what stands before it is dead, or behind it.
+//! never changed had no gradient in any step (and no decay): a layer before or after it is dead.
 
-use super::finding::{Finding, FindingKind, MOST_CHANNELS, described, measurement, places};
+use super::finding::{Finding, FindingKind, MAX_CHANNELS, described, measurement, places};
 use crate::{
     inspect::values::{ParameterValues, parameter_values},
     nn::Network,
@@ -25,7 +25,7 @@ pub(super) fn never_moved(network: &Network, start: &Network) -> Vec<Finding> {
     findings
 }
 
-/// All of a parameter, or of a weight the channels that did not move. A single bias that stands still
+/// Reports a whole parameter, or the channels of a weight that did not change. A single bias that is unchanged
 /// is no finding of its own: its kernel does too.
 fn finding(layer: &str, now: &ParameterValues, before: &ParameterValues) -> Option<Finding> {
     let channels = usize::try_from(*now.shape.first()?).ok()?;
@@ -34,27 +34,27 @@ fn finding(layer: &str, now: &ParameterValues, before: &ParameterValues) -> Opti
     }
     let row = now.bytes.len() / channels;
     let rows = now.bytes.chunks(row).zip(before.bytes.chunks(row)).enumerate();
-    let still: Vec<i64> =
+    let unchanged: Vec<i64> =
         rows.filter(|(_, (now, before))| now == before).map(|(channel, _)| channel as i64).collect();
-    let (all, is_weight) = (still.len() == channels, now.shape.len() > 1);
-    if still.is_empty() || !(all || is_weight) {
+    let (all, is_weight) = (unchanged.len() == channels, now.shape.len() > 1);
+    if unchanged.is_empty() || !(all || is_weight) {
         return None;
     }
     let name = &now.name;
-    let listed = if all { &[][..] } else { &still[..still.len().min(MOST_CHANNELS)] };
+    let shown = if all { &[][..] } else { &unchanged[..unchanged.len().min(MAX_CHANNELS)] };
     let what = match all {
         true => format!("{name} is"),
-        false if still.len() == 1 => format!("{} is", described(name, &still, channels, "kernels")),
-        false => format!("{} are", described(name, &still, channels, "kernels")),
+        false if unchanged.len() == 1 => format!("{} is", described(name, &unchanged, channels, "kernels")),
+        false => format!("{} are", described(name, &unchanged, channels, "kernels")),
     };
     Some(Finding {
         kind: FindingKind::NeverMoved,
         layer: layer.to_owned(),
         parameter: Some(name.clone()),
-        channels: listed.to_vec(),
-        places: if all { vec![name.clone()] } else { places(name, listed) },
+        channels: shown.to_vec(),
+        places: if all { vec![name.clone()] } else { places(name, shown) },
         measurements: vec![
-            measurement("channels_not_moved", still.len() as f64, Some(0.0)),
+            measurement("channels_not_moved", unchanged.len() as f64, Some(0.0)),
             measurement("channels", channels as f64, None),
         ],
         message: format!(

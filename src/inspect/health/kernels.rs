@@ -12,16 +12,16 @@ use crate::{
 const COSINE: f64 = 0.98;
 
 /// Kernels of fewer weights point the same way by chance.
-const LEAST_WEIGHTS: i64 = 4;
+const MIN_WEIGHTS: i64 = 4;
 
 /// Layers of more outputs are not examined: the pairs grow with the square.
-const MOST_KERNELS: i64 = 4096;
+const MAX_KERNELS: i64 = 4096;
 
 /// Kernels that are compared with all others at a time.
 const BLOCK: i64 = 256;
 
 /// Largest number of pairs of a layer that are listed one by one.
-const MOST_PAIRS: usize = 20;
+const MAX_PAIRS: usize = 20;
 
 pub(super) fn duplicates(network: &Network) -> Vec<Finding> {
     let last = network.config().layers.len() - 1;
@@ -40,9 +40,9 @@ pub(super) fn duplicates(network: &Network) -> Vec<Finding> {
         let weight = network.shapes()[index].parameters.first();
         if let Some(weight) = weight.filter(|_| compared) {
             let pairs = pairs(network, &weight.name);
-            let more = pairs.len().saturating_sub(MOST_PAIRS);
+            let more = pairs.len().saturating_sub(MAX_PAIRS);
             findings
-                .extend(pairs.iter().take(MOST_PAIRS).map(|pair| finding(&layer.name, &weight.name, *pair)));
+                .extend(pairs.iter().take(MAX_PAIRS).map(|pair| finding(&layer.name, &weight.name, *pair)));
             if let (true, Some(finding)) = (more > 0, findings.last_mut()) {
                 finding.measurements.push(measurement("pairs_not_listed", more as f64, None));
                 finding.message += &format!(" {more} more pairs of this layer are not listed.");
@@ -73,7 +73,7 @@ fn pairs(network: &Network, weight: &str) -> Vec<(i64, i64, f64)> {
     let weight = network.parameters().get(weight).expect("a layer's arrays are the network's");
     let count = weight.size()[0];
     let rows = weight.detach().to_kind(Kind::Double).reshape([count, -1]);
-    if rows.size()[1] < LEAST_WEIGHTS || count > MOST_KERNELS {
+    if rows.size()[1] < MIN_WEIGHTS || count > MAX_KERNELS {
         return Vec::new();
     }
     // A kernel of zeros becomes one of NaN, which is like nothing.

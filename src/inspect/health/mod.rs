@@ -1,5 +1,5 @@
 //! Finds what is wrong with a network over a whole set of images: a pass over the set (`scan`), then
-//! the rules, each with the numbers that it goes by. `train::health` warns during a run; here a
+//! the rules, each with the measurements that it is based on. `train::health` warns during a run; here a
 //! finished network is judged.
 
 mod finding;
@@ -11,7 +11,7 @@ mod tests;
 
 use crate::{data::ImageSet, nn::Network};
 
-use finding::{MOST_CHANNELS, described, measurement, numbered, places};
+use finding::{MAX_CHANNELS, described, measurement, numbered, places};
 use scan::DatasetScan;
 
 pub use finding::{Finding, FindingKind, Measurement};
@@ -109,7 +109,7 @@ fn not_finite(network: &Network, scan: &DatasetScan) -> Vec<Finding> {
             kind: FindingKind::NotFinite,
             layer: layer.name.clone(),
             parameter: None,
-            places: places(&layer.name, &channels[..channels.len().min(MOST_CHANNELS)]),
+            places: places(&layer.name, &channels[..channels.len().min(MAX_CHANNELS)]),
             measurements: vec![measurement("channels_not_finite", channels.len() as f64, Some(0.0))],
             message: format!(
                 "{} outputs values that are infinite or NaN; it is the first layer that does.",
@@ -117,7 +117,7 @@ fn not_finite(network: &Network, scan: &DatasetScan) -> Vec<Finding> {
             ),
             advice: "Look at the weights of this layer and before it: large ones overflow even where each \
                      is finite.",
-            channels: channels.into_iter().take(MOST_CHANNELS).collect(),
+            channels: channels.into_iter().take(MAX_CHANNELS).collect(),
         });
     }
     findings
@@ -129,13 +129,13 @@ fn dead(scan: &DatasetScan) -> Vec<Finding> {
         let channels = &layer.dead_channels;
         let width = layer.means.len();
         let share = channels.len() as f64 / width as f64;
-        let listed = &channels[..channels.len().min(MOST_CHANNELS)];
+        let shown = &channels[..channels.len().min(MAX_CHANNELS)];
         Finding {
             kind: FindingKind::DeadChannels,
             layer: layer.name.clone(),
             parameter: None,
-            channels: listed.to_vec(),
-            places: places(&layer.name, listed),
+            channels: shown.to_vec(),
+            places: places(&layer.name, shown),
             measurements: vec![
                 measurement("dead_fraction", share, Some(0.0)),
                 measurement("images", scan.images as f64, None),

@@ -64,10 +64,10 @@ impl DatasetScan {
                     ChannelSums::add(&mut sums[layer], output, count);
                 }
             });
-            let (largest, answers) =
+            let (largest, predicted) =
                 logits.to_kind(Kind::Double).softmax(-1, None::<Kind>).max_dim(-1, false);
             let full = largest.ge(1.0 - LEFT_BESIDE_ONE);
-            let right = answers.eq_tensor(&batch.labels);
+            let right = predicted.eq_tensor(&batch.labels);
             let count = |flags: &Tensor| flags.sum(Kind::Int64).int64_value(&[]);
             saturated += count(&full);
             saturated_wrong += count(&full.logical_and(&right.logical_not()));

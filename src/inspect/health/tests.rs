@@ -210,7 +210,7 @@ fn weights_that_never_moved_are_reported_by_parameter_and_by_kernel() {
 }
 
 #[test]
-fn the_gravest_comes_first() {
+fn findings_are_sorted_by_severity() {
     let mut network = tutorial();
     change(&mut network, "conv1.weight", |weight| {
         weight.get(1).copy_(&weight.get(0));
@@ -229,7 +229,7 @@ fn the_gravest_comes_first() {
 }
 
 #[test]
-fn what_nobody_waits_for_is_not_computed_to_its_end() {
+fn an_examination_without_a_caller_stops_early() {
     let network = network(&NetworkConfig::tutorial());
     let asked = std::cell::Cell::new(0);
     let wanted = || {

@@ -141,7 +141,7 @@ fn pixels(images: &Tensor) -> Vec<f32> {
 }
 
 #[test]
-fn a_predictor_answers_as_the_network_does_whatever_is_asked_with_it() {
+fn a_predictor_gives_the_networks_probabilities_whatever_the_batch() {
     for instructions in all_instructions().into_iter().map(Some).chain([None]) {
         for (blocks, side) in SHAPES {
             let (network, x) = (network(blocks, side), images(5, side));
@@ -227,7 +227,7 @@ fn ties_and_zeros_have_the_gradients_of_libtorch() {
 }
 
 #[test]
-fn a_weight_that_is_no_number_reaches_the_answer() {
+fn a_weight_that_is_not_finite_reaches_the_output() {
     let mut network = network(&[(3, 5, 2)], (28, 28));
     let mut weight = network.parameters().view(0).detach().copy();
     let _ = weight.get(1).get(0).get(2).get(2).fill_(f64::NAN);
@@ -236,8 +236,8 @@ fn a_weight_that_is_no_number_reaches_the_answer() {
     for instructions in all_instructions() {
         let fused = compiled_for(instructions, &network);
         network = network.with_fused(Some(fused));
-        let answer = network.predict(&images(1, (28, 28)));
-        assert!(answer.isnan().all().int64_value(&[]) == 1, "{answer:?}");
+        let output = network.predict(&images(1, (28, 28)));
+        assert!(output.isnan().all().int64_value(&[]) == 1, "{output:?}");
         for bfloat16 in [false, true] {
             let (front, layers) = (compiled_for(instructions, &network), &network.config().layers);
             let mut fused = FusedNetwork::of(&front, layers, network.parameters(), bfloat16).unwrap();

@@ -99,10 +99,10 @@ impl Network {
     /// Returns the largest batch size up to `wanted` with which a forward pass without gradients stays within
     /// 512 MiB between two layers; it is at least 1.
     pub fn forward_batch(&self, wanted: usize) -> usize {
-        const MOST_BYTES: i64 = 1 << 29;
+        const MAX_BYTES: i64 = 1 << 29;
         let widest = self.shapes.iter().map(|shape| shape.input.len() + shape.output.len()).max();
         // A shape holds at most 2^20 values, so that the quotient is never 0.
-        let most = MOST_BYTES / (widest.unwrap_or(1) * self.kind().elt_size_in_bytes() as i64);
+        let most = MAX_BYTES / (widest.unwrap_or(1) * self.kind().elt_size_in_bytes() as i64);
         wanted.min(most as usize).max(1)
     }
 
@@ -195,9 +195,9 @@ impl Network {
 
     /// Does the same in any mode; running statistics stay as they are.
     pub fn forward_in(&self, mode: Mode, images: &Tensor, observe: &mut dyn FnMut(usize, &Tensor)) -> Tensor {
-        // A look at a batch is no step, but training mode would change the statistics.
-        let own = matches!(mode, Mode::Train(_)).then(|| self.deep_copy());
-        let network = own.as_ref().unwrap_or(self);
+        // Observing a batch is no step, but training mode would change the statistics, so a copy computes it.
+        let copy = matches!(mode, Mode::Train(_)).then(|| self.deep_copy());
+        let network = copy.as_ref().unwrap_or(self);
         let mut x = images.shallow_clone();
         for index in 0..self.config.layers.len() {
             x = network.layer(index, &x, mode);
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn initial_values_have_paddles_spread_and_follow_the_seed() {
+    fn initial_values_have_paddles_distribution_and_follow_the_seed() {
         let network = tutorial(3);
         let spread = |name: &str| network.parameters().get(name).unwrap().std(false).double_value(&[]);
         assert!((spread("conv1.weight") - (2.0 / 25.0f64).sqrt()).abs() < 0.03);
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deep_copy_answers_the_same_and_shares_nothing() {
+    fn a_deep_copy_has_the_same_outputs_and_shares_nothing() {
         let mut network = tutorial(0);
         let x = Tensor::rand([1, 1, 28, 28], CPU);
         let (before, copy) = (network.predict(&x), network.deep_copy());

@@ -62,7 +62,7 @@ impl Predictor {
             self.staging = staging(rows as i64, area, self.network.device());
         }
         // SAFETY: `staging` makes the memory as zeros, and no handle to it leaves this type. The slice ends
-        // before `narrow` makes the next one; that of the pass before is gone, and so is the device's copy
+        // before `narrow` makes the next one; that of the pass before was dropped, and so was the device's copy
         // from it, since `by_libtorch` waits for the result.
         let staged = unsafe { values_mut(&mut self.staging) };
         let (own, padding) = staged[..rows * area as usize].split_at_mut(images * area as usize);
@@ -112,7 +112,7 @@ mod tests {
     use crate::nn::{NetworkConfig, Shape};
 
     #[test]
-    fn batches_filled_up_for_a_device_are_answered_as_by_themselves() {
+    fn batches_padded_for_a_device_give_the_same_outputs() {
         let make = || {
             let config = NetworkConfig::tutorial();
             let mut network =

@@ -55,8 +55,8 @@ impl TestStore {
     pub async fn of_another_server(&self) -> Registry {
         let url = self.registry.url();
         if url == "memory:" {
-            let own = Registry::open(url).await.expect("memory is writable");
-            return Registry { store: self.registry.store.clone(), ..own };
+            let other = Registry::open(url).await.expect("memory is writable");
+            return Registry { store: self.registry.store.clone(), ..other };
         }
         Registry::open_with(url, self.variables.clone().into_iter()).await.expect("it was opened before")
     }

@@ -38,7 +38,7 @@ pub async fn an_alias_moves_only_from_where_it_is_expected(store: TestStore) {
     assert_eq!(point(registry, 2, Precondition::Anything).await.unwrap(), moved);
 }
 
-pub async fn of_movers_that_race_from_one_place_one_wins(store: TestStore) {
+pub async fn one_of_several_racing_alias_moves_succeeds(store: TestStore) {
     let registry = &store.registry;
     for index in 1..=8u8 {
         publish(registry, &[index]).await;
@@ -84,7 +84,7 @@ pub async fn a_damaged_alias_hides_no_model_and_keeps_versions_from_deletion(sto
     assert!(matches!(followed, Err(Error::Corrupt { .. })), "{followed:?}");
 }
 
-pub async fn an_alias_remembers_who_moved_it_and_why(store: TestStore) {
+pub async fn an_alias_records_who_moved_it_and_why(store: TestStore) {
     let registry = &store.registry;
     publish(registry, b"one").await;
     publish(registry, b"two").await;
@@ -104,7 +104,7 @@ pub async fn an_alias_remembers_who_moved_it_and_why(store: TestStore) {
     assert_eq!((older.by.as_str(), older.evidence), ("", None));
 }
 
-pub async fn an_alias_remembers_what_its_version_was_measured_to_reach(store: TestStore) {
+pub async fn an_alias_records_the_measurements_of_its_version(store: TestStore) {
     let registry = &store.registry;
     publish(registry, b"one").await;
     publish(registry, b"two").await;

@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode, header::ETAG};
 use crate::registry::{Error, Registry};
 
 #[tokio::test]
-async fn places_that_are_no_store_are_rejected() {
+async fn locations_without_a_store_are_rejected() {
     for url in ["", "ftp://host/x", "file://relative/x"] {
         let opened = Registry::open(url).await;
         assert!(matches!(opened, Err(Error::Location(_))), "{url:?}: {opened:?}");
@@ -45,7 +45,7 @@ async fn listener() -> (tokio::net::TcpListener, String) {
 }
 
 #[tokio::test]
-async fn a_bucket_where_nobody_listens_is_reported_within_seconds() {
+async fn an_unreachable_bucket_is_reported_within_seconds() {
     let (listener, endpoint) = listener().await;
     drop(listener);
     rejected(&endpoint).await;
@@ -64,7 +64,7 @@ async fn takes_everything(method: Method) -> (StatusCode, [(axum::http::HeaderNa
 }
 
 #[tokio::test]
-async fn a_bucket_that_overwrites_what_must_stay_is_rejected() {
+async fn a_bucket_without_conditional_writes_is_rejected() {
     let (listener, endpoint) = listener().await;
     let router = axum::Router::new().fallback(takes_everything);
     let serving = tokio::spawn(async move { axum::serve(listener, router).await });

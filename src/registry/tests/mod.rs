@@ -68,31 +68,31 @@ macro_rules! on_every_store {
 }
 
 on_every_store! {
-    versions::a_published_version_is_read_as_it_was_written
-    versions::publishers_that_race_never_share_a_version
-    versions::a_half_written_version_is_invisible_and_swept_and_its_number_stays_used
+    versions::a_published_version_is_read_back_unchanged
+    versions::racing_publishers_never_share_a_version
+    versions::an_incomplete_version_is_invisible_and_swept_and_its_number_stays_used
     versions::versions_are_listed_by_number_newest_first
     versions::damaged_weights_are_reported_and_not_returned
-    versions::a_manifest_of_another_form_asks_for_another_digitd
+    versions::a_manifest_of_another_format_requires_another_digitd
     versions::a_damaged_manifest_hides_no_other_version
-    versions::a_damaged_newest_version_is_not_passed_over_in_silence
-    versions::a_deleted_version_is_gone_and_its_number_stays_used
+    versions::a_damaged_newest_version_is_reported
+    versions::a_deleted_version_is_removed_and_its_number_stays_used
     versions::the_version_of_a_run_is_found
-    versions::a_change_shows_in_the_generation
+    versions::a_change_increases_the_generation
     versions::equal_weights_of_two_servers_are_two_versions
-    versions::what_is_there_in_the_same_words_is_ours
-    versions::what_a_dead_server_left_of_a_deletion_is_swept
+    versions::an_existing_object_with_the_same_bytes_counts_as_written
+    versions::an_unfinished_deletion_of_a_dead_server_is_swept
     versions::versions_are_numbered_without_being_read
     aliases::a_default_reference_means_production_once_that_was_set
     aliases::an_alias_moves_only_from_where_it_is_expected
-    aliases::of_movers_that_race_from_one_place_one_wins
+    aliases::one_of_several_racing_alias_moves_succeeds
     aliases::a_rollback_points_to_the_version_before
     aliases::a_damaged_alias_hides_no_model_and_keeps_versions_from_deletion
-    aliases::an_alias_remembers_who_moved_it_and_why
-    aliases::an_alias_remembers_what_its_version_was_measured_to_reach
+    aliases::an_alias_records_who_moved_it_and_why
+    aliases::an_alias_records_the_measurements_of_its_version
     aliases::an_alias_never_ends_on_a_version_that_another_server_deletes
-    retention::the_newest_versions_stay_with_those_that_an_alias_or_a_run_needs
-    retention::servers_that_prune_and_move_aliases_at_once_lose_no_version_that_is_pointed_to
-    retention::another_model_is_left_alone
+    retention::pruning_keeps_the_newest_versions_and_those_of_aliases_and_runs
+    retention::pruning_during_alias_moves_keeps_every_version_with_an_alias
+    retention::pruning_one_model_leaves_other_models_unchanged
     runs::a_run_keeps_its_state_its_chunks_and_its_newest_checkpoint
 }

@@ -91,7 +91,7 @@ async fn an_alias_that_is_rolled_back_to_a_version_as_it_is_deleted_never_dangle
 /// The slow server finds the version before the fast one has deleted the weights, and the alias after that:
 /// it must not restore the version.
 #[tokio::test(start_paused = true)]
-async fn two_that_delete_and_one_that_moves_an_alias_leave_it_whole() {
+async fn two_deletions_that_race_with_an_alias_move_leave_it_valid() {
     for (pace, begin) in (24..=28).flat_map(|pace| (66..96).map(move |begin| (pace, begin))) {
         let store = two_versions().await;
         let (slow, fast) = (server(&store, 10).await, server(&store, 1).await);
@@ -119,7 +119,7 @@ async fn two_that_delete_and_one_that_moves_an_alias_leave_it_whole() {
 }
 
 #[tokio::test]
-async fn a_deletion_whose_server_died_is_done_by_the_next() {
+async fn a_deletion_whose_server_died_is_completed_by_the_next_server() {
     let store = TestStore::folder().await;
     publish(&store.registry, b"one").await;
     let begun = "models/digits/versions/1/deletion";

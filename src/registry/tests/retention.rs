@@ -18,7 +18,7 @@ async fn prune(registry: &Registry, keep: usize, spared: impl Fn(&Manifest) -> b
     deleted.iter().map(|version| version.get()).collect()
 }
 
-pub async fn the_newest_versions_stay_with_those_that_an_alias_or_a_run_needs(store: TestStore) {
+pub async fn pruning_keeps_the_newest_versions_and_those_of_aliases_and_runs(store: TestStore) {
     let registry = &store.registry;
     assert_eq!(prune(registry, 1, |_| false).await, [0; 0]);
     for index in 1..=7u8 {
@@ -36,9 +36,7 @@ pub async fn the_newest_versions_stay_with_those_that_an_alias_or_a_run_needs(st
     assert_eq!(publish(registry, b"next").await.version, version(8));
 }
 
-pub async fn servers_that_prune_and_move_aliases_at_once_lose_no_version_that_is_pointed_to(
-    store: TestStore,
-) {
+pub async fn pruning_during_alias_moves_keeps_every_version_with_an_alias(store: TestStore) {
     let (registry, other) = (&store.registry, store.of_another_server().await);
     for round in 0..6 {
         let first = 3 * round + 1;
@@ -59,7 +57,7 @@ pub async fn servers_that_prune_and_move_aliases_at_once_lose_no_version_that_is
     }
 }
 
-pub async fn another_model_is_left_alone(store: TestStore) {
+pub async fn pruning_one_model_leaves_other_models_unchanged(store: TestStore) {
     let registry = &store.registry;
     let letters: ModelName = "letters".parse().unwrap();
     for _ in 0..2 {

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-pub async fn a_published_version_is_read_as_it_was_written(store: TestStore) {
+pub async fn a_published_version_is_read_back_unchanged(store: TestStore) {
     let registry = &store.registry;
     assert!(matches!(registry.resolve(&ModelRef::default()).await, Err(Error::ModelNotFound(_))));
     let first = publish(registry, b"one").await;
@@ -25,7 +25,7 @@ pub async fn a_published_version_is_read_as_it_was_written(store: TestStore) {
     assert!(matches!(missing, Err(Error::VersionNotFound { .. })), "{missing:?}");
 }
 
-pub async fn publishers_that_race_never_share_a_version(store: TestStore) {
+pub async fn racing_publishers_never_share_a_version(store: TestStore) {
     let registry = &store.registry;
     let other = store.of_another_server().await;
     let mut racing = tokio::task::JoinSet::new();
@@ -42,7 +42,7 @@ pub async fn publishers_that_race_never_share_a_version(store: TestStore) {
     }
 }
 
-pub async fn a_half_written_version_is_invisible_and_swept_and_its_number_stays_used(store: TestStore) {
+pub async fn an_incomplete_version_is_invisible_and_swept_and_its_number_stays_used(store: TestStore) {
     let registry = &store.registry;
     publish(registry, b"one").await;
     overwrite(registry, &weights_path(&digits(), version(2)), b"half").await;
@@ -83,7 +83,7 @@ pub async fn damaged_weights_are_reported_and_not_returned(store: TestStore) {
     assert!(matches!(registry.weights(&manifest).await, Err(Error::Corrupt { .. })));
 }
 
-pub async fn a_manifest_of_another_form_asks_for_another_digitd(store: TestStore) {
+pub async fn a_manifest_of_another_format_requires_another_digitd(store: TestStore) {
     let registry = &store.registry;
     publish(registry, b"one").await;
     let path = manifest_path(&digits(), Version::FIRST);
@@ -119,7 +119,7 @@ pub async fn a_damaged_manifest_hides_no_other_version(store: TestStore) {
     assert_eq!((models[0].newest, models[0].versions), (version(3), 2));
 }
 
-pub async fn a_damaged_newest_version_is_not_passed_over_in_silence(store: TestStore) {
+pub async fn a_damaged_newest_version_is_reported(store: TestStore) {
     let registry = &store.registry;
     publish(registry, b"one").await;
     publish(registry, b"two").await;
@@ -133,7 +133,7 @@ pub async fn a_damaged_newest_version_is_not_passed_over_in_silence(store: TestS
     assert_eq!(default_version(registry).await, 1);
 }
 
-pub async fn a_deleted_version_is_gone_and_its_number_stays_used(store: TestStore) {
+pub async fn a_deleted_version_is_removed_and_its_number_stays_used(store: TestStore) {
     let registry = &store.registry;
     let first = publish(registry, b"one").await;
     publish(registry, b"two").await;
@@ -158,7 +158,7 @@ pub async fn the_version_of_a_run_is_found(store: TestStore) {
     assert_eq!(registry.published_by(&digits(), RunId::new(), since).await.unwrap(), None);
 }
 
-pub async fn a_change_shows_in_the_generation(store: TestStore) {
+pub async fn a_change_increases_the_generation(store: TestStore) {
     let registry = &store.registry;
     let clone = registry.clone();
     let mut last = clone.generation();
@@ -187,18 +187,18 @@ pub async fn equal_weights_of_two_servers_are_two_versions(store: TestStore) {
     }
 }
 
-pub async fn what_is_there_in_the_same_words_is_ours(store: TestStore) {
+pub async fn an_existing_object_with_the_same_bytes_counts_as_written(store: TestStore) {
     let (store, path) = (&store.registry.store, Path::from("models/an-object"));
     let create = async |bytes: &[u8]| store.put_if_absent_or_same(&path, bytes.to_vec()).await.unwrap();
     assert_eq!(create(b"once").await, PutOutcome::Created);
-    assert_eq!(create(b"once").await, PutOutcome::Created, "its first answer may have been lost");
+    assert_eq!(create(b"once").await, PutOutcome::Created, "its first response may have been lost");
     assert_eq!(create(b"else").await, PutOutcome::AlreadyExists);
     assert_eq!(create(b"on").await, PutOutcome::AlreadyExists);
     assert_eq!(store.put_if_absent(&path, b"once".to_vec()).await.unwrap(), PutOutcome::AlreadyExists);
     assert_eq!(store.get(&path, 4).await.unwrap().unwrap(), &b"once"[..]);
 }
 
-pub async fn what_a_dead_server_left_of_a_deletion_is_swept(store: TestStore) {
+pub async fn an_unfinished_deletion_of_a_dead_server_is_swept(store: TestStore) {
     let registry = &store.registry;
     for bytes in [b"one", b"two"] {
         publish(registry, bytes).await;
@@ -232,7 +232,7 @@ pub async fn versions_are_numbered_without_being_read(store: TestStore) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn however_many_versions_there_were_the_store_is_asked_a_few_times() {
+async fn the_number_of_store_requests_does_not_grow_with_deleted_versions() {
     let store = TestStore::memory().await;
     for _ in 0..50 {
         publish(&store.registry, b"one").await;

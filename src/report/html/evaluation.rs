@@ -14,46 +14,46 @@ use crate::{
     },
 };
 
-/// Width of a misclassified image on the screen.
+/// The width of a misclassified image on the page in CSS pixels, four for each of MNIST's 28 columns.
 const IMAGE_WIDTH: u32 = 112;
 
 /// The whole evaluation.
-pub fn evaluation_page(answer: &EvaluateResponse) -> String {
-    let mut page = Page::new(title(answer));
-    facts(&mut page, answer);
+pub fn evaluation_page(response: &EvaluateResponse) -> String {
+    let mut page = Page::new(title(response));
+    facts(&mut page, response);
     page.section("Confusion matrix");
     page.paragraph("Rows are labels, columns predictions; a cell is the stronger the more images it counts.");
-    let names: Vec<String> = answer.classes.iter().map(class_name).collect();
-    if let Some(matrix) = &answer.confusion_matrix {
+    let names: Vec<String> = response.classes.iter().map(class_name).collect();
+    if let Some(matrix) = &response.confusion_matrix {
         page.table(&confusion(matrix, &names));
     }
     page.section("Classes");
-    page.table(&classes(answer, &names));
-    if let Some(calibration) = &answer.calibration {
-        calibration_section(&mut page, calibration, answer.temperature.as_ref());
+    page.table(&classes(response, &names));
+    if let Some(calibration) = &response.calibration {
+        calibration_section(&mut page, calibration, response.temperature.as_ref());
     }
-    if !answer.misclassified.is_empty() {
+    if !response.misclassified.is_empty() {
         page.section("Misclassified images");
-        let captions: Vec<String> = answer.misclassified.iter().map(caption).collect();
-        let images = answer.misclassified.iter().zip(&captions);
+        let captions: Vec<String> = response.misclassified.iter().map(caption).collect();
+        let images = response.misclassified.iter().zip(&captions);
         page.figures(images.map(|(it, caption)| Figure { png: &it.png, caption, width: IMAGE_WIDTH }));
     }
-    if let Some(comparison) = &answer.comparison {
-        comparison_sections(&mut page, answer, comparison);
+    if let Some(comparison) = &response.comparison {
+        comparison_sections(&mut page, response, comparison);
     }
     page.finish()
 }
 
-fn title(answer: &EvaluateResponse) -> String {
-    format!("{} version {} on {}", answer.name, answer.version, evaluated_images(answer))
+fn title(response: &EvaluateResponse) -> String {
+    format!("{} version {} on {}", response.name, response.version, evaluated_images(response))
 }
 
-fn facts(page: &mut Page, answer: &EvaluateResponse) {
-    for (name, value) in summary(answer) {
+fn facts(page: &mut Page, response: &EvaluateResponse) {
+    for (name, value) in summary(response) {
         page.fact(name, value);
     }
-    page.fact("SHA-256 of the images", &*answer.dataset_digest);
-    let results: Vec<String> = answer.results.iter().map(requirement_result).collect();
+    page.fact("SHA-256 of the images", &*response.dataset_digest);
+    let results: Vec<String> = response.results.iter().map(requirement_result).collect();
     if !results.is_empty() {
         page.fact("requirements met", results.join(", "));
     }
@@ -62,17 +62,21 @@ fn facts(page: &mut Page, answer: &EvaluateResponse) {
 
 fn confusion(matrix: &ConfusionMatrix, names: &[String]) -> Table {
     let name = |index: usize| names.get(index).cloned().unwrap_or_else(|| index.to_string());
-    let answers = (0..matrix.rows.len()).map(name);
-    let mut table = Table::new(["label<".to_owned()].into_iter().chain(answers));
+    let predictions = (0..matrix.rows.len()).map(name);
+    let mut table = Table::new(["label<".to_owned()].into_iter().chain(predictions));
     let wrong = matrix.rows.iter().enumerate().flat_map(|(label, row)| {
-        row.counts.iter().enumerate().filter(move |(answer, _)| *answer != label).map(|(_, count)| *count)
+        row.counts
+            .iter()
+            .enumerate()
+            .filter(move |(prediction, _)| *prediction != label)
+            .map(|(_, count)| *count)
     });
     let largest = f64::from(wrong.max().unwrap_or(0).max(1));
     for (label, row) in matrix.rows.iter().enumerate() {
         let all = f64::from(row.counts.iter().sum::<i32>().max(1));
-        let cells = row.counts.iter().enumerate().map(|(answer, &count)| match count {
+        let cells = row.counts.iter().enumerate().map(|(prediction, &count)| match count {
             0 => Cell::new("·", Shade::Faint),
-            _ if answer == label => Cell::new(count, Shade::Good(f64::from(count) / all)),
+            _ if prediction == label => Cell::new(count, Shade::Good(f64::from(count) / all)),
             _ => Cell::new(count, Shade::Bad(f64::from(count) / largest)),
         });
         table.row([Cell::from(name(label))].into_iter().chain(cells));
@@ -80,17 +84,17 @@ fn confusion(matrix: &ConfusionMatrix, names: &[String]) -> Table {
     table
 }
 
-fn classes(answer: &EvaluateResponse, names: &[String]) -> Table {
+fn classes(response: &EvaluateResponse, names: &[String]) -> Table {
     let header = ["class<", "precision", "recall", "F1", "images", "ROC AUC", "average precision"];
     let mut table = Table::new(header);
-    for (class, name) in answer.classes.iter().zip(names) {
+    for (class, name) in response.classes.iter().zip(names) {
         let shares = [class.precision, class.recall, class.f1].map(percent);
         let [precision, recall, f1] = shares;
         let images = count(class.support.unwrap_or_default());
         let (auc, average) = (percent(class.roc_auc), percent(class.average_precision));
         table.row([name.clone(), precision, recall, f1, images, auc, average]);
     }
-    for (name, means) in averages(answer) {
+    for (name, means) in averages(response) {
         let [precision, recall, f1] = [means.precision, means.recall, means.f1].map(percent);
         let (auc, average) = (percent(means.roc_auc), percent(means.average_precision));
         table.row([name.to_owned(), precision, recall, f1, String::new(), auc, average]);
@@ -138,13 +142,13 @@ fn caption(image: &MisclassifiedImage) -> String {
     )
 }
 
-fn comparison_sections(page: &mut Page, answer: &EvaluateResponse, comparison: &VersionComparison) {
+fn comparison_sections(page: &mut Page, response: &EvaluateResponse, comparison: &VersionComparison) {
     let Some(other) = &comparison.other else { return };
     page.section(&format!("Comparison with {} version {}", other.name, other.version));
     page.paragraph(&mcnemar_sentence(comparison));
     let version = |it: &EvaluateResponse| format!("{} version {}", it.name, it.version);
-    let mut table = Table::new(["figure<".to_owned(), version(answer), version(other)]);
-    for ((name, first), (_, second)) in summary(answer).into_iter().zip(summary(other)) {
+    let mut table = Table::new(["metric<".to_owned(), version(response), version(other)]);
+    for ((name, first), (_, second)) in summary(response).into_iter().zip(summary(other)) {
         table.row([name.to_owned(), first, second]);
     }
     page.table(&table);
@@ -161,8 +165,8 @@ fn comparison_sections(page: &mut Page, answer: &EvaluateResponse, comparison: &
     let mut table = Table::new(["image", "label", "first prediction", "second prediction"]);
     for it in &comparison.changed {
         let correctness =
-            |answer: Option<i32>| if answer == it.label { Shade::Good(0.5) } else { Shade::Bad(0.5) };
-        let cell = |answer: Option<i32>| Cell::new(answer.unwrap_or_default(), correctness(answer));
+            |predicted: Option<i32>| if predicted == it.label { Shade::Good(0.5) } else { Shade::Bad(0.5) };
+        let cell = |predicted: Option<i32>| Cell::new(predicted.unwrap_or_default(), correctness(predicted));
         let plain = |number: Option<i32>| Cell::new(number.unwrap_or_default(), Shade::None);
         table.row([plain(it.index), plain(it.label), cell(it.first), cell(it.second)]);
     }
@@ -174,7 +178,7 @@ mod tests {
     use super::*;
     use crate::pb::digitd::v1::{CalibrationBin, ChangedPrediction, ClassReport, ConfusionMatrixRow, Split};
 
-    fn answer() -> EvaluateResponse {
+    fn response() -> EvaluateResponse {
         let rows = [[8, 0], [3, 9]].map(|counts| ConfusionMatrixRow { counts: counts.to_vec() }).to_vec();
         let class = |label, name: &str| ClassReport {
             label: Some(label),
@@ -207,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_page_shows_misclassified_images_and_colours_the_matrix() {
-        let page = evaluation_page(&answer());
+        let page = evaluation_page(&response());
         assert!(page.contains("<h1>digits version 3 on mnist test</h1>"), "{page}");
         assert!(page.contains("src=\"data:image/png;base64,AQID\""), "{page}");
         assert!(page.contains("image 321\nlabel 1: 12.50 %\nprediction 0: 87.50 %"), "{page}");
@@ -217,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_page_compares_two_versions() {
-        let other = Some(Box::new(EvaluateResponse { version: 2, ..answer() }));
+        let other = Some(Box::new(EvaluateResponse { version: 2, ..response() }));
         let changed = ChangedPrediction {
             index: Some(77),
             label: Some(1),
@@ -231,7 +235,8 @@ mod tests {
             changed_count: Some(1),
             ..VersionComparison::default()
         };
-        let page = evaluation_page(&EvaluateResponse { comparison: Some(Box::new(comparison)), ..answer() });
+        let page =
+            evaluation_page(&EvaluateResponse { comparison: Some(Box::new(comparison)), ..response() });
         assert!(page.contains("<h2>Comparison with digits version 2</h2>"), "{page}");
         assert_eq!(page.matches("rgb(218 54 51 / 55%)\">3<").count(), 2, "{page}");
         assert!(page.contains("<td>77</td>"), "{page}");

@@ -22,6 +22,9 @@ const DRAWN: [(DrawingKind, &str); 5] = [
     (DrawingKind::Histograms, "Histograms"),
 ];
 
+/// The largest number of places that the row of a finding names.
+const MAX_PLACES: usize = 5;
+
 /// The whole inspection, with the comparison of two versions where there is one.
 pub fn inspection_page(inspection: &InspectResponse, comparison: Option<&CompareVersionsResponse>) -> String {
     let mut page = Page::new(format!("Inspection of {}", subject(inspection)));
@@ -79,8 +82,8 @@ fn findings(page: &mut Page, health: &NetworkHealth) {
             .iter()
             .map(|it| format!("{} {}", it.name.replace('_', " "), significant(it.value.unwrap_or_default())));
         let numbers: Vec<String> = numbers.collect();
-        let places: Vec<&str> = finding.places.iter().take(5).map(String::as_str).collect();
-        let more = if finding.places.len() > 5 { ", …" } else { "" };
+        let places: Vec<&str> = finding.places.iter().take(MAX_PLACES).map(String::as_str).collect();
+        let more = if finding.places.len() > MAX_PLACES { ", …" } else { "" };
         table.row([
             Cell::new(finding_name(finding), Shade::Bad(0.5)),
             Cell::from(format!("{}{more}", places.join(", "))),

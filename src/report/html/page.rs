@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_aligned_right_and_words_left_with_the_background_of_their_value() {
+    fn numbers_are_aligned_right_and_words_left_with_a_background_by_value() {
         let mut page = Page::new("a");
         let mut table = Table::new(["name<", "count"]);
         table.row([Cell::from("x"), Cell::new(7, Shade::Good(1.0))]);

@@ -4,19 +4,27 @@ use std::fmt::Write as _;
 
 use crate::pb::digitd::v1::CalibrationBin;
 
-/// Side of the square, and the margins for labels.
+/// The width of the diagram on the page, in CSS pixels.
+const WIDTH: u32 = 440;
+
+/// The side of the square in units of the view box, and the margins around it for labels.
 const SIDE: f64 = 300.0;
 const LEFT: f64 = 52.0;
 const TOP: f64 = 10.0;
+const RIGHT: f64 = 12.0;
+const BOTTOM: f64 = 46.0;
+
+/// The number of intervals between the labels of an axis: one label for each fifth.
+const TICKS: u32 = 5;
 
 /// The diagram in SVG. Bars are accuracies, blue; the gap to the mean confidence of the bin is red. The
 /// dashed diagonal is perfect calibration. Lines and labels have the colour of the text around them.
 pub fn reliability_diagram(bins: &[CalibrationBin]) -> String {
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"440\" viewBox=\"0 0 {} {}\" role=\"img\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" viewBox=\"0 0 {} {}\" role=\"img\" \
          aria-label=\"Reliability diagram: accuracy against confidence\" font-size=\"12\" fill=\"currentColor\">",
-        LEFT + SIDE + 12.0,
-        TOP + SIDE + 46.0,
+        LEFT + SIDE + RIGHT,
+        TOP + SIDE + BOTTOM,
     );
     for bin in bins {
         bar(&mut svg, bin);
@@ -29,8 +37,8 @@ pub fn reliability_diagram(bins: &[CalibrationBin]) -> String {
              <path d=\"M{LEFT} {TOP}V{bottom}H{right}\" fill=\"none\" stroke=\"currentColor\"/>"
         ),
     );
-    for tick in 0..=5 {
-        let share = f64::from(tick) / 5.0;
+    for tick in 0..=TICKS {
+        let share = f64::from(tick) / f64::from(TICKS);
         let (x, y) = (LEFT + share * SIDE, bottom - share * SIDE);
         put(
             &mut svg,

@@ -14,11 +14,21 @@ const OUTLIERS: f64 = 0.05;
 /// With fewer training values, all of them are shown.
 const MIN_FOR_OUTLIERS: usize = 20;
 
-/// Approximate number of ticks of an axis.
+/// The approximate number of ticks of an axis.
 const TICKS: f64 = 6.0;
 
-/// Space above the largest and below the smallest value.
+/// The space above the largest and below the smallest value, as a share of the distance between them.
 const MARGIN: f64 = 0.05;
+
+/// The largest absolute value that is shown: beyond it, the distance of two values may not be finite.
+const MAX_MAGNITUDE: f64 = 1e300;
+
+/// If all values are equal, the space above and below them: a share of their size, and at least so much.
+const EQUAL_MARGIN: f64 = 0.1;
+const MIN_EQUAL_MARGIN: f64 = 1e-3;
+
+/// The tolerance, in steps, within which a tick at an end of the range counts as inside it despite rounding.
+const ROUNDING: f64 = 1e-9;
 
 /// An axis. On a logarithmic one all numbers here are log₁₀ of the values.
 #[derive(Debug, Clone)]
@@ -37,15 +47,15 @@ impl Axis {
         let ends = curves.filter_map(|curve| curve.points.last()).map(|point| point.0);
         let end = ends.fold(0.0, f64::max);
         let end = if end > 0.0 { end } else { 1.0 };
-        let least = if end >= 2.0 { 1.0 } else { 0.0 };
-        Self::stepped(0.0..end, Scale::Linear, step(end).max(least))
+        let min_step = if end >= 2.0 { 1.0 } else { 0.0 };
+        Self::stepped(0.0..end, Scale::Linear, step(end).max(min_step))
     }
 
     /// The vertical axis of a panel; none where no curve has a value that can be shown.
     pub fn along(curves: &[Curve], scale: Scale) -> Option<Self> {
-        let values = |wanted: fn(CurveKind) -> bool| {
-            let curves = curves.iter().filter(move |curve| wanted(curve.kind));
-            let values = curves.flat_map(|curve| &curve.points).map(move |point| place(point.1, scale));
+        let values = |selects: fn(CurveKind) -> bool| {
+            let curves = curves.iter().filter(move |curve| selects(curve.kind));
+            let values = curves.flat_map(|curve| &curve.points).map(move |point| position(point.1, scale));
             let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
             values.sort_by(f64::total_cmp);
             values
@@ -80,8 +90,8 @@ impl Axis {
     }
 
     fn stepped(range: Range<f64>, scale: Scale, step: f64) -> Self {
-        let first = (range.start / step - 1e-9).ceil() as i64;
-        let last = (range.end / step + 1e-9).floor() as i64;
+        let first = (range.start / step - ROUNDING).ceil() as i64;
+        let last = (range.end / step + ROUNDING).floor() as i64;
         let ticks = (first..=last).map(|count| count as f64 * step).collect();
         let shown = if scale == Scale::Percent { step * 100.0 } else { step };
         Self { range, ticks, scale, decimals: (-shown.log10().floor()).clamp(0.0, 9.0) as usize }
@@ -98,15 +108,14 @@ impl Axis {
     }
 
     /// The position of a value on this axis; not finite where it cannot be shown.
-    pub fn place(&self, value: f64) -> f64 {
-        place(value, self.scale)
+    pub fn position(&self, value: f64) -> f64 {
+        position(value, self.scale)
     }
 }
 
-fn place(value: f64, scale: Scale) -> f64 {
+fn position(value: f64, scale: Scale) -> f64 {
     match scale {
-        // Beyond that, not even the span between two values is a number.
-        _ if value.abs() > 1e300 => f64::NAN,
+        _ if value.abs() > MAX_MAGNITUDE => f64::NAN,
         Scale::Linear | Scale::Percent => value,
         Scale::Logarithmic if value > 0.0 => value.log10(),
         Scale::Logarithmic => f64::NAN,
@@ -117,7 +126,7 @@ fn padded(low: f64, high: f64, scale: Scale) -> Range<f64> {
     let margin = match high - low {
         span if span > 0.0 => span * MARGIN,
         // All values are equal: they lie in the middle.
-        _ => (low.abs() * 0.1).max(1e-3),
+        _ => (low.abs() * EQUAL_MARGIN).max(MIN_EQUAL_MARGIN),
     };
     match scale {
         Scale::Logarithmic => low - margin..high + margin,
@@ -128,7 +137,7 @@ fn padded(low: f64, high: f64, scale: Scale) -> Range<f64> {
     }
 }
 
-/// The distance between ticks: 1, 2 or 5 times a power of ten that gives about as many ticks as wanted.
+/// Returns the distance between ticks: 1, 2 or 5 times a power of ten that gives about `TICKS` ticks.
 fn step(span: f64) -> f64 {
     let rough = span / TICKS;
     let power = 10_f64.powf(rough.log10().floor());
@@ -140,8 +149,8 @@ fn step(span: f64) -> f64 {
     }
 }
 
-/// Ticks of a logarithmic axis at 1, 2 and 5 times the powers of ten, or at the powers alone; None
-/// where these are too few.
+/// Returns the ticks of a logarithmic axis at 1, 2 and 5 times the powers of ten, or at the powers alone; `None`
+/// if these are too few.
 fn decades(range: &Range<f64>) -> Option<Vec<f64>> {
     let decades = range.end - range.start;
     let each = (decades / (2.0 * TICKS)).ceil().max(1.0) as i32;
@@ -216,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn values_without_a_place_on_the_axis_do_not_stretch_it() {
+    fn values_that_cannot_be_shown_do_not_extend_the_axis() {
         let values = [f64::NAN, 0.5, f64::INFINITY, 0.0];
         let axis = Axis::along(&[curve(CurveKind::Train, &values)], Scale::Logarithmic).unwrap();
         assert!(axis.range.contains(&0.5_f64.log10()) && axis.range.end < 0.0, "{:?}", axis.range);
@@ -225,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_batches_of_a_long_run_may_leave_the_panel_and_validation_may_not() {
+    fn the_first_batches_of_a_long_run_may_exceed_the_panel_and_validation_may_not() {
         let mut losses = vec![0.1; 100];
         losses[0] = 2.5;
         let train = curve(CurveKind::Train, &losses);

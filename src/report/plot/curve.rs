@@ -105,12 +105,12 @@ mod tests {
     }
 
     #[test]
-    fn no_smoothing_leaves_the_values_as_they_are() {
+    fn no_smoothing_leaves_the_values_unchanged() {
         assert_eq!(ys(&smooth(&row(&[3.0, 1.0, 2.0]), 0.0)), [3.0, 1.0, 2.0]);
     }
 
     #[test]
-    fn a_value_that_is_not_finite_stays_and_spoils_no_other() {
+    fn a_value_that_is_not_finite_is_kept_and_does_not_affect_others() {
         let smoothed = ys(&smooth(&row(&[2.0, NAN, f64::INFINITY, 2.0]), 0.9));
         assert!(smoothed[1].is_nan() && smoothed[2].is_infinite());
         assert!((smoothed[3] - 2.0).abs() < 1e-12, "{smoothed:?}");
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_the_panel_is_cut_at_its_edge() {
+    fn a_curve_is_clipped_at_the_edge_of_its_panel() {
         let parts = visible(&row(&[4.0, 0.0, 4.0, 4.0]), &(0.0..2.0));
         assert_eq!(parts, [vec![(0.5, 2.0), (1.0, 0.0), (1.5, 2.0)]]);
         let through = visible(&row(&[-1.0, 3.0]), &(0.0..2.0));

@@ -22,11 +22,11 @@ fn extremes(column: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let ends = [column.first(), column.last()];
     let broken = column.iter().find(|point| !point.1.is_finite());
     let finite = || column.iter().filter(|point| point.1.is_finite());
-    let found = ends.into_iter().chain([finite().min_by(by_value), finite().max_by(by_value), broken]);
-    let mut kept: Vec<(f64, f64)> = found.flatten().copied().collect();
-    kept.sort_by(|a, b| a.0.total_cmp(&b.0));
-    kept.dedup_by(|a, b| a.0 == b.0);
-    kept
+    let candidates = ends.into_iter().chain([finite().min_by(by_value), finite().max_by(by_value), broken]);
+    let mut points: Vec<(f64, f64)> = candidates.flatten().copied().collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    points.dedup_by(|a, b| a.0 == b.0);
+    points
 }
 
 #[cfg(test)]
@@ -38,12 +38,12 @@ mod tests {
         let mut points: Vec<(f64, f64)> = (0..100_000).map(|x| (f64::from(x), 1.0)).collect();
         points[50_123].1 = 9.0;
         points[70_001].1 = f64::NAN;
-        let kept = downsample(&points);
-        assert!(kept.len() <= 5 * (COLUMNS + 1), "{}", kept.len());
-        assert_eq!((kept[0].0, kept[kept.len() - 1].0), (0.0, 99_999.0));
-        assert!(kept.contains(&(50_123.0, 9.0)));
-        assert!(kept.iter().any(|point| point.1.is_nan()));
-        assert!(kept.is_sorted_by(|a, b| a.0 < b.0));
+        let reduced = downsample(&points);
+        assert!(reduced.len() <= 5 * (COLUMNS + 1), "{}", reduced.len());
+        assert_eq!((reduced[0].0, reduced[reduced.len() - 1].0), (0.0, 99_999.0));
+        assert!(reduced.contains(&(50_123.0, 9.0)));
+        assert!(reduced.iter().any(|point| point.1.is_nan()));
+        assert!(reduced.is_sorted_by(|a, b| a.0 < b.0));
     }
 
     #[test]

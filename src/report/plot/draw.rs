@@ -16,10 +16,10 @@ use super::{
 };
 use crate::draw::{
     self, Error,
-    canvas::{Canvas, FINE, GREY, GRID, INK, LineWeight, Medium, TextFormat, failed, register_font},
+    canvas::{Canvas, FINE, GREY, GRID, INK, LineWeight, OutputFormat, TextFormat, failed, register_font},
 };
 
-/// Most runs of one chart, one for each color.
+/// The largest number of runs of one chart, one for each color.
 pub const MAX_RUNS: usize = COLORS.len();
 
 /// The colours of runs, which people of every color vision can distinguish on white: Okabe and Ito's
@@ -34,18 +34,40 @@ pub const COLORS: [RGBColor; 7] = [
     RGBColor(230, 159, 0),
 ];
 
-/// Size of the finished image in pixels; each line of the legend adds to its height.
+/// The width of the finished image in pixels: two panels side by side on a screen of 1280 pixels.
 const WIDTH: i32 = 1200;
+
+/// The height of the finished image without its legend, in pixels: it makes the panels a little wider than high.
 const HEIGHT: i32 = 470;
+
+/// The height of each line of the legend, which is added to the image, in pixels.
 const LEGEND_LINE: i32 = 26;
+
+/// The space around everything, in pixels.
 const MARGIN: i32 = 18;
 
-/// Margins of a panel for its title, the labels of its axes and their names.
+/// The margins of a panel in pixels for its title, the labels of its axes and their names.
 const TOP: i32 = 36;
 const LEFT: i32 = 76;
 const BOTTOM: i32 = 60;
 
-/// Length of a line in the legend, and the distance of its text from the start of the line.
+/// The vertical position of a panel's title, and of the text in a panel without values, in pixels.
+const TITLE_Y: i32 = 16;
+const EMPTY_Y: i32 = 60;
+
+/// The distances in pixels from the axes: of the labels below the x axis, of its name below it, and of the labels
+/// left of the y axis.
+const X_LABEL: i32 = 14;
+const X_NAME: i32 = 38;
+const Y_LABEL: i32 = 8;
+
+/// The distance in pixels from the top of a panel of the cross that marks a value that is not finite.
+const NOT_FINITE_Y: i32 = 9;
+
+/// With more runs than this the legend has two columns.
+const MAX_RUNS_IN_ONE_COLUMN: usize = 3;
+
+/// The length of a line in the legend, and the distance of its text from the start of the line, in pixels.
 const SAMPLE: i32 = 36;
 const BEHIND_SAMPLE: i32 = 46;
 
@@ -59,8 +81,8 @@ pub fn svg(chart: &Chart) -> Result<String, Error> {
     let size = ((width * FINE) as u32, (height * FINE) as u32);
     let mut text = String::new();
     let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
-    draw(chart, &Canvas { area, medium: Medium::Svg })?;
-    // The canvas keeps its fine units and is shown in the size of the image.
+    draw(chart, &Canvas { area, format: OutputFormat::Svg })?;
+    // The view box stays in points of the canvas, and the document has the size of the image.
     let fine = format!("width=\"{}\" height=\"{}\"", size.0, size.1);
     Ok(text.replacen(&fine, &format!("width=\"{width}\" height=\"{height}\""), 1))
 }
@@ -75,7 +97,7 @@ fn height(chart: &Chart) -> i32 {
 }
 
 fn legend_columns(chart: &Chart) -> i32 {
-    if chart.runs.len() > 3 { 2 } else { 1 }
+    if chart.runs.len() > MAX_RUNS_IN_ONE_COLUMN { 2 } else { 1 }
 }
 
 fn legend_lines(chart: &Chart) -> i32 {
@@ -147,9 +169,9 @@ fn draw_panel<B: DrawingBackend>(
     (x, x_name): (&Axis, &str),
     canvas: &Canvas<B>,
 ) -> Result<(), Error> {
-    canvas.write(&panel.title, fine(LEFT, 16), &TITLE)?;
+    canvas.write(&panel.title, fine(LEFT, TITLE_Y), &TITLE)?;
     let Some(y) = Axis::along(&panel.curves, panel.scale) else {
-        return canvas.write("no value to show", fine(LEFT, 60), &NOTE);
+        return canvas.write("no value to show", fine(LEFT, EMPTY_Y), &NOTE);
     };
     let inside = canvas.area.margin(TOP * FINE, BOTTOM * FINE, LEFT * FINE, MARGIN * FINE);
     let frame = Frame { x, y: &y, size: inside.dim_in_pixel(), canvas: canvas.part(inside) };
@@ -163,7 +185,7 @@ fn draw_panel<B: DrawingBackend>(
     Ok(())
 }
 
-/// The inside of a panel with the axes that its width and height stand for.
+/// The inside of a panel with the axes along its width and height.
 struct Frame<'a, B: DrawingBackend> {
     canvas: Canvas<B>,
     size: (u32, u32),
@@ -181,8 +203,7 @@ impl<B: DrawingBackend> Frame<'_, B> {
     }
 }
 
-/// Ticks with their labels and the lines of the grid, then the axes; `panel` is the frame with what
-/// lies around it.
+/// Draws ticks with their labels and the lines of the grid, then the axes; `panel` is the frame with its margins.
 fn draw_axes<B: DrawingBackend>(frame: &Frame<'_, B>, x_name: &str, panel: &Canvas<B>) -> Result<(), Error> {
     let (right, bottom) = (frame.size.0 as i32, frame.size.1 as i32);
     let (left, top) = fine(LEFT, TOP);
@@ -191,14 +212,14 @@ fn draw_axes<B: DrawingBackend>(frame: &Frame<'_, B>, x_name: &str, panel: &Canv
     for tick in &frame.x.ticks {
         let (at, _) = frame.spot((*tick, frame.y.range.start));
         frame.canvas.rule([(at, 0), (at, bottom)], GRID)?;
-        panel.write(&frame.x.label(*tick), (left + at, top + bottom + 14 * FINE), &centred)?;
+        panel.write(&frame.x.label(*tick), (left + at, top + bottom + X_LABEL * FINE), &centred)?;
     }
     for tick in &frame.y.ticks {
         let (_, at) = frame.spot((frame.x.range.start, *tick));
         frame.canvas.rule([(0, at), (right, at)], GRID)?;
-        panel.write(&frame.y.label(*tick), (left - 8 * FINE, top + at), &flush)?;
+        panel.write(&frame.y.label(*tick), (left - Y_LABEL * FINE, top + at), &flush)?;
     }
-    panel.write(x_name, (left + right / 2, top + bottom + 38 * FINE), &centred)?;
+    panel.write(x_name, (left + right / 2, top + bottom + X_NAME * FINE), &centred)?;
     frame.canvas.rule([(0, 0), (0, bottom)], GREY)?;
     frame.canvas.rule([(0, bottom), (right, bottom)], GREY)
 }
@@ -207,8 +228,8 @@ fn draw_curve<B: DrawingBackend>(curve: &Curve, frame: &Frame<'_, B>) -> Result<
     let color = COLORS[curve.run % COLORS.len()];
     let (canvas, y) = (&frame.canvas, frame.y);
     let points = downsample(&curve.points);
-    let placed: Vec<(f64, f64)> = points.iter().map(|&(x, value)| (x, y.place(value))).collect();
-    for part in visible(&placed, &y.range) {
+    let positions: Vec<(f64, f64)> = points.iter().map(|&(x, value)| (x, y.position(value))).collect();
+    for part in visible(&positions, &y.range) {
         let spots: Vec<(i32, i32)> = part.iter().map(|point| frame.spot(*point)).collect();
         match curve.kind {
             CurveKind::Validation => canvas.dashes(&spots, color)?,
@@ -216,12 +237,12 @@ fn draw_curve<B: DrawingBackend>(curve: &Curve, frame: &Frame<'_, B>) -> Result<
             CurveKind::Train | CurveKind::Raw => canvas.line(&spots, stroke(curve.kind), color)?,
         }
     }
-    for (point, &(_, value)) in placed.iter().zip(&points) {
+    for (point, &(_, value)) in positions.iter().zip(&points) {
         match curve.kind {
             CurveKind::Validation if y.range.contains(&point.1) => canvas.dot(frame.spot(*point), color)?,
             CurveKind::Train if !value.is_finite() => {
                 let (at, _) = frame.spot((point.0, y.range.end));
-                canvas.cross((at, 9 * FINE), color)?;
+                canvas.cross((at, NOT_FINITE_Y * FINE), color)?;
             }
             CurveKind::Raw | CurveKind::Train | CurveKind::Validation => {}
         }
@@ -232,7 +253,7 @@ fn draw_curve<B: DrawingBackend>(curve: &Curve, frame: &Frame<'_, B>) -> Result<
 fn stroke(kind: CurveKind) -> LineWeight {
     match kind {
         CurveKind::Raw => LineWeight::Faint,
-        CurveKind::Train | CurveKind::Validation => LineWeight::Firm,
+        CurveKind::Train | CurveKind::Validation => LineWeight::Normal,
     }
 }
 

@@ -27,8 +27,11 @@ pub enum XAxis {
     Step,
 }
 
-/// More reported batches than that are noise to the eye.
+/// The number of reported batches above which a curve is smoothed, since its noise hides its course.
 const MANY_BATCHES: usize = 100;
+
+/// The weight of the moving average by which such a curve is smoothed.
+const SMOOTHING: f64 = 0.6;
 
 /// The loss and the accuracy of these runs, a panel for each.
 pub fn run_chart(histories: &[RunHistory], options: PlotOptions) -> Chart {
@@ -98,26 +101,26 @@ impl RunCurves<'_> {
 
 /// A smoothing that suits the number of reports: the average of few would lag behind them.
 fn suitable_smoothing(histories: &[RunHistory]) -> f64 {
-    let most = histories.iter().map(|history| history.batches().count()).max().unwrap_or_default();
-    if most > MANY_BATCHES { 0.6 } else { 0.0 }
+    let max_batches = histories.iter().map(|history| history.batches().count()).max().unwrap_or_default();
+    if max_batches > MANY_BATCHES { SMOOTHING } else { 0.0 }
 }
 
 /// Names of the runs for the legend: the model of a run by itself, and the settings that several differ in.
 fn labels(histories: &[RunHistory]) -> Vec<String> {
     let differences = request_differences(histories);
     let label = |(run, id): (usize, String)| {
-        let own = distinguishing(&differences).filter_map(|RequestDifference { name, values }| {
+        let settings = distinguishing(&differences).filter_map(|RequestDifference { name, values }| {
             let value = values[run].as_ref()?;
             Some(match name.as_str() {
                 "optimizer" => value.clone(),
                 _ => format!("{} {value}", name.rsplit('.').next()?),
             })
         });
-        let own: Vec<String> = own.collect();
+        let settings: Vec<String> = settings.collect();
         let model = histories[run].run.request.as_ref().map(|request| request.model.as_str());
-        match own.is_empty() {
+        match settings.is_empty() {
             true => format!("run {id} of {}", model.unwrap_or_default()),
-            false => format!("{id}: {}", own.join(", ")),
+            false => format!("{id}: {}", settings.join(", ")),
         }
     };
     short_ids(histories).into_iter().enumerate().map(label).collect()

@@ -183,7 +183,7 @@ mod tests {
         };
         let rules = [("fc.weight".to_owned(), ParameterRegularization { l1: None, l2: Some(0.5) })];
         let request = TrainRequest {
-            network: Some(Network { preset: String::new(), layers: vec![layer("a"), layer("b")] }),
+            network: Some(Network { layers: vec![layer("a"), layer("b")], ..Network::default() }),
             regularization: Some(Regularization { per_parameter: rules.into(), ..Default::default() }),
             ..Default::default()
         };

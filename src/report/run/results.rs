@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_run_is_judged_by_its_last_end() {
+    fn the_results_of_a_resumed_run_are_those_of_its_last_end() {
         let end = |state: RunState, best_epoch, version| {
             let (best_epoch, seconds) = (Some(best_epoch), Some(5.0));
             Event::Finished(RunFinished {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_young_run_has_few_results() {
+    fn a_run_that_has_just_started_has_few_results() {
         assert_eq!(
             RunResults::new(&history(vec![])),
             RunResults { state: "RUN_STATE_UNSPECIFIED", ..RunResults::default() }

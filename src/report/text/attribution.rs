@@ -37,15 +37,15 @@ pub fn gradient_rows(it: &Gradients) -> Vec<[String; 6]> {
     let parameters = it.layers.iter().flat_map(|layer| &layer.parameters);
     let number = |value: Option<f64>| significant(value.unwrap_or_default());
     let row = |parameter: &crate::pb::digitd::v1::ParameterGradient| {
-        let own = parameter.parameter_norm.unwrap_or_default();
-        let share = parameter.norm.unwrap_or_default() / own;
+        let norm = parameter.parameter_norm.unwrap_or_default();
+        let share = parameter.norm.unwrap_or_default() / norm;
         [
             parameter.name.clone(),
             number(parameter.norm),
             number(parameter.max_abs),
             percent(parameter.zero_fraction),
             number(parameter.parameter_norm),
-            if own > 0.0 { significant(share) } else { "-".to_owned() },
+            if norm > 0.0 { significant(share) } else { "-".to_owned() },
         ]
     };
     parameters.map(row).collect()
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn pixels_that_raise_the_logit_stand_beside_those_that_lower_it() {
+    fn positive_and_negative_attributions_are_shown_side_by_side() {
         let it = Saliency {
             target_class: Some(3),
             logit: Some(1.5),

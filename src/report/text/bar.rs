@@ -4,14 +4,14 @@
 const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
 
 /// Smallest share that is never blank.
-const LEAST_VISIBLE: f64 = 0.0005;
+const MIN_VISIBLE: f64 = 0.0005;
 
 /// A bar for a share in [0,1], of at most `width` characters. A share that a percentage of one decimal shows is
 /// never blank.
 pub fn bar(share: f64, width: usize) -> String {
     let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
     let mut eighths = (share * width as f64 * 8.0).round() as usize;
-    if share >= LEAST_VISIBLE {
+    if share >= MIN_VISIBLE {
         eighths = eighths.max(1);
     }
     let mut text = "█".repeat(eighths / 8);

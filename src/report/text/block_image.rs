@@ -64,8 +64,8 @@ pub fn blocks(values: &[f64], width: usize) -> Vec<String> {
         .iter()
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)));
     let block = |value: f64| {
-        let place = if high > low { (value - low) / (high - low) } else { 0.0 };
-        BLOCKS[((place * BLOCKS.len() as f64) as usize).min(BLOCKS.len() - 1)]
+        let share = if high > low { (value - low) / (high - low) } else { 0.0 };
+        BLOCKS[((share * BLOCKS.len() as f64) as usize).min(BLOCKS.len() - 1)]
     };
     let rows: Vec<&[f64]> = values.chunks(width).collect();
     if width <= SIDE / 2 {
@@ -118,19 +118,19 @@ mod tests {
     }
 
     #[test]
-    fn a_digit_keeps_its_ink_and_loses_its_margins() {
+    fn margins_of_a_digit_are_cropped() {
         assert_eq!(digit(&bar(), 28), vec!["█"; 13]);
         assert!(digit(&[0; 784], 28).is_empty() && digit(&[], 0).is_empty());
     }
 
     #[test]
-    fn a_character_holds_two_pixels_one_above_the_other() {
+    fn a_character_shows_two_pixels_one_above_the_other() {
         let pixels = [255, 0, 255, 0, 255, 255, 9, 9, 120];
         assert_eq!(digit(&pixels, 3), ["▀▄█", "  ▀"]);
     }
 
     #[test]
-    fn captions_stand_below_their_images_on_one_line() {
+    fn captions_are_shown_below_their_images_on_one_line() {
         let tall = (vec!["##".to_owned(), "##".to_owned()], "a".to_owned());
         let low = (vec!["*".to_owned()], "bcd".to_owned());
         assert_eq!(side_by_side(&[tall, low]), "##   *\n##\na    bcd\n");
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_go_from_the_smallest_to_the_largest_value() {
+    fn blocks_range_from_the_smallest_to_the_largest_value() {
         assert_eq!(blocks(&[-1.0, 0.0, 0.9, 1.0], 2), ["  ▒▒", "████"]);
         assert_eq!(blocks(&[3.0; 4], 2), ["    ", "    "]);
         assert!(blocks(&[], 2).is_empty());

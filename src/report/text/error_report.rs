@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_details_stand_below_the_message() {
+    fn the_details_are_shown_below_the_message() {
         let error = digitd_client::Error::Refused(Box::new(refusal()));
         let expected = "error: epochs 0 is out of range\n  field     epochs: use 1 to 10000\n  \
                         reason    INVALID_FIELD\n  advice    try again in 5.0 s\n";
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_stands_there_only_where_the_message_lacks_it() {
+    fn metadata_is_shown_only_where_the_message_lacks_it() {
         let metadata = [("field", "epochs"), ("run_id", "0192f0c1")];
         let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
         let error = digitd_client::Error::Refused(Box::new(digitd_client::Refusal { metadata, ..refusal() }));
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_not_there_comes_with_advice() {
+    fn an_unreachable_server_is_reported_with_advice() {
         let url = "http://127.0.0.1:9".to_owned();
         let error = digitd_client::Error::Unreachable { url, cause: "connection refused".to_owned() };
         let text = report(&error);

@@ -8,6 +8,9 @@ use super::{
 };
 use crate::pb::digitd::v1::{Finding, InitialWeights, LayerHealth, NetworkHealth};
 
+/// The largest number of dead channels that a row lists, so that it fits a line.
+const MAX_CHANNELS: usize = 10;
+
 /// The findings with their advice, then a row for every layer.
 pub fn health(it: &NetworkHealth, layout: Layout) -> String {
     let mut text = layout.fill(&health_title(it));
@@ -58,8 +61,8 @@ pub const HEALTH_COLUMNS: [&str; 7] =
 pub fn health_row(layer: &LayerHealth) -> [String; 7] {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
     let largest = |values: &[f64]| values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let dead: Vec<String> = layer.dead_channels.iter().take(10).map(i32::to_string).collect();
-    let more = if layer.dead_channels.len() > 10 { ", ..." } else { "" };
+    let dead: Vec<String> = layer.dead_channels.iter().take(MAX_CHANNELS).map(i32::to_string).collect();
+    let more = if layer.dead_channels.len() > MAX_CHANNELS { ", ..." } else { "" };
     [
         layer.name.clone(),
         layer.means.len().to_string(),

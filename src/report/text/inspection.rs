@@ -22,17 +22,17 @@ pub enum Depth {
 }
 
 /// A row for every layer, and the totals.
-pub fn layer_table(answer: &InspectResponse, layout: Layout) -> String {
-    format!("{}\n\n{}", subject(answer), layers(answer, layout))
+pub fn layer_table(response: &InspectResponse, layout: Layout) -> String {
+    format!("{}\n\n{}", subject(response), layers(response, layout))
 }
 
 /// The network that was inspected: a version, or a run at some step.
-pub fn subject(answer: &InspectResponse) -> String {
-    let version = match answer.version {
-        0 => format!("{}, not published", answer.name),
-        version => format!("{} version {version}", answer.name),
+pub fn subject(response: &InspectResponse) -> String {
+    let version = match response.version {
+        0 => format!("{}, not published", response.name),
+        version => format!("{} version {version}", response.name),
     };
-    let Some(run) = &answer.run else { return version };
+    let Some(run) = &response.run else { return version };
     let state = enum_label(run.state().as_str_name(), "RUN_STATE");
     let when = match (run.batch, run.step) {
         (Some(batch), Some(step)) => format!("epoch {}, batch {batch}, step {step}", run.epoch),
@@ -63,14 +63,14 @@ pub fn batch(it: &BatchInspection, layout: Layout) -> String {
     text + &contents(&shown, Depth::Convolutions, layout)
 }
 
-fn layers(answer: &InspectResponse, layout: Layout) -> String {
+fn layers(response: &InspectResponse, layout: Layout) -> String {
     let mut table = table::table(layout, &LAYER_COLUMNS);
-    for layer in &answer.layers {
+    for layer in &response.layers {
         table.add_row(layer_row(layer));
     }
     table::fit(&mut table, layout.width, &[7, 3]);
     let mut text = format!("{}\n", table::text(&table));
-    for line in totals(answer) {
+    for line in totals(response) {
         text += &line;
         text.push('\n');
     }
@@ -96,19 +96,22 @@ pub fn layer_row(layer: &LayerReport) -> [String; 8] {
 }
 
 /// The totals below that table.
-pub fn totals(answer: &InspectResponse) -> Vec<String> {
+pub fn totals(response: &InspectResponse) -> Vec<String> {
     let mut lines = vec![format!(
         "Total: {} parameters, {} multiply-adds",
-        count(answer.total_parameters),
-        large(answer.total_multiply_adds),
+        count(response.total_parameters),
+        large(response.total_multiply_adds),
     )];
     let size = |bytes: Option<f64>| bytes.unwrap_or_default();
-    let parts =
-        [size(answer.input_bytes), size(answer.output_bytes), size(answer.parameter_bytes.map(f64::from))];
-    if answer.parameter_bytes.is_some() {
+    let parts = [
+        size(response.input_bytes),
+        size(response.output_bytes),
+        size(response.parameter_bytes.map(f64::from)),
+    ];
+    if response.parameter_bytes.is_some() {
         let [input, outputs, parameters] = parts.map(|size| bytes(size as u64));
         let all = bytes(parts.iter().sum::<f64>() as u64);
-        let shape = shape(&answer.input_shape);
+        let shape = shape(&response.input_shape);
         lines.push(format!(
             "Bytes: {input} input {shape}, {outputs} outputs, {parameters} parameters; {all} in total"
         ));
@@ -118,8 +121,8 @@ pub fn totals(answer: &InspectResponse) -> Vec<String> {
 
 /// The contents of the layers: statistics of parameters and outputs, chosen channels as images, dead
 /// channels.
-pub fn contents(answer: &InspectResponse, depth: Depth, layout: Layout) -> String {
-    let shown = answer.layers.iter().filter(|layer| layer.output.is_some());
+pub fn contents(response: &InspectResponse, depth: Depth, layout: Layout) -> String {
+    let shown = response.layers.iter().filter(|layer| layer.output.is_some());
     let shown: Vec<&LayerReport> = match depth {
         Depth::Full => shown.collect(),
         Depth::Convolutions => shown.filter(|layer| layer.kind == "conv").collect(),
@@ -127,24 +130,27 @@ pub fn contents(answer: &InspectResponse, depth: Depth, layout: Layout) -> Strin
     };
     let mut text = String::new();
     for layer in shown {
-        text += &layer_contents(layer, answer.sample_images, layout);
+        text += &layer_contents(layer, response.sample_images, layout);
         text.push('\n');
     }
-    if depth != Depth::OneKernel && !answer.probabilities.is_empty() {
-        text += &probabilities(answer);
+    if depth != Depth::OneKernel && !response.probabilities.is_empty() {
+        text += &probabilities(response);
     }
     text
 }
 
 fn hyperparameters(layer: &LayerReport) -> String {
-    // The kernel size stands first, as in the usual notation.
-    let place = |name: &str| SETTINGS.iter().position(|known| *known == name).unwrap_or(SETTINGS.len());
+    // The kernel size comes first, as in the usual notation.
+    let position = |name: &str| SETTINGS.iter().position(|known| *known == name).unwrap_or(SETTINGS.len());
     let mut settings: Vec<(&String, &String)> = layer.hyperparameters.iter().collect();
-    settings.sort_by_key(|(name, _)| place(name));
+    settings.sort_by_key(|(name, _)| position(name));
     let setting = |(name, value): (&String, &String)| Some(format!("{}={value}", short(name)?));
     let parts: Vec<String> = settings.into_iter().filter_map(setting).collect();
     parts.join(" ")
 }
+
+/// The largest number of dead channels that a layer lists.
+const MAX_DEAD_CHANNELS: usize = 10;
 
 const SETTINGS: [&str; 4] = ["kernel_size", "stride", "padding", "groups"];
 
@@ -183,8 +189,13 @@ fn layer_contents(layer: &LayerReport, sample: Option<i32>, layout: Layout) -> S
         let mean = shares.iter().sum::<f64>() / shares.len() as f64;
         text += &format!("  zeros over {} images: {} on average\n", count(images), percent(Some(mean)));
         if !output.dead_channels.is_empty() {
-            let dead: Vec<String> = output.dead_channels.iter().map(i32::to_string).collect();
-            text += &format!("  dead, zero for every image: channels {}\n", dead.join(", "));
+            let listed = output.dead_channels.iter().take(MAX_DEAD_CHANNELS);
+            let listed: Vec<String> = listed.map(i32::to_string).collect();
+            let more = match output.dead_channels.len().saturating_sub(MAX_DEAD_CHANNELS) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            text += &format!("  dead, zero for every image: channels {}{more}\n", listed.join(", "));
         }
     }
     text
@@ -236,14 +247,14 @@ fn indented(text: &str) -> String {
 }
 
 /// Logits and probabilities, a line for every class.
-fn probabilities(answer: &InspectResponse) -> String {
-    let name = |class: i32| class_label(&answer.class_names, class);
-    let label = answer.label.map(|label| format!(" (label {})", name(label))).unwrap_or_default();
-    let longest = (0..answer.probabilities.len()).map(|class| name(class as i32).chars().count()).max();
+fn probabilities(response: &InspectResponse) -> String {
+    let name = |class: i32| class_label(&response.class_names, class);
+    let label = response.label.map(|label| format!(" (label {})", name(label))).unwrap_or_default();
+    let longest = (0..response.probabilities.len()).map(|class| name(class as i32).chars().count()).max();
     let longest = longest.unwrap_or_default();
     let mut text = format!("logits and probabilities of the image{label}\n");
-    for (class, &probability) in answer.probabilities.iter().enumerate() {
-        let logit = answer.logits.get(class).map_or_else(String::new, |logit| format!("{logit:>9.3}"));
+    for (class, &probability) in response.probabilities.iter().enumerate() {
+        let logit = response.logits.get(class).map_or_else(String::new, |logit| format!("{logit:>9.3}"));
         let (share, length) = (percent(Some(probability)), bar(probability, MAX_WIDTH / 3));
         text += format!("  {:<longest$} {logit} {share:>8} {length}", name(class as i32)).trim_end();
         text.push('\n');
@@ -328,30 +339,30 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_a_run_shows_what_was_asked_for() {
-        let answer = one_layer();
+    fn a_batch_of_a_run_shows_what_was_requested() {
+        let response = one_layer();
         let shapes = BatchInspection {
             epoch: 1,
             batch: 401,
-            layers: answer.layers.clone(),
-            input_shape: answer.input_shape,
+            layers: response.layers.clone(),
+            input_shape: response.input_shape,
             ..BatchInspection::default()
         };
         let text = batch(&shapes, Layout::PLAIN);
         assert!(text.starts_with("inspection of epoch 1, batch 401\n\n"), "{text}");
         assert!(text.contains("Total:") && !text.contains("probabilities"), "{text}");
-        let (probabilities, logits) = (answer.probabilities, answer.logits);
+        let (probabilities, logits) = (response.probabilities, response.logits);
         let both = BatchInspection { probabilities, logits, input_shape: Vec::new(), ..shapes };
         let text = batch(&both, Layout::PLAIN);
         assert!(!text.contains("Total:") && text.contains("kernel 1   output 1"), "{text}");
     }
 
     #[test]
-    fn shapes_that_contradict_their_values_do_no_harm() {
-        let mut answer = one_layer();
-        let output = answer.layers[0].output.as_mut().unwrap();
+    fn shapes_that_contradict_their_values_do_not_panic() {
+        let mut response = one_layer();
+        let output = response.layers[0].output.as_mut().unwrap();
         output.channels[0].kernel_shape = vec![1, 9, -9];
         output.channels[0].output_shape = vec![0, 0];
-        contents(&answer, Depth::Full, Layout::PLAIN);
+        contents(&response, Depth::Full, Layout::PLAIN);
     }
 }

@@ -22,7 +22,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_without_a_name_goes_by_its_number() {
+    fn a_class_without_a_name_is_shown_by_its_number() {
         let names = ["zero".to_owned(), "one".to_owned()];
         assert_eq!([1, 2, -1].map(|class| class_label(&names, class)), ["one", "2", "-1"]);
     }

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thousands_stand_apart() {
+    fn thousands_are_separated() {
         assert_eq!(
             ["7", "980", "20 350", "-1 000 000"],
             [7, 980, 20_350, -1_000_000].map(count).each_ref().map(String::as_str)
@@ -78,20 +78,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_a_dash_and_zero_is_zero() {
+    fn a_missing_value_is_a_dash_and_zero_is_zero() {
         assert_eq!(percent(None), "-");
         assert_eq!(percent(Some(0.0)), "0.00 %");
         assert_eq!(loss(Some(f64::NAN)), "NaN");
     }
 
     #[test]
-    fn durations_take_the_unit_that_suits_them() {
+    fn durations_have_the_unit_of_their_magnitude() {
         let shown = [0.0002, 0.25, 25.31, 150.0, 7260.0].map(seconds);
         assert_eq!(shown, ["200 us", "250 ms", "25.3 s", "2 min 30 s", "2 h 01 min"]);
     }
 
     #[test]
-    fn large_numbers_take_a_letter() {
+    fn large_numbers_are_abbreviated_with_a_letter() {
         assert_eq!([784.0, 9_800.0, 2_361_800.0].map(large), ["784", "9.8 k", "2.36 M"]);
         assert_eq!([0, 81_400, 9_912_422].map(bytes), ["0 B", "81.4 kB", "9.9 MB"]);
     }

@@ -6,17 +6,17 @@ use crate::{
     pb::digitd::v1::{PredictResponse, Prediction, Quality},
 };
 
-/// Columns of a bar.
+/// The width of a bar, in characters.
 const BAR: usize = 24;
 
-/// Probabilities below this share are not listed.
-const LISTED: f32 = 0.0005;
+/// The smallest probability that has a line.
+const MIN_LISTED: f32 = 0.0005;
 
 /// The predictions for the image `source`, with the image as the network saw it where the response has it.
-pub fn predictions(source: &str, answer: &PredictResponse) -> String {
+pub fn predictions(source: &str, response: &PredictResponse) -> String {
     let mut text = String::new();
-    for prediction in &answer.predictions {
-        text += &line(source, answer, prediction);
+    for prediction in &response.predictions {
+        text += &line(source, response, prediction);
         // A blank image has nothing to show, and its probabilities mean nothing.
         if prediction.quality() != Quality::Blank {
             text += &beside(&network_input(&prediction.seen_png), &bars(prediction));
@@ -27,13 +27,13 @@ pub fn predictions(source: &str, answer: &PredictResponse) -> String {
 }
 
 /// A line for each prediction.
-pub fn prediction_lines(source: &str, answer: &PredictResponse) -> String {
-    answer.predictions.iter().map(|prediction| line(source, answer, prediction)).collect()
+pub fn prediction_lines(source: &str, response: &PredictResponse) -> String {
+    response.predictions.iter().map(|prediction| line(source, response, prediction)).collect()
 }
 
-fn line(source: &str, answer: &PredictResponse, prediction: &Prediction) -> String {
-    let (label, version) = (self::prediction(prediction), answer.version);
-    format!("{source}: {label}, by {} version {version}\n", answer.name)
+fn line(source: &str, response: &PredictResponse, prediction: &Prediction) -> String {
+    let (label, version) = (self::prediction(prediction), response.version);
+    format!("{source}: {label}, by {} version {version}\n", response.name)
 }
 
 /// The label with its probability, or why there is none.
@@ -71,8 +71,8 @@ fn network_input(png: &[u8]) -> Vec<String> {
 fn bars(prediction: &Prediction) -> Vec<String> {
     let mut ranked: Vec<(usize, f32)> = prediction.probabilities.iter().copied().enumerate().collect();
     ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    let listed = ranked.iter().filter(|(_, probability)| *probability >= LISTED);
-    listed
+    let visible = ranked.iter().filter(|(_, probability)| *probability >= MIN_LISTED);
+    visible
         .map(|&(digit, probability)| {
             let share = f64::from(probability);
             format!("{digit} {:>8} {}", percent(Some(share)), bar(share, BAR))
@@ -120,17 +120,17 @@ mod tests {
     }
 
     #[test]
-    fn the_network_input_stands_beside_the_bars() {
+    fn the_network_input_is_shown_beside_the_bars() {
         let pixels: Vec<u8> = (0..784).map(|at| if at % 28 == 3 { 255 } else { 0 }).collect();
-        let mut answer = seven();
-        answer.predictions[0].seen_png = image::to_png(&pixels, 28, 28).into();
-        let text = predictions("7", &answer);
+        let mut response = seven();
+        response.predictions[0].seen_png = image::to_png(&pixels, 28, 28).into();
+        let text = predictions("7", &response);
         assert!(text.contains("\n  █   7  75.00 %"), "{text}");
         assert_eq!(text.lines().filter(|line| line.starts_with("  █")).count(), 14);
     }
 
     #[test]
-    fn zero_is_a_digit_and_nothing_is_not() {
+    fn zero_is_a_label_and_a_missing_label_is_not() {
         let zero = Prediction { label: Some(0), probability: Some(1.0), ..Default::default() };
         assert_eq!(prediction(&zero), "0 (100.00 %)");
         assert_eq!(prediction(&Prediction::default()), "no prediction");

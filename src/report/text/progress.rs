@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_shows_its_place_and_its_metrics() {
+    fn a_batch_shows_its_progress_and_its_metrics() {
         let batch = BatchReport {
             epoch: 2,
             batch: 101,

@@ -117,9 +117,9 @@ pub fn alias_move(alias: &str, assignment: &AliasAssignment) -> String {
 }
 
 /// An imported version, and which array became which parameter where the names differ.
-pub fn imported_version(answer: &ImportVersionResponse) -> String {
-    let version = answer.version.clone().unwrap_or_default();
-    let renamed = answer.arrays.iter().filter(|array| array.array != array.parameter);
+pub fn imported_version(response: &ImportVersionResponse) -> String {
+    let version = response.version.clone().unwrap_or_default();
+    let renamed = response.arrays.iter().filter(|array| array.array != array.parameter);
     let mapping: String = renamed
         .map(|array| format!("  {} {:?} from {}\n", array.parameter, array.shape, array.array))
         .collect();
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_assignment_has_nothing_before_it() {
+    fn a_first_assignment_has_no_previous_version() {
         let (by, reason) = ("ana".to_owned(), "published".to_owned());
         let first = AliasAssignment { number: 1, version: 1, by, reason, ..Default::default() };
         let text = assignments(&[first], Layout::PLAIN);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_shows_where_it_comes_from() {
+    fn a_version_shows_its_origin() {
         let it = ModelVersion { run_id: "r".to_owned(), weights_bytes: 81_400, ..Default::default() };
         let text = version(&it);
         assert!(text.contains("run         r\n") && text.contains("81.4 kB"), "{text}");

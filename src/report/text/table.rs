@@ -72,10 +72,48 @@ pub fn fit(table: &mut Table, width: usize, optional: &[usize]) {
     }
 }
 
-/// The table's text, without blanks at the ends of lines.
+/// The fewest columns of a terminal on which a table that is too wide is wrapped; on fewer its cells would be a few
+/// letters wide.
+const MIN_WRAPPED_WIDTH: usize = 80;
+
+/// The table's text, without blanks at the ends of lines. On a narrow terminal a table that does not fit is written
+/// as a list: a paragraph for each row, a line for each cell.
 pub fn text(table: &Table) -> String {
+    if let Some(list) = list(table) {
+        return list;
+    }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
     lines.concat()
+}
+
+/// The table as a list; none where it fits, or where its cells have room to be wrapped.
+fn list(table: &Table) -> Option<String> {
+    let width = usize::from(table.width()?);
+    let shown: Vec<usize> =
+        (0..).zip(table.column_iter()).filter(|(_, it)| !it.is_hidden()).map(|(at, _)| at).collect();
+    let widths = table.column_max_content_widths();
+    let needed: usize = shown.iter().map(|&at| usize::from(widths[at]) + 2).sum();
+    if width >= MIN_WRAPPED_WIDTH || needed <= width {
+        return None;
+    }
+    let names: Vec<String> = table.header()?.cell_iter().map(Cell::content).collect();
+    let longest = shown.iter().skip(1).map(|&at| names[at].chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for row in table.row_iter() {
+        let cells: Vec<String> = row.cell_iter().map(Cell::content).collect();
+        for (position, &at) in shown.iter().enumerate() {
+            let value = cells.get(at).map_or("", String::as_str).replace('\n', " ");
+            if position == 0 {
+                text += &format!(" {value}\n");
+            } else if !value.is_empty() {
+                let indent = " ".repeat(longest + 5);
+                let options = textwrap::Options::new(width).subsequent_indent(&indent);
+                text += &textwrap::fill(&format!("   {:longest$}  {value}", names[at]), options);
+                text.push('\n');
+            }
+        }
+    }
+    Some(text)
 }
 
 #[cfg(test)]
@@ -90,12 +128,22 @@ mod tests {
     }
 
     #[test]
-    fn names_stand_left_and_numbers_right() {
+    fn names_are_aligned_left_and_numbers_right() {
         assert_eq!(sample(Layout::PLAIN), " name   count\n──────────────\n conv1    520\n fc     9 810\n");
     }
 
     #[test]
-    fn colour_comes_only_where_it_is_asked_for() {
+    fn a_table_that_a_narrow_terminal_cannot_hold_is_a_list() {
+        let layout = Layout { width: 40, ..Layout::PLAIN };
+        let mut table = table(layout, &["name<", "a long header of a column", "another header of a column"]);
+        table.add_row(["conv1", "520", "a value that takes more than the rest of its line"]);
+        let expected = " conv1\n   a long header of a column   520\n   another header of a column  a value\n                               that\n";
+        assert!(text(&table).starts_with(expected), "{}", text(&table));
+        assert!(text(&table).lines().all(|line| line.chars().count() <= 40));
+    }
+
+    #[test]
+    fn colour_is_used_only_where_it_is_requested() {
         assert!(sample(Layout::COLORED).contains("\u{1b}["));
         assert!(!sample(Layout::PLAIN).contains('\u{1b}'));
     }

@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_that_is_not_there_is_a_dash() {
+    fn a_missing_time_is_a_dash() {
         assert_eq!(date_time(None), "-");
         assert_eq!(date_time(Some(&Timestamp { seconds: i64::MAX, nanos: 0 })), "-");
     }

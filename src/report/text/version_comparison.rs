@@ -56,12 +56,12 @@ pub fn comparison_title(it: &CompareVersionsResponse) -> String {
 /// How many predictions changed, and how.
 pub fn changed_title(it: &CompareVersionsResponse) -> String {
     let number = |value: Option<i32>| count(value.unwrap_or_default());
-    let listed = match it.changed_predictions.len() as i32 {
+    let shown = match it.changed_predictions.len() as i32 {
         all if Some(all) == it.changed => String::new(),
         some => format!("; the first {}", count(some)),
     };
     format!(
-        "changed predictions: {} of {}; {} became correct, {} became incorrect{listed}",
+        "changed predictions: {} of {}; {} became correct, {} became incorrect{shown}",
         number(it.changed),
         count(it.images),
         number(it.became_right),

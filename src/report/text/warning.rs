@@ -21,14 +21,14 @@ fn unwrapped(it: &Warning, layout: Layout) -> String {
             text += &format!(", {subject}");
         }
     }
-    text += &listed(" channels ", &it.channels);
-    text += &listed(", classes ", &it.classes);
-    let place = match it.batch {
+    text += &first_numbers(" channels ", &it.channels);
+    text += &first_numbers(", classes ", &it.classes);
+    let position = match it.batch {
         Some(batch) => format!("epoch {}, batch {batch}", it.epoch),
         None => format!("epoch {}", it.epoch),
     };
     let numbers: Vec<String> = it.measurements.iter().map(number).collect();
-    format!("{text} ({place}): {}\n{}", numbers.join(", "), it.advice)
+    format!("{text} ({position}): {}\n{}", numbers.join(", "), it.advice)
 }
 
 /// The name of the rule in words.
@@ -37,13 +37,13 @@ pub fn rule_label(rule: WarningRule) -> String {
 }
 
 /// The first ten of a list, with an ellipsis where there are more.
-fn listed(name: &str, numbers: &[i32]) -> String {
-    const MOST: usize = 10;
+fn first_numbers(name: &str, numbers: &[i32]) -> String {
+    const MAX_SHOWN: usize = 10;
     if numbers.is_empty() {
         return String::new();
     }
-    let shown: Vec<String> = numbers.iter().take(MOST).map(i32::to_string).collect();
-    let more = if numbers.len() > MOST { ", ..." } else { "" };
+    let shown: Vec<String> = numbers.iter().take(MAX_SHOWN).map(i32::to_string).collect();
+    let more = if numbers.len() > MAX_SHOWN { ", ..." } else { "" };
     format!("{name}{}{more}", shown.join(", "))
 }
 
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_warning_shows_its_place_its_measurements_and_the_advice() {
+    fn a_warning_shows_its_location_its_measurements_and_the_advice() {
         let measured = |name: &str, value, threshold| Measurement {
             name: name.to_owned(),
             value: Some(value),

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    event_chunk::{self, MOST_BYTES, SEAL_BYTES},
+    event_chunk::{self, MAX_BYTES, SEAL_BYTES},
     event_sender::{EventSender, TimedEvent},
     lease::{Lease, REFRESH},
     log::RunLog,
@@ -28,7 +28,7 @@ use crate::{
 /// Events that may wait to be stored. Beyond it the training thread waits for the store.
 const CAPACITY: usize = 1024;
 
-/// The shortest time between two writes of batch reports; a person does not read faster.
+/// The shortest time between two writes of batch reports; more frequent updates would not be noticed by a person.
 const GATHER: Duration = Duration::from_millis(75);
 
 /// How often a failed write of a run is retried, waiting twice as long each time: 6 seconds in all.
@@ -135,7 +135,7 @@ impl LogWriter {
     /// Numbers events and adds them to the open chunk and to the summary, as many as fit into it.
     fn number(&mut self, events: &mut impl Iterator<Item = TimedEvent>) -> Vec<Arc<Record>> {
         let mut records = Vec::new();
-        while self.lines.len() < MOST_BYTES
+        while self.lines.len() < MAX_BYTES
             && let Some((time, event)) = events.next()
         {
             let sequence = self.builder.summary().last_sequence + 1;
@@ -171,7 +171,7 @@ impl LogWriter {
         self.store(records).await
     }
 
-    /// Shows watchers what was stored. The end of a run first frees what the run held, so that whoever sees it may
+    /// Shows watchers what was stored. The end of a run first frees its slot, so that a watcher that sees it can
     /// start the next run at once.
     fn show(&mut self, records: Vec<Arc<Record>>) {
         for record in &records {
@@ -215,7 +215,7 @@ impl LogWriter {
         self.log.fail(message);
     }
 
-    /// Frees what the run held.
+    /// Frees the slot of the run.
     fn release(&mut self) {
         if let Some(on_end) = self.on_end.take() {
             on_end();
@@ -235,7 +235,7 @@ async fn gather(first: TimedEvent, sent: &mut mpsc::Receiver<TimedEvent>, due: I
     gathered
 }
 
-/// Whether somebody waits for the event, or recovery needs it after a crash.
+/// Whether a watcher waits for the event, or recovery needs it after a crash.
 fn is_urgent(event: &Event) -> bool {
     match event {
         Event::Batch(_) | Event::Inspection(_) | Event::Warning(_) => false,

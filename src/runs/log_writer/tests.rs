@@ -152,7 +152,7 @@ async fn every_watcher_gets_every_event_once_and_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_events_that_come_together_are_read_back() {
+async fn large_events_that_arrive_together_are_read_back() {
     let run = Fixture::new().await;
     let inspection = |step| Inspection {
         at: InspectAt { epoch: 1, batch: step, shapes: false, contents: true },
@@ -192,7 +192,7 @@ async fn what_a_watcher_sees_is_persisted_already() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watcher_that_never_asks_holds_nobody_up() {
+async fn a_watcher_that_never_reads_blocks_nobody() {
     let run = Fixture::new().await;
     let mut slow = run.live(0);
     assert_eq!(slow.next().await.unwrap().unwrap().len(), 1);
@@ -205,7 +205,7 @@ async fn a_watcher_that_never_asks_holds_nobody_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reports_are_gathered_and_what_matters_is_kept_at_once() {
+async fn reports_are_buffered_and_important_events_written_at_once() {
     let run = Fixture::new().await;
     let before = Instant::now();
     run.push(vec![epoch(1, 0.1, 0.9)]).await;
@@ -247,7 +247,7 @@ async fn a_summary_has_the_best_epoch_and_survives_its_file() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_torn_line_costs_no_other_event() {
+async fn a_truncated_line_loses_no_other_event() {
     let run = Fixture::new().await;
     run.push(vec![batch(1), batch(2), finished()]).await;
     run.reach(4).await;
@@ -269,7 +269,7 @@ async fn a_watcher_at_another_server_follows_through_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_fails_for_good_ends_the_log_and_frees_the_slot() {
+async fn a_permanent_store_failure_ends_the_log_and_frees_the_slot() {
     let folder = tempfile::tempdir().unwrap();
     let run = Fixture::on(Registry::open(folder.path().to_str().unwrap()).await.unwrap()).await;
     let mut watch = run.live(1);

@@ -108,7 +108,7 @@ impl http_body::Body for CallBody {
 
 impl Drop for CallBody {
     fn drop(&mut self) {
-        // Without a code nobody read the body to its end: the caller disconnected.
+        // Without a code the body was not read to its end: the caller disconnected.
         self.context.ended(self.code.unwrap_or(Code::Cancelled));
     }
 }

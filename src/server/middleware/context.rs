@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_callers_id_is_kept_where_it_is_plain() {
+    fn a_plain_request_id_of_the_caller_is_used() {
         assert_eq!(with(REQUEST_ID, "abc-1").request_id(), "abc-1");
         for bad in ["", "a b", &"x".repeat(129)] {
             assert_ne!(with(REQUEST_ID, bad).request_id(), bad);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_refusals_of_an_overload_do_not_fill_the_log() {
+    fn rejections_during_an_overload_do_not_fill_the_log() {
         for code in [Code::ResourceExhausted, Code::DeadlineExceeded] {
             assert!(is_routine(code));
         }

@@ -56,21 +56,21 @@ mod tests {
     use super::*;
     use tonic_types::StatusExt;
 
-    fn rewritten(given: Status) -> Status {
-        let mut headers = trailers(&given);
+    fn rewritten(original: Status) -> Status {
+        let mut headers = trailers(&original);
         rewrite_status(&mut headers);
         Status::from_header_map(&headers).unwrap()
     }
 
     #[test]
     fn a_message_too_large_is_rejected_with_its_reason() {
-        for given in [
+        for original in [
             Status::out_of_range(
                 "Error, decoded message length too large: found 9 bytes, the limit is: 8 bytes",
             ),
             Status::resource_exhausted("Error decompressing: size limit, of 8 bytes, exceeded"),
         ] {
-            let status = rewritten(given);
+            let status = rewritten(original);
             assert_eq!(status.code(), Code::ResourceExhausted);
             assert_eq!(status.get_details_error_info().unwrap().reason, "MESSAGE_TOO_LARGE");
         }
@@ -87,9 +87,9 @@ mod tests {
     }
 
     #[test]
-    fn other_statuses_stay_as_they_are() {
-        let given = Status::out_of_range("page 9 of 3");
-        assert_eq!(rewritten(given.clone()).message(), given.message());
-        assert_eq!(rewritten(given).code(), Code::OutOfRange);
+    fn other_statuses_are_unchanged() {
+        let original = Status::out_of_range("page 9 of 3");
+        assert_eq!(rewritten(original.clone()).message(), original.message());
+        assert_eq!(rewritten(original).code(), Code::OutOfRange);
     }
 }

@@ -14,19 +14,24 @@ use tokio::sync::oneshot;
 use super::{config::BatchConfig, images::ImageBatch};
 use crate::compute::Error;
 
-/// When to try again if the queue is full, and the longest such time if many calls were rejected.
+/// The mean time after which callers are asked to retry if the queue is full.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// The longest such time, however many calls were rejected.
 const LATEST_RETRY: Duration = Duration::from_secs(5);
 
-/// Rejections per second that leave the server nearly all of its time for predictions. If there are more, callers are
-/// told to wait longer.
+/// The rate of rejections, per second, that leaves the server nearly all of its time for predictions. Above it, the
+/// retry time in the responses grows.
 const FEW_REJECTIONS: f64 = 2000.0;
+
+/// The fractional part of the golden ratio, whose multiples are spread evenly between 0 and 1.
+const GOLDEN_RATIO: f64 = 0.618_033_988_75;
 
 /// The interval over which rejections are counted.
 const COUNTING: Duration = Duration::from_secs(1);
 
 /// A worker's result: probabilities [images, classes] in row-major order.
-pub type Answer = Result<Vec<f32>, Error>;
+pub type ChunkResult = Result<Vec<f32>, Error>;
 
 /// The queue that callers and workers share.
 #[derive(Debug)]
@@ -44,7 +49,7 @@ struct Queue {
     rejections: Rejections,
 }
 
-/// How many calls were rejected lately.
+/// The number of calls that were rejected lately.
 #[derive(Debug)]
 struct Rejections {
     since: Instant,
@@ -58,7 +63,7 @@ struct Rejections {
 pub struct Chunk {
     pub pixels: Pixels,
     pub images: usize,
-    pub answer: oneshot::Sender<Answer>,
+    pub sender: oneshot::Sender<ChunkResult>,
     deadline: Option<Instant>,
     /// When the chunk was queued; a later chunk of a call is queued when the one before it is taken.
     pub since: Instant,
@@ -82,26 +87,26 @@ impl Batcher {
         Self { config, queue: Mutex::new(queue), arrived: Condvar::new() }
     }
 
-    /// Queues `count` images of `area` pixels in chunks; the predictions come in their order. A call that is larger than a
-    /// batch is in the queue with one chunk at a time, each behind the calls that came meanwhile, so it delays no
-    /// other call and is answered however large it is. Errors: `QueueFull`, `DeadlineExceeded`.
+    /// Queues `count` images of `area` pixels in chunks; the predictions come in their order. A call that is larger than
+    /// a batch has one chunk in the queue at a time, each after the calls that arrived meanwhile, so it delays no other
+    /// call and is computed however large it is. Errors: `QueueFull`, `DeadlineExceeded`.
     pub fn submit(
         &self,
         batch: ImageBatch,
         (count, area): (usize, usize),
         deadline: Option<Instant>,
-    ) -> Result<Vec<oneshot::Receiver<Answer>>, Error> {
+    ) -> Result<Vec<oneshot::Receiver<ChunkResult>>, Error> {
         let since = Instant::now();
         if deadline.is_some_and(|deadline| deadline <= since) {
             return Err(Error::DeadlineExceeded);
         }
-        let most = self.config.max_batch_size;
-        let (answers, receivers): (Vec<_>, Vec<_>) =
-            (0..count.div_ceil(most)).map(|_| oneshot::channel()).unzip();
+        let max_images = self.config.max_batch_size;
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..count.div_ceil(max_images)).map(|_| oneshot::channel()).unzip();
         let images = Splitter::new(batch, area);
-        let mut call = Call { images, left: 0..count, most, answers: answers.into_iter(), deadline };
-        let bulk = count > most;
-        let entering = count.min(most);
+        let mut call = Call { images, left: 0..count, max_images, senders: senders.into_iter(), deadline };
+        let bulk = count > max_images;
+        let entering = count.min(max_images);
         let mut queue = self.lock();
         if queue.images > 0 && queue.images + entering > self.config.queue_capacity {
             let retry_after = queue.rejections.add(since);
@@ -117,8 +122,8 @@ impl Batcher {
         Ok(receivers)
     }
 
-    /// The next batch: whole chunks, at most `max_batch_size` images. Chunks whose caller has disconnected are dropped, and those
-    /// past their deadline are rejected, before any compute. None once the queue is closed and empty.
+    /// The next batch: whole chunks, at most `max_batch_size` images. Chunks whose caller has disconnected are dropped,
+    /// and those past their deadline are rejected, before any compute. None once the queue is closed and empty.
     pub fn take(&self) -> Option<Vec<Chunk>> {
         let mut queue = self.lock();
         loop {
@@ -137,7 +142,7 @@ impl Batcher {
             }
             let batch = queue.batch(self.config.max_batch_size);
             if !queue.chunks.is_empty() {
-                // A large call may have queued its next chunk here, of which nobody else knows.
+                // A large call may have queued its next chunk here, of which no other worker was notified.
                 self.arrived.notify_one();
             }
             if !batch.is_empty() {
@@ -151,7 +156,7 @@ impl Batcher {
         self.lock().images
     }
 
-    /// Lets the workers end once all waiting images are answered.
+    /// Ends the workers once all waiting images are computed.
     pub fn close(&self) {
         self.lock().closed = true;
         self.arrived.notify_all();
@@ -164,21 +169,21 @@ impl Batcher {
 }
 
 impl Queue {
-    fn batch(&mut self, most: usize) -> Vec<Chunk> {
+    fn batch(&mut self, max_images: usize) -> Vec<Chunk> {
         let now = Instant::now();
         let (mut batch, mut images) = (Vec::new(), 0);
-        while self.chunks.front().is_some_and(|chunk| images + chunk.images <= most) {
+        while self.chunks.front().is_some_and(|chunk| images + chunk.images <= max_images) {
             let Some(mut chunk) = self.chunks.pop_front() else { break };
             self.images -= chunk.images;
             if let Some(call) = chunk.rest.take() {
                 self.push_next(call, now);
             }
-            if chunk.answer.is_closed() {
+            if chunk.sender.is_closed() {
                 continue;
             }
             if chunk.deadline.is_some_and(|deadline| deadline <= now) {
-                // The caller may have disconnected in this instant; then nobody needs the error.
-                let _ = chunk.answer.send(Err(Error::DeadlineExceeded));
+                // The caller may have disconnected in this instant and not need the error.
+                let _ = chunk.sender.send(Err(Error::DeadlineExceeded));
                 continue;
             }
             images += chunk.images;
@@ -211,8 +216,7 @@ impl Rejections {
         }
         self.count += 1;
         let rate = self.before.max(f64::from(self.count) / COUNTING.as_secs_f64());
-        // Multiples of the golden ratio are spread evenly between 0 and 1.
-        let spread = 0.5 + (f64::from(self.count) * 0.618_033_988_75).fract();
+        let spread = 0.5 + (f64::from(self.count) * GOLDEN_RATIO).fract();
         RETRY_AFTER.mul_f64((rate / FEW_REJECTIONS).max(1.0) * spread).min(LATEST_RETRY)
     }
 }
@@ -222,22 +226,22 @@ impl Rejections {
 struct Call {
     images: Splitter,
     left: Range<usize>,
-    /// Largest number of images of a chunk.
-    most: usize,
+    /// The largest number of images of a chunk.
+    max_images: usize,
     /// One sender per remaining chunk.
-    answers: std::vec::IntoIter<oneshot::Sender<Answer>>,
+    senders: std::vec::IntoIter<oneshot::Sender<ChunkResult>>,
     deadline: Option<Instant>,
 }
 
 impl Call {
     /// The next chunk.
     fn cut(&mut self, since: Instant) -> Option<Chunk> {
-        let answer = self.answers.next()?;
-        let end = self.left.end.min(self.left.start + self.most);
+        let sender = self.senders.next()?;
+        let end = self.left.end.min(self.left.start + self.max_images);
         let part = std::mem::replace(&mut self.left.start, end)..end;
         let images = part.len();
         let pixels = self.images.part(part);
-        Some(Chunk { pixels, images, answer, deadline: self.deadline, since, rest: None })
+        Some(Chunk { pixels, images, sender, deadline: self.deadline, since, rest: None })
     }
 }
 

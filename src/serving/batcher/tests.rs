@@ -8,7 +8,7 @@ fn batcher(capacity: usize) -> Batcher {
 }
 
 /// Queues `images` images of one pixel, whose value is their index.
-fn submit(batcher: &Batcher, images: usize) -> Result<Vec<oneshot::Receiver<Answer>>, Error> {
+fn submit(batcher: &Batcher, images: usize) -> Result<Vec<oneshot::Receiver<ChunkResult>>, Error> {
     let pixels: Vec<u8> = (0..images as u8).collect();
     batcher.submit(ImageBatch::Bytes(pixels.into()), (images, 1), None)
 }
@@ -27,10 +27,10 @@ fn calls_that_wait_together_become_one_batch() {
 }
 
 #[test]
-fn a_large_call_passes_in_chunks_in_its_order() {
+fn a_large_call_is_computed_in_chunks_in_order() {
     let batcher = batcher(100);
-    let answers = submit(&batcher, 10).unwrap();
-    assert_eq!(answers.len(), 3);
+    let receivers = submit(&batcher, 10).unwrap();
+    assert_eq!(receivers.len(), 3);
     let mut pixels = Vec::new();
     for size in [4, 4, 2] {
         let [chunk] = &batcher.take().unwrap()[..] else { panic!("a chunk fills a batch") };
@@ -52,7 +52,7 @@ fn a_chunk_waits_from_when_it_is_queued_and_not_while_those_before_are_computed(
 }
 
 #[test]
-fn a_full_queue_rejects_and_has_room_again() {
+fn a_full_queue_rejects_until_it_drains() {
     let batcher = batcher(4);
     let _first = submit(&batcher, 3).unwrap();
     assert!(matches!(submit(&batcher, 2), Err(Error::QueueFull { .. })));
@@ -61,7 +61,7 @@ fn a_full_queue_rejects_and_has_room_again() {
 }
 
 #[test]
-fn the_more_are_rejected_the_later_they_come_again_and_never_together() {
+fn retry_delays_grow_with_rejections_and_are_spread() {
     let start = Instant::now();
     let mut rejections = Rejections { since: start, count: 0, before: 0.0 };
     let mut reject = |count: u32, at: Duration| -> Vec<Duration> {
@@ -81,7 +81,7 @@ fn the_more_are_rejected_the_later_they_come_again_and_never_together() {
 }
 
 #[test]
-fn a_call_larger_than_the_queue_is_let_in_when_nothing_waits() {
+fn a_call_larger_than_the_queue_is_admitted_when_the_queue_is_empty() {
     let batcher = batcher(4);
     let _large = submit(&batcher, 9).unwrap();
     assert!(matches!(submit(&batcher, 1), Err(Error::QueueFull { .. })));
@@ -101,7 +101,7 @@ fn a_call_larger_than_the_queue_neither_starves_nor_blocks() {
 }
 
 #[test]
-fn callers_that_went_away_cost_no_compute() {
+fn disconnected_callers_cost_no_compute() {
     let batcher = batcher(100);
     drop(submit(&batcher, 1).unwrap());
     let _living = submit(&batcher, 2).unwrap();
@@ -111,19 +111,19 @@ fn callers_that_went_away_cost_no_compute() {
 }
 
 #[test]
-fn a_deadline_that_passed_costs_no_compute() {
+fn an_expired_deadline_costs_no_compute() {
     let batcher = batcher(100);
     let pixel = || ImageBatch::Bytes(Bytes::from_static(&[0]));
     let past = batcher.submit(pixel(), (1, 1), Some(Instant::now()));
     assert!(matches!(past, Err(Error::DeadlineExceeded)));
     let soon = Instant::now() + Duration::from_millis(1);
-    let mut answers = batcher.submit(pixel(), (1, 1), Some(soon)).unwrap();
+    let mut receivers = batcher.submit(pixel(), (1, 1), Some(soon)).unwrap();
     while Instant::now() <= soon {
         std::thread::yield_now();
     }
     batcher.close();
     assert!(batcher.take().is_none());
-    assert!(matches!(answers[0].try_recv().unwrap(), Err(Error::DeadlineExceeded)));
+    assert!(matches!(receivers[0].try_recv().unwrap(), Err(Error::DeadlineExceeded)));
 }
 
 #[test]

@@ -40,7 +40,7 @@ async fn version(models: &Arc<LoadedModels>) -> Result<u32, Error> {
 }
 
 #[tokio::test]
-async fn a_load_that_its_caller_left_is_finished_for_the_next() {
+async fn an_abandoned_load_is_finished_for_the_next_caller() {
     let models = models().await;
     let turn = models.turn.lock().await;
     assert!(timeout(Duration::ZERO, version(&models)).await.is_err());
@@ -57,7 +57,7 @@ async fn a_load_that_its_caller_left_is_finished_for_the_next() {
 }
 
 #[tokio::test]
-async fn the_version_before_answers_while_the_next_one_loads() {
+async fn the_previous_version_serves_while_the_next_one_loads() {
     let models = models().await;
     assert_eq!(version(&models).await.unwrap(), 1);
     let turn = models.turn.lock().await;
@@ -87,7 +87,7 @@ async fn a_first_version_that_loads_for_long_is_reported_as_loading() {
 }
 
 #[tokio::test]
-async fn what_is_loaded_answers_while_the_store_is_silent() {
+async fn loaded_versions_serve_while_the_store_does_not_respond() {
     let models = models().await;
     assert_eq!(version(&models).await.unwrap(), 1);
     let models = silenced(models).await;
@@ -121,7 +121,7 @@ async fn a_version_that_cannot_be_loaded_is_read_once_a_second() {
 }
 
 #[tokio::test]
-async fn many_who_ask_for_a_reference_ask_the_store_once() {
+async fn concurrent_requests_for_a_reference_read_the_store_once() {
     let models = models().await;
     let model = ModelRef::default();
     let mut asking: Vec<_> = (0..100).map(|_| Box::pin(models.get(&model))).collect();
@@ -136,7 +136,7 @@ async fn many_who_ask_for_a_reference_ask_the_store_once() {
 }
 
 #[tokio::test]
-async fn of_the_loaded_versions_the_least_recently_used_goes() {
+async fn the_least_recently_used_version_is_evicted() {
     let models = models().await;
     let mut versions = vec![Version::FIRST];
     for _ in 0..2 {
@@ -151,7 +151,7 @@ async fn of_the_loaded_versions_the_least_recently_used_goes() {
 }
 
 #[tokio::test]
-async fn an_answer_is_kept_unless_it_is_older_or_its_version_was_evicted() {
+async fn a_resolution_is_cached_unless_it_is_older_or_its_version_was_evicted() {
     let models = models().await;
     let model = ModelRef::default();
     let old = models.resolve(&model);
@@ -168,7 +168,7 @@ async fn an_answer_is_kept_unless_it_is_older_or_its_version_was_evicted() {
 }
 
 #[tokio::test]
-async fn a_deleted_version_answers_no_more_and_leaves_no_series() {
+async fn a_deleted_version_is_not_served_and_leaves_no_series() {
     let models = models().await;
     testing::publish(&models.registry, &weights()).await;
     for version in [Version::FIRST, Version::FIRST.next()] {
@@ -185,7 +185,7 @@ async fn a_deleted_version_answers_no_more_and_leaves_no_series() {
 }
 
 #[tokio::test]
-async fn what_other_servers_deleted_is_forgotten_when_another_version_is_loaded() {
+async fn versions_deleted_by_other_servers_are_evicted_when_another_version_is_loaded() {
     let models = models().await;
     models.get(&pinned(Version::FIRST)).await.unwrap();
     let next = testing::publish(&models.registry, &weights()).await.version;

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_has_its_length_before_and_a_checksum_behind() {
+    fn a_record_starts_with_its_length_and_ends_with_a_checksum() {
         let record = record(b"abc");
         assert_eq!(record.len(), 8 + 4 + 3 + 4);
         assert_eq!((&record[..8], &record[12..15]), (&[3, 0, 0, 0, 0, 0, 0, 0][..], &b"abc"[..]));

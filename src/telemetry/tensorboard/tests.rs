@@ -100,7 +100,7 @@ impl TensorBoard {
 }
 
 #[test]
-fn batches_epochs_and_weights_stand_at_their_steps() {
+fn batches_epochs_and_weights_are_recorded_at_their_steps() {
     let root = tempfile::tempdir().unwrap();
     let run = RunId::new();
     let mut folder = RunFolder::open(root.path(), &run.to_string(), 6).unwrap();
@@ -148,7 +148,7 @@ fn queued_records_are_written_before_it_is_closed() {
 }
 
 #[test]
-fn a_run_that_starts_while_the_disk_is_busy_has_its_own_folder_and_a_file_for_each_segment() {
+fn a_run_that_starts_while_the_disk_is_busy_has_a_separate_folder_and_a_file_for_each_segment() {
     let (queue, messages) = sync_channel(2);
     let board = TensorBoard { queue: Mutex::new(Some(queue)), ..TensorBoard::without_thread() };
     let (kept, waiting) = sync_channel(8);
@@ -189,7 +189,7 @@ fn an_epoch_that_is_the_first_record_after_an_interruption_keeps_its_last_batch(
 }
 
 #[test]
-fn records_that_a_slow_disk_does_not_accept_are_dropped_without_waiting() {
+fn records_that_a_slow_disk_does_not_accept_are_dropped_without_blocking() {
     let (queue, _messages) = sync_channel(3);
     let board = TensorBoard { queue: Mutex::new(Some(queue)), ..TensorBoard::without_thread() };
     let run = RunId::new();

@@ -12,7 +12,7 @@ const BUCKETS: usize = 50;
 const MAX_KERNELS: usize = 32;
 
 /// Approximate longest side of an image in pixels.
-const LONGEST: usize = 640;
+const MAX_SIDE: usize = 640;
 
 /// Longest side of one weight in pixels.
 const MAX_WEIGHT: usize = 8;
@@ -29,9 +29,9 @@ pub fn histogram(values: &[f32]) -> Option<Histogram> {
     let width = (max - min) / BUCKETS as f64;
     let mut bucket = vec![0.0; if width > 0.0 { BUCKETS } else { 1 }];
     for value in finite() {
-        let place = if width > 0.0 { ((value - min) / width) as usize } else { 0 };
+        let index = if width > 0.0 { ((value - min) / width) as usize } else { 0 };
         let last = bucket.len() - 1;
-        bucket[place.min(last)] += 1.0;
+        bucket[index.min(last)] += 1.0;
     }
     let mut bucket_limit: Vec<f64> = (1..bucket.len()).map(|edge| min + edge as f64 * width).collect();
     bucket_limit.push(max);
@@ -65,7 +65,7 @@ pub fn kernels(array: &Array) -> Option<Image> {
     let finite = array.values.iter().filter(|value| value.is_finite());
     let largest = finite.fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let longest = (columns * (width + 1)).max(rows * (height + 1));
-    let scale = (LONGEST / longest).clamp(1, MAX_WEIGHT);
+    let scale = (MAX_SIDE / longest).clamp(1, MAX_WEIGHT);
     let cell = (width * scale + 1, height * scale + 1);
     let image = RgbImage::from_fn((columns * cell.0 + 1) as u32, (rows * cell.1 + 1) as u32, |x, y| {
         let (x, y) = (x as usize, y as usize);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn kernels_stand_in_a_grid_in_the_colour_of_their_sign() {
+    fn kernels_are_drawn_in_a_grid_coloured_by_sign() {
         // Three kernels of 1 × 2: two next to each other, the third below the first.
         let image = kernels(&array(&[3, 1, 1, 2], vec![-2.0, 2.0, 0.0, 1.0, 2.0, 0.0])).unwrap();
         let shown = pixels(&image);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_output_and_columns_input_channels_and_a_large_layer_is_cut() {
+    fn rows_are_output_and_columns_input_channels_and_a_large_layer_is_truncated() {
         let mut values = vec![0.0; 100 * 40];
         values[40] = 1.0;
         let image = kernels(&array(&[100, 40, 1, 1], values)).unwrap();

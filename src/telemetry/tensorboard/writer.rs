@@ -126,11 +126,11 @@ impl Observer for TensorBoard {
     }
 
     fn wants_weights(&self) -> bool {
-        let wanted = self.weights_waiting.load(Ordering::Acquire) < MAX_WAITING_WEIGHTS;
-        if !wanted {
+        let has_capacity = self.weights_waiting.load(Ordering::Acquire) < MAX_WAITING_WEIGHTS;
+        if !has_capacity {
             self.count_dropped();
         }
-        wanted
+        has_capacity
     }
 
     fn weights(&self, _run: RunId, step: u32, arrays: Vec<Array>) {

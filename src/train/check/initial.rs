@@ -6,21 +6,22 @@ use super::TrainConfig;
 use crate::{ids::FieldError, nn::LayerShape};
 
 impl TrainConfig {
-    /// Whether the weights of `initial`, whose layers have the shapes `given`, fit the request's `own`.
-    pub fn check_initial(&self, own: &[LayerShape], given: &[LayerShape]) -> Result<(), FieldError> {
-        let given: BTreeMap<&str, &[i64]> = arrays(given).collect();
-        for (name, dims) in arrays(own) {
-            match given.get(name) {
+    /// Checks that the weights of `initial`, whose layers have the shapes `found`, fit the `expected` shapes of the
+    /// request.
+    pub fn check_initial(&self, expected: &[LayerShape], found: &[LayerShape]) -> Result<(), FieldError> {
+        let found: BTreeMap<&str, &[i64]> = arrays(found).collect();
+        for (name, dims) in arrays(expected) {
+            match found.get(name) {
                 None => return Err(self.initial_mismatch(format!("parameter {name:?} is missing"))),
-                Some(found) if *found != dims => {
+                Some(shape) if *shape != dims => {
                     return Err(self
-                        .initial_mismatch(format!("parameter {name:?} has shape {found:?}, not {dims:?}")));
+                        .initial_mismatch(format!("parameter {name:?} has shape {shape:?}, not {dims:?}")));
                 }
                 Some(_) => {}
             }
         }
-        let own: BTreeSet<&str> = arrays(own).map(|(name, _)| name).collect();
-        match given.keys().find(|name| !own.contains(*name)) {
+        let expected: BTreeSet<&str> = arrays(expected).map(|(name, _)| name).collect();
+        match found.keys().find(|name| !expected.contains(*name)) {
             Some(name) => {
                 Err(self.initial_mismatch(format!("parameter {name:?} is not one of the network's")))
             }
@@ -32,14 +33,14 @@ impl TrainConfig {
     pub(in crate::train) fn initial_mismatch(&self, error: impl std::fmt::Display) -> FieldError {
         let version = self.initial.as_ref().map_or_else(String::new, ToString::to_string);
         let message = format!(
-            "is {version}, whose weights do not fit the request's network: {error}; leave network out to take \
-             the version's own"
+            "is {version}, whose weights do not fit the request's network: {error}; leave network out to use \
+             the version's"
         );
         FieldError::new("initial", message)
     }
 }
 
-/// All arrays that weights of these layers have, in the order in which `Network::load` looks at them.
+/// All arrays that weights of these layers have, in the order in which `Network::load` reads them.
 fn arrays(shapes: &[LayerShape]) -> impl Iterator<Item = (&str, &[i64])> {
     let parameters = shapes.iter().flat_map(|shape| &shape.parameters);
     let statistics = shapes.iter().flat_map(|shape| &shape.running_statistics);

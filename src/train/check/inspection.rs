@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_inspections_and_of_what_they_hold_is_bounded() {
+    fn the_number_and_contents_of_inspections_are_bounded() {
         let many = (1..=33).map(|batch| InspectAt { batch, ..FIRST }).collect();
         assert!(check(many).unwrap_err().starts_with("inspect_at has 33 entries: name at most 32"));
         let wide = LayerKind::Conv(ConvConfig { out_channels: 1, kernel_size: 1, stride: 1, padding: 120 });

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_request_makes_sense() {
+    fn the_default_request_is_valid() {
         TrainConfig::default().check().unwrap();
     }
 
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_never_raises_the_rate_beyond_what_a_number_holds() {
+    fn a_schedule_never_raises_the_rate_beyond_a_finite_number() {
         let shape = |epochs, shape| {
             move |config: &mut TrainConfig| {
                 (config.epochs, config.schedule.shape) = (epochs, shape);

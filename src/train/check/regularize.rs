@@ -71,7 +71,7 @@ mod tests {
     use super::*;
     use crate::{data::dataset::Dims, nn::NetworkConfig, optim::WeightAveraging};
 
-    fn refused(change: impl FnOnce(&mut TrainConfig)) -> String {
+    fn rejection(change: impl FnOnce(&mut TrainConfig)) -> String {
         let mut config = TrainConfig::default();
         change(&mut config);
         config.check().unwrap_err().to_string()
@@ -80,27 +80,27 @@ mod tests {
     #[test]
     fn clipping_smoothing_and_averaging_out_of_range_are_rejected_by_their_field() {
         for smoothing in [-0.1, 1.0, f64::NAN, f64::INFINITY] {
-            let message = refused(|config| config.label_smoothing = smoothing);
+            let message = rejection(|config| config.label_smoothing = smoothing);
             assert!(message.starts_with("label_smoothing is "), "{message}");
         }
         for decay in [-0.1, 1.0, f64::NAN] {
-            let message = refused(|config| config.weight_averaging = Some(WeightAveraging { decay }));
+            let message = rejection(|config| config.weight_averaging = Some(WeightAveraging { decay }));
             assert!(message.starts_with("weight_averaging.decay is "), "{message}");
         }
         for norm in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            let message = refused(|config| config.clip_gradient_norm = Some(norm));
+            let message = rejection(|config| config.clip_gradient_norm = Some(norm));
             assert!(message.starts_with("clip_gradient_norm is "), "{message}");
         }
     }
 
     #[test]
     fn a_batch_of_one_image_is_rejected_where_a_layer_has_one_value_a_channel_of_it() {
-        let message = refused(|config| {
+        let message = rejection(|config| {
             config.network = NetworkConfig::deep();
             config.batch_size = 1;
         });
         assert!(message.starts_with("batch_size is 1: layer \"bn5\" normalises [N,256]"), "{message}");
-        let message = refused(|config| {
+        let message = rejection(|config| {
             config.network = NetworkConfig::deep();
             config.dataset.max_train_images = Some(1);
         });
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn augmentation_out_of_range_is_rejected_by_its_field() {
-        let message = |change: fn(&mut Augmentation)| refused(|config| change(&mut config.augmentation));
+        let message = |change: fn(&mut Augmentation)| rejection(|config| change(&mut config.augmentation));
         for (message, expected) in [
             (
                 message(|it| it.rotation_degrees = 181.0),

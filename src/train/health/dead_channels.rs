@@ -78,12 +78,12 @@ mod tests {
     }
 
     #[test]
-    fn a_network_shows_its_relus_behind_their_pools_and_answers_as_ever() {
+    fn a_network_exposes_its_relus_after_their_pools_with_unchanged_outputs() {
         let network = testing::network(&TrainConfig::default());
         let x = Tensor::ones([2, 1, 28, 28], (Kind::Float, tch::Device::Cpu));
         let mut seen = Vec::new();
-        let answer = network.logits(&x, &mut |index, y| seen.push((index, y.size())));
+        let logits = network.logits(&x, &mut |index, y| seen.push((index, y.size())));
         assert_eq!(seen, [(1, vec![2, 20, 14, 14]), (4, vec![2, 20, 7, 7])]);
-        assert!(answer.allclose(&network.forward(&x, Mode::Evaluate), 1e-4, 1e-4, false));
+        assert!(logits.allclose(&network.forward(&x, Mode::Evaluate), 1e-4, 1e-4, false));
     }
 }

@@ -8,7 +8,7 @@ use super::warning::{Measurement, Rule, RuleViolation, Subject};
 pub(super) struct StepStats {
     /// L2 norm of the mean loss's gradient over all parameters.
     pub gradient_norm: f64,
-    /// Share of the batch that was answered right.
+    /// The share of the batch that was predicted correctly.
     pub accuracy: f64,
     /// The learning rate as a share of the highest that the run has had.
     pub rate_share: f64,
@@ -39,7 +39,7 @@ pub(super) const LEARNED_ACCURACY: f64 = 0.9;
 
 /// Norm of a step over the norm of the weights. About 1e-3 is right (Karpathy, CS231n, "Ratio of
 /// weights:updates"); these are a hundred times more and a thousand times less.
-pub(super) const LARGEST_UPDATE: f64 = 0.1;
+pub(super) const MAX_UPDATE: f64 = 0.1;
 pub(super) const SMALLEST_UPDATE: f64 = 1e-6;
 
 /// Steps small by schedule are not judged: below this share of the run's highest learning rate.
@@ -60,7 +60,7 @@ pub(super) fn exploding(step: &StepStats) -> Option<RuleViolation> {
 
 /// Reports a run whose loss became infinite or NaN, whatever the norm is by then.
 pub(super) fn exploded(gradient_norm: f64) -> RuleViolation {
-    // Where the loss alone tells it the norm may be an ordinary one.
+    // If only the loss is not finite, the norm may be an ordinary one.
     let norm = match gradient_norm <= EXPLODING_NORM {
         true => Measurement::new("gradient_norm", gradient_norm),
         false => Measurement::beyond("gradient_norm", gradient_norm, EXPLODING_NORM),
@@ -97,11 +97,8 @@ pub(super) fn update_ratio(weight: &WeightNorms, rate_share: f64) -> Option<Rule
     let ratio = weight.update / weight.weight;
     // Where no gradient comes, the length of the step is not what is wrong.
     let moved = weight.gradient / weight.weight >= VANISHING_SHARE;
-    let (threshold, advice) = if ratio > LARGEST_UPDATE {
-        (
-            LARGEST_UPDATE,
-            "Every step changes this weight by more than a tenth of it: lower the learning rate.",
-        )
+    let (threshold, advice) = if ratio > MAX_UPDATE {
+        (MAX_UPDATE, "Every step changes this weight by more than a tenth of it: lower the learning rate.")
     } else if ratio < SMALLEST_UPDATE && moved && rate_share >= JUDGED_RATE_SHARE {
         let advice = "The steps hardly change this weight: raise the learning rate.";
         (SMALLEST_UPDATE, advice)
@@ -125,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gradient_norm_explodes_above_its_threshold_and_where_it_is_no_number() {
+    fn a_gradient_norm_explodes_above_its_threshold_and_where_it_is_not_finite() {
         let find = |gradient_norm| {
             let weights =
                 vec![weight(1.0, 0.0), WeightNorms { name: "conv1.weight".into(), ..weight(9.0, 0.0) }];

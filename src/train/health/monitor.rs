@@ -174,13 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_is_reported_after_three_reports_in_a_row_and_never_again() {
+    fn a_weight_is_reported_once_after_three_consecutive_reports() {
         let mut memory = MonitorState::default();
         let warnings = |memory: &mut MonitorState, accuracy| memory.step(HERE, &still(accuracy)).len();
         assert_eq!([0.1, 0.1, 0.95, 0.1, 0.1].map(|accuracy| warnings(&mut memory, accuracy)), [0; 5]);
-        // What is remembered survives a checkpoint.
-        let kept = serde_json::to_string(&memory).unwrap();
-        let mut resumed: MonitorState = serde_json::from_str(&kept).unwrap();
+        // The state survives a checkpoint.
+        let stored = serde_json::to_string(&memory).unwrap();
+        let mut resumed: MonitorState = serde_json::from_str(&stored).unwrap();
         assert_eq!(resumed, memory);
         assert_eq!([0.1, 0.1, 0.1].map(|accuracy| warnings(&mut resumed, accuracy)), [1, 0, 0]);
     }

@@ -15,20 +15,20 @@ pub(in crate::train) struct DeadChannels {
 }
 
 /// With fewer images a channel that stayed zero, or a class that no prediction named, may be a coincidence.
-pub(super) const LEAST_IMAGES: u32 = 100;
+pub(super) const MIN_IMAGES: u32 = 100;
 
 /// Images of a class below which it may be missed by chance.
-pub(super) const LEAST_SUPPORT: u32 = 10;
+pub(super) const MIN_SUPPORT: u32 = 10;
 
 /// Channels that one warning lists; it counts all of them.
-pub(super) const MOST_LISTED: usize = 1000;
+pub(super) const MAX_LISTED: usize = 1000;
 
 pub(super) fn dead_channels(layer: &DeadChannels, images: u32) -> Option<RuleViolation> {
-    (images >= LEAST_IMAGES && !layer.channels.is_empty()).then(|| RuleViolation {
+    (images >= MIN_IMAGES && !layer.channels.is_empty()).then(|| RuleViolation {
         rule: Rule::DeadChannels,
         subject: Subject {
             layer: Some(layer.name.clone()),
-            channels: layer.channels.iter().copied().take(MOST_LISTED).collect(),
+            channels: layer.channels.iter().copied().take(MAX_LISTED).collect(),
             ..Subject::default()
         },
         measurements: vec![
@@ -43,11 +43,11 @@ pub(super) fn dead_channels(layer: &DeadChannels, images: u32) -> Option<RuleVio
 
 pub(super) fn never_predicted(confusion: &ConfusionMatrix) -> Option<RuleViolation> {
     let classes = confusion.classes();
-    let answered = |class: usize| (0..classes).map(|label| confusion.row(label)[class]).sum::<u32>();
+    let predicted = |class: usize| (0..classes).map(|label| confusion.row(label)[class]).sum::<u32>();
     let support = |class: usize| confusion.row(class).iter().sum::<u32>();
     let missed: Vec<usize> =
-        (0..classes).filter(|&class| support(class) >= LEAST_SUPPORT && answered(class) == 0).collect();
-    (confusion.total() >= LEAST_IMAGES && !missed.is_empty()).then(|| RuleViolation {
+        (0..classes).filter(|&class| support(class) >= MIN_SUPPORT && predicted(class) == 0).collect();
+    (confusion.total() >= MIN_IMAGES && !missed.is_empty()).then(|| RuleViolation {
         rule: Rule::ClassNeverPredicted,
         measurements: vec![
             Measurement::beyond("classes_never_predicted", missed.len() as f64, 0.0),
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silent_channel_is_dead_where_the_images_are_many() {
+    fn an_inactive_channel_is_dead_where_the_images_are_many() {
         let layer = |channels| DeadChannels { name: "relu1".to_owned(), channels, width: 20 };
         let found = dead_channels(&layer(vec![3, 7]), 100).unwrap();
         assert_eq!((found.subject.layer.as_deref(), found.subject.channels), (Some("relu1"), vec![3, 7]));
@@ -79,11 +79,11 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_is_there_and_in_no_answer_is_missed() {
+    fn a_class_with_images_and_no_predictions_is_reported() {
         let matrix = |pairs: &[(usize, usize, usize)]| {
             let mut matrix = ConfusionMatrix::new(3);
-            for &(label, answer, times) in pairs {
-                (0..times).for_each(|_| matrix.add(label, answer));
+            for &(label, prediction, times) in pairs {
+                (0..times).for_each(|_| matrix.add(label, prediction));
             }
             matrix
         };

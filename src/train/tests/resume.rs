@@ -106,7 +106,7 @@ fn timeless(event: &Event) -> Option<String> {
 }
 
 #[test]
-fn every_optimizer_goes_on_from_a_stop_as_if_there_had_been_none() {
+fn every_optimizer_resumes_as_if_it_had_not_stopped() {
     let nesterov = OptimizerConfig::Momentum { learning_rate: 0.05, momentum: 0.9, nesterov: true };
     for optimizer in [
         OptimizerConfig::sgd(0.1),
@@ -131,7 +131,7 @@ fn every_optimizer_goes_on_from_a_stop_as_if_there_had_been_none() {
 }
 
 #[test]
-fn more_epochs_on_a_steady_schedule_end_as_if_asked_for_at_once() {
+fn epochs_added_on_a_constant_schedule_give_the_same_result() {
     let mut config = config(OptimizerConfig::adam(0.01));
     config.schedule.shape = ScheduleShape::Exponential { factor: 0.5 };
     let (_, weights, ..) = run(&config, &[]);
@@ -165,7 +165,7 @@ fn a_checkpoint_of_another_run_is_rejected() {
 }
 
 #[test]
-fn a_run_that_gets_no_better_stops_early_and_does_so_after_a_stop_too() {
+fn a_run_that_does_not_improve_stops_early_also_after_a_resume() {
     let mut config = config(OptimizerConfig::sgd(1e-9));
     config.epochs = 9;
     let rule = EarlyStopping { min_delta: 0.1, patience_evaluations: 2, ..EarlyStopping::default() };
@@ -180,7 +180,7 @@ fn a_run_that_gets_no_better_stops_early_and_does_so_after_a_stop_too() {
 }
 
 #[test]
-fn weights_beyond_all_bounds_end_a_run_at_their_batch() {
+fn infinite_weights_end_a_run_at_their_batch() {
     // There is no report yet, and the loss of the batch itself is finite.
     let config = TrainConfig { report_every_batches: 100, ..config(OptimizerConfig::sgd(1e30)) };
     let mut recorder = RunRecorder::default();
@@ -199,7 +199,7 @@ fn weights_beyond_all_bounds_end_a_run_at_their_batch() {
 }
 
 #[test]
-fn what_could_never_be_loaded_ends_a_run_as_its_weights_do() {
+fn a_network_that_could_not_be_loaded_ends_the_run() {
     let config = TrainConfig { weight_averaging: None, ..config(OptimizerConfig::sgd(1e-9)) };
     // Normalised values of 1e25 are valid; their variance exceeds float32.
     let mut large = trainer(&config);

@@ -3,14 +3,15 @@
 use super::program::{SMALL_RUN, Server};
 
 #[test]
-fn two_versions_are_measured_side_by_side_and_the_report_stands_alone() {
+fn two_versions_are_compared_and_the_report_is_self_contained() {
     let server = Server::start();
     server.call(SMALL_RUN).ok();
     server.call(&[SMALL_RUN, &["--seed=1"]].concat()).ok();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.html").to_str().unwrap().to_owned();
-    let asked = ["evaluate", "--compare", "1", "--temperature", "--misclassified", "4", "--output", &path];
-    let printed = server.call(&asked).ok();
+    let arguments =
+        ["evaluate", "--compare", "1", "--temperature", "--misclassified", "4", "--output", &path];
+    let printed = server.call(&arguments).ok();
     for part in [
         "digits version 2 on synthetic test: accuracy ",
         "  95 % interval",
@@ -39,7 +40,7 @@ fn two_versions_are_measured_side_by_side_and_the_report_stands_alone() {
 }
 
 #[test]
-fn the_gate_moves_an_alias_or_fails_with_the_figures() {
+fn the_gate_moves_an_alias_or_fails_with_the_measured_values() {
     let server = Server::start();
     server.call(SMALL_RUN).ok();
     let gate = ["evaluate", "--split=validation", "--promote", "production", "--reason", "gated", "--by=ana"];
@@ -80,7 +81,7 @@ fn the_gate_moves_an_alias_or_fails_with_the_figures() {
 }
 
 #[test]
-fn an_alias_is_set_only_where_what_is_required_holds() {
+fn an_alias_is_set_only_where_its_requirements_are_met() {
     let server = Server::start();
     server.call(SMALL_RUN).ok();
     let set = ["models", "set-alias", "production", "1", "--split", "validation", "--require"];

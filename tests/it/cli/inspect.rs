@@ -11,7 +11,7 @@ fn server() -> Server {
 }
 
 #[test]
-fn everything_that_is_asked_for_is_shown_below_the_table() {
+fn everything_that_is_requested_is_shown_below_the_table() {
     let server = server();
     let output = server
         .call(&["inspect", "--gradients", "--saliency", "--occlusion", "--health", "--max-images=200"])

@@ -4,6 +4,7 @@
 mod evaluate;
 mod help;
 mod inspect;
+mod log;
 mod predict;
 pub mod program;
 mod runs;
@@ -14,7 +15,7 @@ mod tensorboard;
 use program::{SMALL_RUN, Server, digitd, run};
 
 #[test]
-fn a_network_is_trained_measured_shown_and_used() {
+fn a_network_is_trained_evaluated_inspected_and_used() {
     let server = Server::start();
     let events = server.call(&[SMALL_RUN, &["--json", "--set-alias", "production"]].concat()).json_lines();
     assert!(events[0]["started"]["request"]["epochs"] == 1, "{}", events[0]);
@@ -58,7 +59,7 @@ fn runs_and_versions_are_listed_and_aliases_moved_and_rolled_back() {
 }
 
 #[test]
-fn weights_go_out_to_a_file_and_come_back_as_a_version() {
+fn weights_are_exported_to_a_file_and_imported_as_a_version() {
     let server = Server::start();
     server.call(SMALL_RUN).ok();
     let folder = tempfile::tempdir().unwrap();
@@ -103,7 +104,7 @@ const LAYERS: &str = r#"{"layers": [
     {"flatten": {}}, {"name": "fc", "linear": {"outFeatures": 10}}]}"#;
 
 #[test]
-fn a_command_can_bring_its_own_server() {
+fn a_command_can_start_an_embedded_server() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().to_str().unwrap();
     let inside = ["--in-process", "--store", store];
@@ -136,7 +137,7 @@ fn a_rejected_field_is_named_with_its_reason() {
 }
 
 #[test]
-fn a_server_that_is_not_there_comes_with_advice() {
+fn an_unreachable_server_is_reported_with_advice() {
     let error = run(&["runs", "list", "--server", "127.0.0.1:1"]).error();
     assert!(error.starts_with("error: no server answers at http://127.0.0.1:1"), "{error}");
     assert!(error.contains("digitd serve") && error.contains("--in-process"), "{error}");
@@ -145,7 +146,7 @@ fn a_server_that_is_not_there_comes_with_advice() {
 }
 
 #[test]
-fn a_misspelt_flag_and_a_misspelt_setting_come_with_a_suggestion() {
+fn misspelt_flags_and_settings_are_rejected_with_a_suggestion() {
     let mut command = digitd();
     let usage = program::finish(command.args(["train", "--epoch", "3"]));
     assert_eq!(usage.code, Some(2));
@@ -167,7 +168,7 @@ fn a_request_file_with_an_unknown_field_is_rejected() {
 }
 
 #[test]
-fn the_doctor_reports_what_is_there_and_fails_where_serving_would() {
+fn the_doctor_reports_each_check_and_fails_where_serving_would() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
     let healthy =

@@ -34,7 +34,7 @@ fn names(lines: &[serde_json::Value]) -> Vec<&str> {
 }
 
 #[test]
-fn pictures_come_from_files_patterns_folders_and_standard_input() {
+fn images_come_from_files_patterns_folders_and_standard_input() {
     let (server, folder) = server_and_digits(5);
     let whole = folder.path().to_str().unwrap();
     let read = |name: &str| server.call(&["predict", "--json", name]).json_lines();
@@ -55,7 +55,7 @@ fn pictures_come_from_files_patterns_folders_and_standard_input() {
 }
 
 #[test]
-fn a_picture_that_cannot_be_read_is_named_and_the_others_are_read() {
+fn an_unreadable_image_is_named_and_the_others_are_read() {
     let (server, folder) = server_and_digits(2);
     let [first, torn, missing, second] =
         ["0.png", "torn.png", "gone.png", "1.png"].map(|name| path(&folder, name));
@@ -84,7 +84,7 @@ fn a_picture_that_cannot_be_read_is_named_and_the_others_are_read() {
 }
 
 #[test]
-fn more_pictures_than_are_read_ahead_keep_their_order() {
+fn more_images_than_are_read_ahead_keep_their_order() {
     let (server, folder) = server_and_digits(60);
     let files: Vec<String> = (0..60).map(|index| path(&folder, &format!("{index}.png"))).collect();
     let args: Vec<&str> =
@@ -95,7 +95,7 @@ fn more_pictures_than_are_read_ahead_keep_their_order() {
 }
 
 #[test]
-fn a_version_is_named_in_one_word_and_what_is_no_version_ends_the_command() {
+fn a_version_is_one_argument_and_an_invalid_one_ends_the_command() {
     let (server, folder) = server_and_digits(2);
     server.call(SMALL_RUN).ok();
     let (one, two) = (path(&folder, "0.png"), path(&folder, "1.png"));

@@ -139,6 +139,11 @@ impl Server {
         feed(&mut self.command(args), input)
     }
 
+    /// Sends a signal to the server.
+    pub fn send(&self, signal: &str) {
+        send(&self.child, signal);
+    }
+
     /// Sends a signal to the server, and waits until it ends.
     pub fn end(mut self, signal: &str) -> ExitStatus {
         send(&self.child, signal);

@@ -36,12 +36,12 @@ fn runs_are_drawn_as_svg_and_png() {
 }
 
 #[test]
-fn a_plot_that_cannot_be_says_why() {
+fn an_impossible_plot_is_rejected_with_the_reason() {
     let (server, [first, _]) = two_runs();
     let printed = server.call(&["runs", "plot", &first, "--output", "loss.pdf"]).error();
     assert!(printed.contains("loss.pdf") && printed.contains(".svg or .png"), "{printed}");
     let printed = server.call(&["runs", "plot", &first, &first, "--output", "loss.png"]).error();
-    assert!(printed.contains("named twice"), "{printed}");
+    assert!(printed.contains("is named twice: name each run once"), "{printed}");
     let printed = server.call(&["runs", "plot", &first, "--output", "/nowhere/loss.png"]).error();
     assert!(printed.contains("cannot write /nowhere/loss.png"), "{printed}");
     let usage = server.call(&["runs", "plot", "--output", "loss.png", "--smoothing", "1"]);
@@ -51,7 +51,7 @@ fn a_plot_that_cannot_be_says_why() {
 }
 
 #[test]
-fn runs_are_compared_by_what_differs_and_what_came_of_it() {
+fn runs_are_compared_by_their_requests_and_results() {
     let (server, [first, second]) = two_runs();
     let output = server.call(&["runs", "compare", &first, &second]).ok();
     let row = |name: &str| output.lines().find(|line| line.trim().starts_with(name)).unwrap_or_default();

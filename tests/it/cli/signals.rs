@@ -32,7 +32,7 @@ fn ctrl_c_cancels_the_run_and_says_so_by_its_exit_code() {
 }
 
 #[test]
-fn a_run_goes_on_without_its_caller_and_can_be_cancelled_by_another() {
+fn a_detached_run_continues_and_can_be_cancelled_by_another_caller() {
     let server = Server::start();
     let (mut child, run) = long_run(&server);
     child.kill().unwrap();
@@ -46,10 +46,22 @@ fn a_run_goes_on_without_its_caller_and_can_be_cancelled_by_another() {
 }
 
 #[test]
-fn sigterm_interrupts_the_run_and_ends_the_server_in_good_order() {
+fn sigterm_interrupts_the_run_and_shuts_the_server_down_cleanly() {
     let server = Server::start();
     let (mut child, _) = long_run(&server);
     assert_eq!(server.end("TERM").code(), Some(0));
+    assert_eq!(child.wait().unwrap().code(), Some(1), "an interrupted run is no success");
+}
+
+#[test]
+fn signals_that_end_other_programs_do_not_end_the_server() {
+    let server = Server::start();
+    for signal in ["HUP", "USR1", "USR2"] {
+        server.send(signal);
+        server.call(&["runs", "list"]).ok();
+    }
+    let (mut child, _) = long_run(&server);
+    assert_eq!(server.end("QUIT").code(), Some(0));
     assert_eq!(child.wait().unwrap().code(), Some(1), "an interrupted run is no success");
 }
 
@@ -72,7 +84,7 @@ fn ctrl_c_cancels_a_run_that_waits_for_its_turn() {
 }
 
 #[test]
-fn a_request_is_validated_beside_a_run_and_begins_nothing() {
+fn a_request_is_validated_during_a_run_and_starts_nothing() {
     let server = Server::start();
     let (mut first, _) = long_run(&server);
     let request = ["train", "--validate-only", "--dataset", "synthetic", "--max-train-images", "300"];

@@ -69,7 +69,7 @@ fn a_server_on_a_bucket_trains_and_serves_what_it_published_after_a_restart() {
 }
 
 #[test]
-fn a_bucket_that_cannot_be_reached_ends_the_start_with_the_variables_to_check() {
+fn an_unreachable_bucket_ends_the_start_with_the_variables_to_check() {
     let mut serve = digitd();
     serve.args(["serve", "--store", "s3://digits/fleet", "--grpc-addr", "127.0.0.1:0", "--http-addr", "off"]);
     serve.envs([("AWS_ENDPOINT_URL", "http://127.0.0.1:9"), ("AWS_ACCESS_KEY_ID", "somebody")]);
@@ -111,12 +111,12 @@ fn publish_at_once(store: &TestStore) {
 }
 
 #[test]
-fn programs_that_publish_into_one_folder_at_once_get_versions_of_their_own() {
+fn programs_that_publish_into_one_folder_at_once_get_distinct_versions() {
     publish_at_once(&TestStore::folder());
 }
 
 #[test]
-fn programs_that_publish_into_one_bucket_at_once_get_versions_of_their_own() {
+fn programs_that_publish_into_one_bucket_at_once_get_distinct_versions() {
     if let Some(store) = TestStore::bucket() {
         publish_at_once(&store);
     }
@@ -131,6 +131,6 @@ fn a_command_ends_well_while_the_version_that_it_published_still_warms_up() {
         {"conv": {"outChannels": 48, "kernelSize": 5, "padding": 2}}, {"relu": {}},
         {"maxPool": {"kernelSize": 4}}, {"flatten": {}}, {"linear": {"outFeatures": 10}}]}}"#;
     std::fs::write(request.path(), wide).unwrap();
-    let asked = ["--request", request.path().to_str().unwrap()];
-    store.run(&[SMALL_RUN, &asked].concat()).ok();
+    let arguments = ["--request", request.path().to_str().unwrap()];
+    store.run(&[SMALL_RUN, &arguments].concat()).ok();
 }

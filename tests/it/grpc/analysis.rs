@@ -21,7 +21,7 @@ fn contents() -> v1::InspectRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_evaluation_counts_what_predict_answers() {
+async fn an_evaluation_counts_what_predict_returns() {
     let server = TestServer::start().await;
     server.train().await;
     let set = unseen_images(10_000);
@@ -37,8 +37,8 @@ async fn an_evaluation_counts_what_predict_answers() {
         let part = set.slice(start..start + 2_500);
         let pixel_batch = Bytes::copy_from_slice(part.pixels());
         let request = v1::PredictRequest { pixel_batch, ..v1::PredictRequest::default() };
-        let answer = server.prediction().predict(request).await.unwrap().into_inner();
-        for (prediction, &label) in answer.predictions.iter().zip(part.labels()) {
+        let response = server.prediction().predict(request).await.unwrap().into_inner();
+        for (prediction, &label) in response.predictions.iter().zip(part.labels()) {
             counts[usize::from(label)][usize::try_from(prediction.label.unwrap()).unwrap()] += 1;
             loss -= f64::from(prediction.probabilities[usize::from(label)]).ln() / 10_000.0;
         }
@@ -55,7 +55,7 @@ async fn an_evaluation_counts_what_predict_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_splits_are_those_of_the_versions_own_run() {
+async fn the_splits_are_those_of_the_run_that_made_the_version() {
     let server = TestServer::start().await;
     let events = server.train().await;
     let evaluate = async |split: v1::Split, dataset| {
@@ -130,7 +130,7 @@ async fn contents_show_kernels_channels_and_the_share_of_zeros() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_own_picture_and_one_of_the_data_set_show_what_predict_answers() {
+async fn a_supplied_image_and_one_of_the_data_set_show_what_predict_returns() {
     let server = TestServer::start().await;
     server.train().await;
     let pixels = Bytes::copy_from_slice(unseen_images(8).image(7));
@@ -170,7 +170,7 @@ async fn the_drawn_channel_follows_the_seed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_network_does_not_have_is_rejected_by_name() {
+async fn unknown_layers_and_channels_are_rejected_by_name() {
     let server = TestServer::start().await;
     server.train().await;
     let mut analysis = server.analysis();

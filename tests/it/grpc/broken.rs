@@ -111,12 +111,12 @@ fn with(index: usize, name: &'static str, shape: &'static [usize]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn weights_that_are_not_there() {
+async fn missing_weights() {
     check_loss("it is missing", |version| std::fs::remove_file(&version.weights).unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn weights_that_are_cut_short() {
+async fn truncated_weights() {
     check_loss("bytes, not", |version| {
         let bytes = version.bytes();
         std::fs::write(&version.weights, &bytes[..bytes.len() / 2]).unwrap();
@@ -136,7 +136,7 @@ async fn weights_with_a_byte_that_flipped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn weights_with_bytes_behind_them() {
+async fn weights_with_trailing_bytes() {
     check_loss("bytes, not", |version| {
         std::fs::write(&version.weights, [version.bytes(), vec![0]].concat()).unwrap();
     })
@@ -173,12 +173,12 @@ async fn a_file_that_ends_within_its_arrays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_goes_on_behind_its_arrays() {
+async fn a_file_with_trailing_bytes_after_its_arrays() {
     check_inner_loss("not safetensors", |bytes| [bytes, vec![0]].concat()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_header_that_says_it_is_endless() {
+async fn a_header_of_excessive_length() {
     check_inner_loss("not safetensors", |bytes| [&u64::MAX.to_le_bytes()[..], &bytes[8..]].concat()).await;
 }
 
@@ -193,7 +193,7 @@ async fn an_array_that_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_array_too_many() {
+async fn a_surplus_array() {
     let more = [TUTORIAL, &[("fc2.bias", &[10])]].concat();
     check_inner_loss("\"fc2.bias\" is not one of", |_| file(&more)).await;
 }
@@ -249,12 +249,12 @@ async fn a_weight_that_is_no_number() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_that_the_weights_are_not_of() {
+async fn a_network_that_does_not_match_its_weights() {
     check_loss("", |version| version.set_in_manifest("classes", json!(11))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_of_a_size_that_makes_no_sense() {
+async fn images_of_an_impossible_size() {
     check_loss("of no size that makes sense", |version| version.set_in_manifest("height", json!(1u64 << 40)))
         .await;
 }
@@ -266,7 +266,7 @@ async fn a_manifest_that_is_not_json() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_manifest_that_is_endless() {
+async fn a_manifest_of_excessive_length() {
     check_loss("at most", |version| {
         std::fs::File::options().write(true).open(&version.manifest).unwrap().set_len(1 << 40).unwrap();
     })

@@ -15,7 +15,7 @@ async fn compare(server: &TestServer, request: v1::CompareVersionsRequest) -> v1
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_versions_are_compared_in_parameters_outputs_and_answers() {
+async fn two_versions_are_compared_in_parameters_outputs_and_predictions() {
     let server = TestServer::start().await;
     server.train().await;
     server.train_seeded(1).await;
@@ -38,8 +38,8 @@ async fn two_versions_are_compared_in_parameters_outputs_and_answers() {
     let labels = async |number| {
         let pixel_batch = bytes::Bytes::copy_from_slice(unseen_images(2_000).pixels());
         let request = v1::PredictRequest { model: version(number), pixel_batch, ..Default::default() };
-        let answer = server.prediction().predict(request).await.unwrap().into_inner();
-        answer.predictions.into_iter().map(|prediction| prediction.label).collect::<Vec<_>>()
+        let response = server.prediction().predict(request).await.unwrap().into_inner();
+        response.predictions.into_iter().map(|prediction| prediction.label).collect::<Vec<_>>()
     };
     let (old, new) = (labels(1).await, labels(2).await);
     let expected: Vec<_> = (0..2_000).filter(|&at| old[at] != new[at]).collect();
@@ -89,7 +89,7 @@ async fn a_version_that_differs_in_one_value_differs_there_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_is_seen_while_it_trains_and_its_end_is_what_it_would_have_been() {
+async fn a_run_is_compared_while_it_trains_without_changing_its_result() {
     let server = TestServer::start().await;
     let long = v1::TrainRequest { epochs: Some(30), ..tiny() };
     let mut events = server.training().train(long.clone()).await.unwrap().into_inner();

@@ -56,12 +56,12 @@ async fn services_that_predict_wait_for_the_first_model_and_the_others_serve() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn probes_are_answered_on_the_plain_port() {
+async fn probes_are_served_on_the_plain_port() {
     let server = TestServer::start().await;
     for (path, expected) in [("livez", "alive\n"), ("readyz", "ready\n")] {
         let url = format!("http://{}/{path}", server.http_addr);
-        let asked = tokio::task::spawn_blocking(move || ureq::get(url).call()?.body_mut().read_to_string());
-        assert_eq!(asked.await.unwrap().unwrap(), expected);
+        let fetched = tokio::task::spawn_blocking(move || ureq::get(url).call()?.body_mut().read_to_string());
+        assert_eq!(fetched.await.unwrap().unwrap(), expected);
     }
 }
 
@@ -77,9 +77,9 @@ macro_rules! reflect {
         let mut client = ServerReflectionClient::new($server.channel());
         let mut ask = async |request| {
             let request = ServerReflectionRequest { host: String::new(), message_request: Some(request) };
-            let mut answers =
+            let mut responses =
                 client.server_reflection_info(stream::iter([request])).await.unwrap().into_inner();
-            answers.message().await.unwrap().unwrap().message_response.unwrap()
+            responses.message().await.unwrap().unwrap().message_response.unwrap()
         };
         let MessageResponse::ListServicesResponse(listed) =
             ask(MessageRequest::ListServices(String::new())).await
@@ -147,7 +147,7 @@ fn every_message_field_enum_and_rpc_of_the_contract_is_commented() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_method_that_is_not_there_is_unimplemented() {
+async fn an_unknown_method_is_unimplemented() {
     let server = TestServer::start().await;
     let mut client = tonic::client::Grpc::new(server.channel());
     client.ready().await.unwrap();

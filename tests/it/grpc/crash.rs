@@ -82,8 +82,8 @@ impl Program {
                 pixel_batch: Bytes::copy_from_slice(unseen_images(3).pixels()),
                 ..v1::PredictRequest::default()
             };
-            let answer = prediction.predict(request).await.unwrap().into_inner();
-            assert_eq!((answer.version, answer.predictions.len()), (version.version, 3));
+            let response = prediction.predict(request).await.unwrap().into_inner();
+            assert_eq!((response.version, response.predictions.len()), (version.version, 3));
         }
     }
 
@@ -125,7 +125,7 @@ async fn publish_one(store: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_died_is_reported_as_interrupted_and_no_version_is_lost() {
+async fn a_run_whose_server_died_is_reported_as_interrupted_and_no_version_is_lost() {
     let store = tempfile::tempdir().unwrap();
     publish_one(store.path()).await;
     let moments: [fn(&Event) -> bool; 5] = [
@@ -149,7 +149,7 @@ async fn a_run_that_died_is_reported_as_interrupted_and_no_version_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_death_around_publishing_leaves_a_whole_version_or_none() {
+async fn a_crash_during_publishing_leaves_a_complete_version_or_none() {
     let store = tempfile::tempdir().unwrap();
     publish_one(store.path()).await;
     let moments: [fn(&Event) -> bool; 3] = [
@@ -218,7 +218,7 @@ async fn resumed(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_died_resumes_to_the_same_weights_and_reports_nothing_twice() {
+async fn a_run_whose_server_died_resumes_to_the_same_weights_and_reports_nothing_twice() {
     let store = tempfile::tempdir().unwrap();
     let program = Program::start(store.path());
     let whole = collect(program.training().train(forty()).await.unwrap().into_inner()).await;

@@ -98,7 +98,7 @@ async fn idx_files_of_another_size_are_trained_on_and_measured_and_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_changed_between_two_runs_is_read_anew() {
+async fn a_folder_that_changed_between_two_runs_is_read_again() {
     let folder = tempfile::tempdir().unwrap();
     write_idx(folder.path(), &bars(60), &bars(6));
     let server = TestServer::with_set("bars", folder.path()).await;
@@ -150,7 +150,7 @@ async fn layers_that_do_not_fit_the_data_set_and_data_that_is_broken_are_rejecte
     let ten = v1::layer::Kind::Linear(v1::Linear { out_features: 10 });
     let kinds = [v1::layer::Kind::Flatten(v1::Flatten {}), ten];
     let layers = kinds.map(|kind| v1::Layer { name: String::new(), kind: Some(kind) }).into();
-    let network = Some(v1::Network { preset: String::new(), layers });
+    let network = Some(v1::Network { layers, ..v1::Network::default() });
     let status = rejected(v1::TrainRequest { network, ..one_epoch("bars") }).await;
     check_field(&status, "network.layers");
     assert!(status.message().contains("3 classes"), "{status}");
@@ -166,7 +166,7 @@ async fn layers_that_do_not_fit_the_data_set_and_data_that_is_broken_are_rejecte
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn folders_of_pictures_are_trained_on_and_answered_by_their_names() {
+async fn folders_of_images_are_trained_on_and_predicted_by_their_names() {
     let folder = tempfile::tempdir().unwrap();
     let set = bars(90);
     let server = trained_on_names(folder.path(), &set).await;
@@ -195,14 +195,17 @@ async fn folders_of_pictures_are_trained_on_and_answered_by_their_names() {
     ];
     let images = forms.map(|form| v1::Image { form: Some(form) }).into();
     let request = v1::PredictRequest { images, top_k: Some(100), ..Default::default() };
-    let answer = server.prediction().predict(request).await.unwrap().into_inner();
-    let read: Vec<_> = answer.predictions.iter().map(v1::Prediction::label_name).collect();
+    let response = server.prediction().predict(request).await.unwrap().into_inner();
+    let read: Vec<_> = response.predictions.iter().map(v1::Prediction::label_name).collect();
     assert_eq!(read, NAMES);
-    assert_eq!((answer.predictions[0].top.len(), answer.predictions[0].top[0].label_name()), (3, "across"));
+    assert_eq!(
+        (response.predictions[0].top.len(), response.predictions[0].top[0].label_name()),
+        (3, "across")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_of_another_size_than_the_versions_are_rejected_with_the_right_one() {
+async fn images_of_the_wrong_size_are_rejected_with_the_size_of_the_version() {
     let folder = tempfile::tempdir().unwrap();
     write_idx(folder.path(), &bars(60), &bars(6));
     let server = TestServer::with_set("bars", folder.path()).await;
@@ -224,6 +227,6 @@ async fn pictures_of_another_size_than_the_versions_are_rejected_with_the_right_
     let status = server.analysis().inspect(request).await.unwrap_err();
     check_field(&status, "image.floats.values");
     let request = v1::PredictRequest { pixel_batch: vec![0; 480].into(), ..Default::default() };
-    let answer = server.prediction().predict(request).await.unwrap().into_inner();
-    assert_eq!((answer.predictions.len(), answer.predictions[0].probabilities.len()), (2, 3));
+    let response = server.prediction().predict(request).await.unwrap().into_inner();
+    assert_eq!((response.predictions.len(), response.predictions[0].probabilities.len()), (2, 3));
 }

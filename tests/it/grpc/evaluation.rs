@@ -28,17 +28,17 @@ async fn evaluate(server: &TestServer, request: v1::EvaluateRequest) -> v1::Eval
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_misclassified_images_are_what_predict_says_of_those_images() {
+async fn the_misclassified_images_agree_with_predict() {
     let server = TestServer::start().await;
     server.train().await;
     let request =
         v1::EvaluateRequest { misclassified: Some(25), misclassified_png: true, ..Default::default() };
-    let answer = evaluate(&server, request).await;
-    assert_eq!(answer.misclassified.len(), 25);
-    assert!(answer.misclassified.is_sorted_by(|a, b| a.loss >= b.loss), "the worst first");
+    let response = evaluate(&server, request).await;
+    assert_eq!(response.misclassified.len(), 25);
+    assert!(response.misclassified.is_sorted_by(|a, b| a.loss >= b.loss), "the worst first");
     let set = unseen_images(10_000);
-    assert_eq!(answer.dataset_digest, set.digest());
-    for mistake in &answer.misclassified {
+    assert_eq!(response.dataset_digest, set.digest());
+    for mistake in &response.misclassified {
         let index = usize::try_from(mistake.index()).unwrap();
         assert_eq!(mistake.label(), i32::from(set.label(index)));
         assert_eq!(image::decode(&mistake.png, image::Grayscale::Luma).unwrap().pixels, set.image(index));
@@ -84,14 +84,14 @@ async fn two_versions_on_the_same_images_are_distinguished() {
     server.train_seeded(1).await;
     let request =
         v1::EvaluateRequest { model: version(2), compare_to: version(1), ..v1::EvaluateRequest::default() };
-    let answer = evaluate(&server, request).await;
-    let comparison = answer.comparison.as_ref().unwrap();
+    let response = evaluate(&server, request).await;
+    let comparison = response.comparison.as_ref().unwrap();
     let other = comparison.other.as_ref().unwrap();
-    assert_eq!((answer.version, other.version, &other.dataset_digest), (2, 1, &answer.dataset_digest));
+    assert_eq!((response.version, other.version, &other.dataset_digest), (2, 1, &response.dataset_digest));
     let alone = |number| v1::EvaluateRequest { model: version(number), ..v1::EvaluateRequest::default() };
     let first = evaluate(&server, alone(2)).await;
     let second = evaluate(&server, alone(1)).await;
-    assert_eq!((&first.confusion_matrix, first.loss), (&answer.confusion_matrix, answer.loss));
+    assert_eq!((&first.confusion_matrix, first.loss), (&response.confusion_matrix, response.loss));
     assert_eq!((&second.classes, second.loss), (&other.classes, other.loss));
     assert!(other.misclassified.is_empty() && other.comparison.is_none());
     let [both, one, two, none] =
@@ -151,23 +151,23 @@ async fn a_stream_reports_progress_in_order_and_ends_with_the_response() {
     let request = v1::EvaluateRequest { batch_size: Some(100), misclassified: Some(3), ..Default::default() };
     let mut events = server.analysis().evaluate_stream(request.clone()).await.unwrap().into_inner();
     let mut counts = Vec::new();
-    let mut answer = None;
+    let mut response = None;
     while let Some(event) = events.message().await.unwrap() {
-        assert!(answer.is_none(), "nothing follows the answer");
+        assert!(response.is_none(), "nothing follows the response");
         match event.event.unwrap() {
             Event::Progress(progress) => {
                 assert_eq!(progress.total, 10_000);
                 counts.push(progress.images());
             }
-            Event::Finished(finished) => answer = Some(finished),
+            Event::Finished(finished) => response = Some(finished),
         }
     }
     assert!(counts.len() > 1 && counts.is_sorted_by(|a, b| a < b), "{counts:?}");
     assert_eq!(counts.last(), Some(&10_000));
-    let mut answer = answer.unwrap();
+    let mut response = response.unwrap();
     let mut unary = evaluate(&server, request).await;
-    (answer.seconds, unary.seconds) = (None, None);
-    assert_eq!(answer, unary);
+    (response.seconds, unary.seconds) = (None, None);
+    assert_eq!(response, unary);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,7 +200,7 @@ async fn a_caller_that_leaves_a_stream_frees_the_analysis_for_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_version_that_is_not_there_or_reads_other_images_is_rejected() {
+async fn a_missing_or_incompatible_second_version_is_rejected() {
     let server = TestServer::start().await;
     server.train().await;
     let missing = v1::EvaluateRequest { compare_to: version(9), ..v1::EvaluateRequest::default() };
@@ -211,7 +211,7 @@ async fn a_second_version_that_is_not_there_or_reads_other_images_is_rejected() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_that_can_be_asked_for_fits_into_a_message() {
+async fn everything_that_can_be_requested_fits_into_a_message() {
     let server = TestServer::start().await;
     server.train_seeded(0).await;
     server.train_seeded(1).await;
@@ -223,8 +223,8 @@ async fn everything_that_can_be_asked_for_fits_into_a_message() {
         fit_temperature: true,
         ..v1::EvaluateRequest::default()
     };
-    let answer = evaluate(&server, request).await;
-    assert_eq!((answer.misclassified.len(), answer.calibration.as_ref().unwrap().bins.len()), (100, 100));
+    let response = evaluate(&server, request).await;
+    assert_eq!((response.misclassified.len(), response.calibration.as_ref().unwrap().bins.len()), (100, 100));
     // gRPC's default limit is 4 MiB; with 100 classes the tables are ten times as wide.
-    assert!(answer.encoded_len() < 200_000, "{} bytes", answer.encoded_len());
+    assert!(response.encoded_len() < 200_000, "{} bytes", response.encoded_len());
 }

@@ -48,7 +48,7 @@ async fn a_trained_version_is_examined_over_a_whole_split() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bias_of_minus_100_is_named_by_its_place() {
+async fn a_bias_of_minus_100_is_reported_by_layer_and_channel() {
     let server = TestServer::start().await;
     server.train().await;
     let before: Vec<Vec<String>> =
@@ -120,7 +120,7 @@ fn version_of(number: i32) -> Option<v1::ModelRef> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn weights_that_are_no_numbers_do_not_get_in_and_large_ones_are_found_by_what_they_give() {
+async fn weights_that_are_not_finite_are_rejected_and_large_ones_are_found_by_their_outputs() {
     let server = TestServer::start().await;
     server.train().await;
     let mut file = read(&export(&server, 1).await.1);

@@ -54,18 +54,19 @@ async fn requirements_that_are_met_move_the_alias_and_stay_in_its_history() {
         by: "ana".to_owned(),
         ..production().unwrap()
     });
-    let answer = server.analysis().evaluate(request).await.unwrap().into_inner();
-    let moved = answer.promoted.clone().unwrap();
+    let response = server.analysis().evaluate(request).await.unwrap().into_inner();
+    let moved = response.promoted.clone().unwrap();
     assert_eq!((moved.version, moved.by.as_str(), moved.reason.as_str()), (1, "ana", "good enough"));
     let evidence = moved.evidence.clone().unwrap();
-    assert_eq!(evidence.results, answer.results);
+    assert_eq!(evidence.results, response.results);
     let measured: Vec<_> = evidence.results.iter().map(|it| (it.requirement.as_str(), it.measured)).collect();
-    let recall = answer.classes[3].recall;
-    let expected = [("accuracy>=0.1", answer.accuracy), ("loss<100", answer.loss), ("recall[3]>=0", recall)];
+    let recall = response.classes[3].recall;
+    let expected =
+        [("accuracy>=0.1", response.accuracy), ("loss<100", response.loss), ("recall[3]>=0", recall)];
     assert_eq!(measured, expected);
     assert_eq!((evidence.split(), evidence.images), (v1::Split::Validation, 100));
     assert_eq!(evidence.dataset.as_ref().unwrap().name, "synthetic");
-    assert_eq!(evidence.dataset_digest, answer.dataset_digest);
+    assert_eq!(evidence.dataset_digest, response.dataset_digest);
     assert_eq!(history(&server).await, std::slice::from_ref(&moved));
     // A server that starts on the same store has the history too.
     let server = TestServer::on(server.stop().await).await;
@@ -146,7 +147,7 @@ async fn set_alias_measures_the_version_that_it_moves_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requirements_that_cannot_be_are_rejected_by_name() {
+async fn invalid_requirements_are_rejected_by_name() {
     let server = TestServer::start().await;
     server.train().await;
     for (require, field) in [

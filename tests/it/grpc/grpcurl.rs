@@ -24,7 +24,7 @@ pub fn grpcurl() -> Option<PathBuf> {
 }
 
 /// Runs grpcurl against the server, and returns what it printed.
-async fn ask(grpcurl: &PathBuf, server: &TestServer, before: &[&str], after: &[&str]) -> Output {
+async fn run_grpcurl(grpcurl: &PathBuf, server: &TestServer, before: &[&str], after: &[&str]) -> Output {
     let mut command = Command::new(grpcurl);
     command.arg("-plaintext").args(before).arg(server.addr.to_string()).args(after);
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
@@ -42,7 +42,7 @@ async fn grpcurl_streams_a_run() {
     let request = r#"{"dataset": {"name": "synthetic", "max_train_images": 300}, "epochs": 1,
         "batch_size": 50, "validation": {"count": 100}, "report_every_batches": 3}"#;
     let train = ["digitd.v1.TrainingService/Train"];
-    let streamed = text(ask(&grpcurl, &server, &["-d", request], &train).await);
+    let streamed = text(run_grpcurl(&grpcurl, &server, &["-d", request], &train).await);
     let events: Vec<Value> =
         serde_json::Deserializer::from_str(&streamed).into_iter().collect::<Result<_, _>>().unwrap();
     assert_eq!(events[0]["started"]["trainImages"], 300);
@@ -57,14 +57,14 @@ async fn grpcurl_streams_a_run() {
 async fn grpcurl_shows_the_services_and_their_comments() {
     let Some(grpcurl) = grpcurl() else { return };
     let server = TestServer::start().await;
-    let services = text(ask(&grpcurl, &server, &[], &["list"]).await);
+    let services = text(run_grpcurl(&grpcurl, &server, &[], &["list"]).await);
     assert!(services.lines().any(|line| line == "digitd.v1.TrainingService"), "{services}");
-    let described = text(ask(&grpcurl, &server, &[], &["describe", "digitd.v1.TrainRequest"]).await);
+    let described = text(run_grpcurl(&grpcurl, &server, &[], &["describe", "digitd.v1.TrainRequest"]).await);
     assert!(described.contains("// The number of passes over the training images"), "{described}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn grpcurl_shows_how_far_an_answer_can_be_trusted() {
+async fn grpcurl_shows_how_far_a_prediction_can_be_trusted() {
     let Some(grpcurl) = grpcurl() else { return };
     let server = TestServer::start().await;
     server.train().await;
@@ -72,12 +72,13 @@ async fn grpcurl_shows_how_far_an_answer_can_be_trusted() {
     let (blank, inked) = ("A".repeat(1044) + "AA==", format!("/////{}AA==", "A".repeat(1039)));
     let request = format!(r#"{{"images": [{{"pixels": "{blank}"}}, {{"pixels": "{inked}"}}]}}"#);
     let predict = ["digitd.v1.PredictionService/Predict"];
-    let answer: Value =
-        serde_json::from_str(&text(ask(&grpcurl, &server, &["-d", &request], &predict).await)).unwrap();
-    let [blank, inked] = [0, 1].map(|at| &answer["predictions"][at]);
+    let response: Value =
+        serde_json::from_str(&text(run_grpcurl(&grpcurl, &server, &["-d", &request], &predict).await))
+            .unwrap();
+    let [blank, inked] = [0, 1].map(|at| &response["predictions"][at]);
     assert_eq!((&blank["quality"], &blank["lowConfidence"]), (&"QUALITY_BLANK".into(), &true.into()));
-    assert!(blank["label"].is_null() && inked["label"].is_i64(), "{answer}");
-    assert!(inked["quality"] == "QUALITY_GOOD" && inked["lowConfidence"].is_boolean(), "{answer}");
+    assert!(blank["label"].is_null() && inked["label"].is_i64(), "{response}");
+    assert!(inked["quality"] == "QUALITY_GOOD" && inked["lowConfidence"].is_boolean(), "{response}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,7 +86,7 @@ async fn grpcurl_shows_which_field_is_wrong() {
     let Some(grpcurl) = grpcurl() else { return };
     let server = TestServer::start().await;
     let train = ["digitd.v1.TrainingService/Train"];
-    let rejected = ask(&grpcurl, &server, &["-d", r#"{"epochs": 0}"#], &train).await;
+    let rejected = run_grpcurl(&grpcurl, &server, &["-d", r#"{"epochs": 0}"#], &train).await;
     let message = String::from_utf8(rejected.stderr).unwrap();
     assert!(!rejected.status.success());
     assert!(message.contains("InvalidArgument") && message.contains("epochs: is 0"), "{message}");

@@ -48,7 +48,7 @@ async fn a_chosen_batch_is_shown_in_the_stream_and_again_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_the_run_does_not_have_is_rejected_before_it_begins() {
+async fn a_batch_that_the_run_does_not_have_is_rejected_before_it_starts() {
     let server = TestServer::start().await;
     for (inspect_at, field) in [
         (vec![at(3, 1)], "inspect_at[0].epoch"),
@@ -63,7 +63,7 @@ async fn a_batch_that_the_run_does_not_have_is_rejected_before_it_begins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn warnings_come_once_in_the_stream_in_the_run_and_again_after_a_restart() {
+async fn warnings_are_reported_once_in_the_stream_in_the_run_and_again_after_a_restart() {
     let server = TestServer::start().await;
     let rule = Rule::Sgd(v1::Sgd { learning_rate: Some(1e-9) });
     let optimizer = Some(v1::Optimizer { rule: Some(rule) });

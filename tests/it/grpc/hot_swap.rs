@@ -29,15 +29,15 @@ fn target(swap: usize) -> i32 {
 struct Clock {
     begun: AtomicUsize,
     ended: AtomicUsize,
-    answers: AtomicUsize,
+    responses: AtomicUsize,
     over: AtomicBool,
 }
 
 impl Clock {
     /// Returns after this many more predictions, so that calls are in progress during every swap.
     async fn answered(&self, more: usize) {
-        let until = self.answers.load(SeqCst) + more;
-        while self.answers.load(SeqCst) < until {
+        let until = self.responses.load(SeqCst) + more;
+        while self.responses.load(SeqCst) < until {
             tokio::task::yield_now().await;
         }
     }
@@ -77,10 +77,10 @@ async fn callers_never_fail_while_an_alias_moves_and_get_the_version_that_it_had
             let request = one_picture(Which::Alias("production".to_owned()));
             while !clock.over.load(SeqCst) {
                 let ended = clock.ended.load(SeqCst);
-                let answer = client.predict(request.clone()).await.expect("no call fails").into_inner();
+                let response = client.predict(request.clone()).await.expect("no call fails").into_inner();
                 let possible: Vec<i32> = (ended..=clock.begun.load(SeqCst)).map(target).collect();
-                assert!(possible.contains(&answer.version), "{} is none of {possible:?}", answer.version);
-                clock.answers.fetch_add(1, SeqCst);
+                assert!(possible.contains(&response.version), "{} is none of {possible:?}", response.version);
+                clock.responses.fetch_add(1, SeqCst);
             }
         });
     }
@@ -96,7 +96,7 @@ async fn callers_never_fail_while_an_alias_moves_and_get_the_version_that_it_had
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn versions_that_take_turns_in_memory_answer_every_call() {
+async fn versions_that_are_loaded_in_turn_serve_every_call() {
     let server =
         TestServer::serving(three_versions().await.stop().await, |serving| serving.max_loaded_versions = 1)
             .await;
@@ -106,16 +106,16 @@ async fn versions_that_take_turns_in_memory_answer_every_call() {
         let (over, mut client) = (over.clone(), server.prediction());
         callers.spawn(async move {
             while !over.load(SeqCst) {
-                let answer = client.predict(one_picture(Which::Version(1))).await.expect("no call fails");
-                assert_eq!(answer.into_inner().version, 1);
+                let response = client.predict(one_picture(Which::Version(1))).await.expect("no call fails");
+                assert_eq!(response.into_inner().version, 1);
             }
         });
     }
     let mut client = server.prediction();
     for cycle in 0..SWAPS as i32 {
         let version = 2 + cycle % 2;
-        let answer = client.predict(one_picture(Which::Version(version))).await.expect("no call fails");
-        assert_eq!(answer.into_inner().version, version);
+        let response = client.predict(one_picture(Which::Version(version))).await.expect("no call fails");
+        assert_eq!(response.into_inner().version, version);
     }
     over.store(true, SeqCst);
     callers.join_all().await;

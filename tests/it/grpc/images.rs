@@ -40,7 +40,7 @@ const COMPARED: usize = 800;
 const CALL: usize = 50;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_noisy_pictures_of_mnist_read_as_well_as_its_images() {
+async fn large_noisy_photos_of_mnist_are_predicted_as_well_as_its_images() {
     let Some(folder) = support::mnist_dir() else { return };
     let files = mnist::locate(Subset::Test, std::slice::from_ref(&folder)).unwrap();
     let images = mnist::read(Subset::Test, &files).unwrap().slice(0..COMPARED);
@@ -112,7 +112,7 @@ async fn an_image_that_shows_no_single_digit_is_reported_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_request_the_answer_shows_what_the_network_saw() {
+async fn on_request_the_response_holds_the_network_input() {
     let server = TestServer::start().await;
     server.train().await;
     let set = unseen_images(1);
@@ -134,7 +134,7 @@ async fn on_request_the_answer_shows_what_the_network_saw() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_that_claims_too_much_is_named_with_its_size() {
+async fn an_image_that_claims_too_many_pixels_is_named_with_its_size() {
     let server = TestServer::start().await;
     server.train().await;
     // This PNM file is one line of text: it has a header and no pixels.

@@ -41,7 +41,7 @@ fn raw(datatype: &str, shape: &[i64], values: impl Into<Bytes>) -> ModelInferReq
     }
 }
 
-fn pictures(count: usize) -> ModelInferRequest {
+fn infer_request(count: usize) -> ModelInferRequest {
     let pixels = unseen_images(count).pixels().to_vec();
     raw("UINT8", &[count as i64, 28, 28], pixels)
 }
@@ -83,7 +83,7 @@ async fn statistics(server: &TestServer, name: &str, version: &str) -> Vec<Model
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_protocols_answer_alike() {
+async fn both_protocols_predict_alike() {
     let server = TestServer::start().await;
     server.train().await;
     // More images than are decoded on the calling thread, and more than a batch holds.
@@ -93,32 +93,32 @@ async fn both_protocols_answer_alike() {
     let native = server.prediction().predict(request).await.unwrap().into_inner().predictions;
     let expected: Vec<f32> = native.iter().flat_map(|one| one.probabilities.clone()).collect();
     let labels: Vec<u8> = native.iter().flat_map(|one| i64::from(one.label.unwrap()).to_le_bytes()).collect();
-    for request in [pictures(count), numbers(count)] {
-        let answer = infer(&server, request).await;
-        assert_eq!(answer.outputs[0].shape, [150, 10]);
-        check_close(&floats(&answer.raw_output_contents[0]), &expected);
-        assert_eq!(answer.raw_output_contents[1], labels);
+    for request in [infer_request(count), numbers(count)] {
+        let response = infer(&server, request).await;
+        assert_eq!(response.outputs[0].shape, [150, 10]);
+        check_close(&floats(&response.raw_output_contents[0]), &expected);
+        assert_eq!(response.raw_output_contents[1], labels);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_largest_call_is_answered_also_in_texts() {
+async fn the_largest_call_is_served_also_with_texts() {
     let server = TestServer::start().await;
     server.train().await;
     let blank = raw("UINT8", &[16_384, 784], vec![0; 784 * 16_384]);
-    let answer = infer(&server, blank.clone()).await;
-    assert_eq!(answer.raw_output_contents[0].len(), 16_384 * 40);
-    let answer = infer(&server, ModelInferRequest { outputs: classification(2), ..blank }).await;
-    assert_eq!(answer.outputs[0].shape, [16_384, 2]);
+    let response = infer(&server, blank.clone()).await;
+    assert_eq!(response.raw_output_contents[0].len(), 16_384 * 40);
+    let response = infer(&server, ModelInferRequest { outputs: classification(2), ..blank }).await;
+    assert_eq!(response.outputs[0].shape, [16_384, 2]);
     // The text "0.123456:1:1" follows a length of four bytes.
-    assert_eq!(answer.raw_output_contents[0].len(), 16_384 * 2 * 16);
+    assert_eq!(response.raw_output_contents[0].len(), 16_384 * 2 * 16);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rejections_name_the_field_as_everywhere() {
+async fn rejections_name_the_field_as_in_other_calls() {
     let server = TestServer::start().await;
     let mut inference = client(&server);
-    let nothing = error(inference.model_infer(pictures(1)).await);
+    let nothing = error(inference.model_infer(infer_request(1)).await);
     check_not_found(&nothing, "MODEL_NOT_FOUND", "digits");
     server.train().await;
     let mut rejected = async |request| error(inference.model_infer(request).await);
@@ -127,39 +127,39 @@ async fn rejections_name_the_field_as_everywhere() {
     check_field(&rejected(raw("UINT8", &[1, 28, 28], vec![0; 783])).await, "raw_input_contents[0]");
     let nan: Vec<u8> = [f32::NAN; 784].iter().flat_map(|value| value.to_le_bytes()).collect();
     check_field(&rejected(raw("FP32", &[1, 784], nan)).await, "raw_input_contents[0]");
-    let version = |text: &str| ModelInferRequest { model_version: text.to_owned(), ..pictures(1) };
+    let version = |text: &str| ModelInferRequest { model_version: text.to_owned(), ..infer_request(1) };
     check_not_found(&rejected(version("9")).await, "VERSION_NOT_FOUND", "digits/9");
     check_not_found(&rejected(version("beta")).await, "ALIAS_NOT_FOUND", "digits/beta");
     check_field(&rejected(version("-1")).await, "model_version");
-    let named = |text: &str| ModelInferRequest { model_name: text.to_owned(), ..pictures(1) };
+    let named = |text: &str| ModelInferRequest { model_name: text.to_owned(), ..infer_request(1) };
     check_field(&rejected(named("../etc")).await, "model_name");
     check_field(
-        &rejected(ModelInferRequest { outputs: classification(-1), ..pictures(1) }).await,
+        &rejected(ModelInferRequest { outputs: classification(-1), ..infer_request(1) }).await,
         r#"outputs[0].parameters["classification"]"#,
     );
     let parameters = [("timeout".to_owned(), number(1))].into();
-    let late = rejected(ModelInferRequest { parameters, ..pictures(1) }).await;
+    let late = rejected(ModelInferRequest { parameters, ..infer_request(1) }).await;
     check(&late, Code::DeadlineExceeded, "DEADLINE");
     let index = RepositoryIndexRequest { repository_name: "other".to_owned(), ready: false };
     check_field(&error(client(&server).repository_index(index).await), "repository_name");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alias_means_what_it_points_to() {
+async fn an_alias_names_the_version_it_points_to() {
     let server = TestServer::start().await;
     server.train().await;
     server.train().await;
-    let answers = async |version: &str| {
-        let request = ModelInferRequest { model_version: version.to_owned(), ..pictures(1) };
+    let serving_version = async |version: &str| {
+        let request = ModelInferRequest { model_version: version.to_owned(), ..infer_request(1) };
         infer(&server, request).await.model_version
     };
     assert_eq!(
-        (answers("").await, answers("1").await, answers("latest").await),
+        (serving_version("").await, serving_version("1").await, serving_version("latest").await),
         ("2".into(), "1".into(), "2".into())
     );
     let set = v1::SetAliasRequest { alias: "production".to_owned(), version: 1, ..Default::default() };
     server.registry().set_alias(set).await.unwrap();
-    assert_eq!((answers("").await, answers("production").await), ("1".into(), "1".into()));
+    assert_eq!((serving_version("").await, serving_version("production").await), ("1".into(), "1".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,14 +170,14 @@ async fn calls_of_both_protocols_are_counted_by_version() {
     let [none] = &statistics(&server, "digits", "1").await[..] else { panic!("one version") };
     assert_eq!((none.inference_count, none.last_inference), (0, 0));
 
-    infer(&server, ModelInferRequest { model_version: "1".to_owned(), ..pictures(3) }).await;
+    infer(&server, ModelInferRequest { model_version: "1".to_owned(), ..infer_request(3) }).await;
     let pixel_batch = Bytes::copy_from_slice(unseen_images(130).pixels());
     let which = Some(v1::model_ref::Which::Version(1));
     let model = Some(v1::ModelRef { name: String::new(), which });
     let request = v1::PredictRequest { model, pixel_batch, ..v1::PredictRequest::default() };
     server.prediction().predict(request).await.unwrap();
     let parameters = [("timeout".to_owned(), number(1))].into();
-    let late = ModelInferRequest { model_version: "1".to_owned(), parameters, ..pictures(1) };
+    let late = ModelInferRequest { model_version: "1".to_owned(), parameters, ..infer_request(1) };
     error(client(&server).model_infer(late).await);
 
     let [first] = &statistics(&server, "digits", "1").await[..] else { panic!("one version") };
@@ -194,7 +194,7 @@ async fn calls_of_both_protocols_are_counted_by_version() {
     assert_eq!(sizes, [(2, 1), (3, 1), (64, 2)]);
     assert!(stats.success.unwrap().ns >= stats.compute_infer.unwrap().ns / 4);
 
-    infer(&server, pictures(1)).await;
+    infer(&server, infer_request(1)).await;
     let versions = statistics(&server, "digits", "").await.into_iter().map(|one| one.version);
     assert_eq!(versions.collect::<Vec<_>>(), ["1", "2"]);
     assert_eq!(statistics(&server, "", "").await.len(), 2);
@@ -206,29 +206,29 @@ async fn calls_of_both_protocols_are_counted_by_version() {
 async fn a_stream_responds_in_order_and_ends_when_the_server_drains() {
     let server = TestServer::start().await;
     server.train().await;
-    let (questions, asked) = tokio::sync::mpsc::channel(4);
-    let asked = tokio_stream::wrappers::ReceiverStream::new(asked);
+    let (requests, stream) = tokio::sync::mpsc::channel(4);
+    let stream = tokio_stream::wrappers::ReceiverStream::new(stream);
     for (id, count) in [("a", 70), ("b", 1), ("c", 0)] {
-        let request = ModelInferRequest { id: id.to_owned(), ..pictures(count) };
-        questions.send(request).await.unwrap();
+        let request = ModelInferRequest { id: id.to_owned(), ..infer_request(count) };
+        requests.send(request).await.unwrap();
     }
-    let mut answers = client(&server).model_stream_infer(asked).await.unwrap().into_inner();
+    let mut responses = client(&server).model_stream_infer(stream).await.unwrap().into_inner();
     for (id, images) in [("a", 70), ("b", 1)] {
-        let answer = answers.message().await.unwrap().unwrap();
-        let response = answer.infer_response.unwrap();
-        assert_eq!((&*answer.error_message, &*response.id), ("", id));
+        let message = responses.message().await.unwrap().unwrap();
+        let response = message.infer_response.unwrap();
+        assert_eq!((&*message.error_message, &*response.id), ("", id));
         assert_eq!(response.outputs[1].shape, [images]);
     }
-    let rejected = answers.message().await.unwrap().unwrap();
+    let rejected = responses.message().await.unwrap().unwrap();
     assert!(rejected.error_message.starts_with("inputs[0].shape: is [0, 28, 28]"), "{rejected:?}");
     assert_eq!(rejected.infer_response.unwrap().id, "c");
     let served = server.begin_to_stop();
-    check(&answers.message().await.unwrap_err(), Code::Unavailable, "DRAINING");
+    check(&responses.message().await.unwrap_err(), Code::Unavailable, "DRAINING");
     served.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_damaged_is_not_ready() {
+async fn a_damaged_version_is_not_ready() {
     let server = TestServer::start().await;
     server.train().await;
     let store = server.stop().await;
@@ -239,7 +239,7 @@ async fn what_is_damaged_is_not_ready() {
     let server = TestServer::on(store).await;
     let ready = async |name: &str, version: &str| {
         let request = ModelReadyRequest { name: name.to_owned(), version: version.to_owned() };
-        client(&server).model_ready(request).await.map(|answer| answer.into_inner().ready)
+        client(&server).model_ready(request).await.map(|message| message.into_inner().ready)
     };
     assert!(!ready("digits", "1").await.unwrap());
     server.train().await;
@@ -269,7 +269,7 @@ async fn models_of_another_size_report_it_and_name_their_classes() {
     for name in [":0:across", ":2:down", ":1:blank"] {
         assert!(texts.contains(name), "{texts:?}");
     }
-    let rejected = error(inference.model_infer(pictures(1)).await);
+    let rejected = error(inference.model_infer(infer_request(1)).await);
     check_field(&rejected, "inputs[0].shape");
     assert!(rejected.message().contains("use [N, 1, 20, 12], [N, 20, 12] or [N, 240]"), "{rejected}");
 }
@@ -277,8 +277,8 @@ async fn models_of_another_size_report_it_and_name_their_classes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_index_lists_what_the_registry_holds() {
     let index = async |server: &TestServer| {
-        let answer = client(server).repository_index(RepositoryIndexRequest::default()).await.unwrap();
-        answer.into_inner().models
+        let message = client(server).repository_index(RepositoryIndexRequest::default()).await.unwrap();
+        message.into_inner().models
     };
     let server = TestServer::start().await;
     assert_eq!(index(&server).await, []);
@@ -286,7 +286,7 @@ async fn the_index_lists_what_the_registry_holds() {
     server.train().await;
     // A new server has loaded only the newest version.
     let server = TestServer::on(server.stop().await).await;
-    infer(&server, pictures(1)).await;
+    infer(&server, infer_request(1)).await;
     let models = index(&server).await;
     let listed: Vec<_> =
         models.iter().map(|one| (&*one.name, &*one.version, &*one.state, one.reason.is_empty())).collect();

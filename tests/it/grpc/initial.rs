@@ -15,7 +15,7 @@ fn linear(name: &str) -> Option<v1::Network> {
         layer("flat", v1::layer::Kind::Flatten(v1::Flatten {})),
         layer(name, v1::layer::Kind::Linear(v1::Linear { out_features: 10 })),
     ];
-    Some(v1::Network { preset: String::new(), layers })
+    Some(v1::Network { layers, ..v1::Network::default() })
 }
 
 fn sgd(learning_rate: f64) -> Option<v1::Optimizer> {
@@ -82,7 +82,7 @@ async fn a_network_that_the_initial_weights_do_not_fit_is_rejected_by_its_parame
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_initial_version_that_there_is_not_is_not_found() {
+async fn a_missing_initial_version_is_not_found() {
     let server = TestServer::start().await;
     let ask = async |initial| error(server.training().train(v1::TrainRequest { initial, ..tiny() }).await);
     check_not_found(&ask(Some(v1::ModelRef::default())).await, "MODEL_NOT_FOUND", "digits");

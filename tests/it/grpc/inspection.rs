@@ -21,7 +21,7 @@ async fn inspect(server: &TestServer, request: v1::InspectRequest) -> v1::Inspec
     server.analysis().inspect(request).await.unwrap().into_inner()
 }
 
-fn picture(values: Vec<f32>) -> Option<Input> {
+fn supplied_image(values: Vec<f32>) -> Option<Input> {
     let form = Some(Form::Floats(v1::FloatPixels { values }));
     Some(Input::Image(v1::Image { form }))
 }
@@ -38,7 +38,7 @@ async fn predict(server: &TestServer, pixels: &[u8]) -> v1::Prediction {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_reference_forward_is_met_layer_by_layer_through_the_api() {
+async fn the_reference_forward_pass_is_matched_layer_by_layer_through_the_api() {
     let Some(mnist) = support::mnist_dir() else { return };
     let catalog = Catalog::new(vec![mnist], FetchPolicy::Never);
     let spec = DatasetSpec::whole("mnist".parse().unwrap());
@@ -55,7 +55,7 @@ async fn the_reference_forward_is_met_layer_by_layer_through_the_api() {
             let inspection = inspect(
                 &server,
                 v1::InspectRequest {
-                    input: picture(pixels),
+                    input: supplied_image(pixels),
                     contents: true,
                     all_channels: true,
                     sample_images: Some(0),
@@ -84,7 +84,7 @@ async fn the_reference_forward_is_met_layer_by_layer_through_the_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn values_come_to_the_bit_in_parts_and_in_slices() {
+async fn values_are_exact_to_the_bit_in_chunks_and_in_slices() {
     let server = TestServer::start().await;
     server.train().await;
     let stored = read(&export(&server, 1).await.1);
@@ -166,7 +166,7 @@ async fn parameters_and_channels_have_statistics_and_histograms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn gradients_are_of_the_pictures_own_loss() {
+async fn gradients_are_those_of_the_loss_of_the_image() {
     let server = TestServer::start().await;
     server.train().await;
     let ask = |input, label| v1::InspectRequest { input, label, gradients: true, ..Default::default() };
@@ -190,18 +190,18 @@ async fn gradients_are_of_the_pictures_own_loss() {
     let together: f64 = gradients.layers.iter().map(|layer| layer.norm.unwrap().powi(2)).sum();
     assert!((gradients.norm.unwrap() - together.sqrt()).abs() < 1e-9);
 
-    // An image of the caller's own has the label of the request.
+    // A supplied image has the label of the request.
     let pixels: Vec<f32> = set.image(7).iter().map(|value| f32::from(*value) / 255.0).collect();
-    let own = inspect(&server, ask(picture(pixels.clone()), Some(set.label(7).into()))).await;
+    let own = inspect(&server, ask(supplied_image(pixels.clone()), Some(set.label(7).into()))).await;
     assert_eq!(own.gradients, Some(gradients), "its label among the rest");
     let field = async |request, field| check_field(&error(server.analysis().inspect(request).await), field);
-    field(ask(picture(pixels.clone()), None), "label").await;
-    field(ask(picture(pixels), Some(10)), "label").await;
+    field(ask(supplied_image(pixels.clone()), None), "label").await;
+    field(ask(supplied_image(pixels), Some(10)), "label").await;
     field(ask(at(7), Some(1)), "label").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_of_an_unknown_data_set_shows_its_contents_for_a_picture_of_ones_own() {
+async fn a_version_of_an_unknown_data_set_is_inspected_with_a_supplied_image() {
     let server = TestServer::start().await;
     server.train().await;
     let (_, file) = export(&server, 1).await;
@@ -213,7 +213,7 @@ async fn a_version_of_an_unknown_data_set_shows_its_contents_for_a_picture_of_on
         sample_images,
         ..v1::InspectRequest::default()
     };
-    let inspection = inspect(&server, ask(picture(vec![0.5; 784]), None)).await;
+    let inspection = inspect(&server, ask(supplied_image(vec![0.5; 784]), None)).await;
     assert_eq!((inspection.probabilities.len(), inspection.sample_images), (10, Some(0)));
     let index = v1::DatasetIndex { dataset: Some(synthetic_set()), index: 3, ..Default::default() };
     assert_eq!(
@@ -221,14 +221,14 @@ async fn a_version_of_an_unknown_data_set_shows_its_contents_for_a_picture_of_on
         Some(unseen_images(4).label(3).into())
     );
     let field = async |request, field| check_field(&error(server.analysis().inspect(request).await), field);
-    field(ask(picture(vec![0.5; 784]), Some(10)), "sample_images").await;
+    field(ask(supplied_image(vec![0.5; 784]), Some(10)), "sample_images").await;
     field(ask(None, None), "dataset_index.dataset").await;
     let request = v1::InspectRequest { normalization: v1::Normalization::None.into(), ..ask(at(0), None) };
     field(request, "normalization").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn saliency_and_occlusion_are_about_the_answer_unless_a_class_is_named() {
+async fn saliency_and_occlusion_explain_the_prediction_unless_a_class_is_named() {
     let server = TestServer::start().await;
     server.train().await;
     let set = unseen_images(5);
@@ -271,7 +271,7 @@ async fn saliency_and_occlusion_are_about_the_answer_unless_a_class_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn drawings_are_png_of_what_was_asked_for() {
+async fn drawings_are_png_of_what_was_requested() {
     let server = TestServer::start().await;
     server.train().await;
     let kinds = [
@@ -311,7 +311,7 @@ async fn drawings_are_png_of_what_was_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_stay_below_what_their_caller_takes() {
+async fn responses_stay_below_the_message_limit_of_their_caller() {
     let server = TestServer::start().await;
     server.train().await;
     let all = v1::InspectRequest {

@@ -30,7 +30,7 @@ pub async fn call(server: &TestServer, path: &str, timeout: &str, message: &impl
     frame.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
     frame.extend(message);
     if let Err(closed) = body.send_data(frame.into(), true) {
-        // A call whose deadline has passed may be answered, and its stream closed, before its message is
+        // A call whose deadline has passed may have its response, and its stream closed, before its message is
         // sent.
         assert_eq!(closed.to_string(), "user error: inactive stream");
     }
@@ -50,7 +50,7 @@ fn one_image() -> v1::PredictRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deadline_that_has_passed_is_deadline_exceeded() {
+async fn an_expired_deadline_of_a_call_is_deadline_exceeded() {
     let server = TestServer::start().await;
     server.train().await;
     let late = call(&server, "/digitd.v1.PredictionService/Predict", "1n", &one_image()).await;
@@ -60,7 +60,7 @@ async fn a_deadline_that_has_passed_is_deadline_exceeded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_ends_at_its_deadline_and_its_run_goes_on() {
+async fn a_stream_ends_at_its_deadline_and_its_run_continues() {
     let server = TestServer::start().await;
     let late = call(&server, "/digitd.v1.TrainingService/Train", "300m", &endless()).await;
     check(&late, Code::DeadlineExceeded, "DEADLINE");
@@ -80,9 +80,9 @@ async fn a_message_above_the_limit_is_rejected_with_its_reason() {
     check(&rejected, Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
 
     let question = v1::PredictStreamRequest { request_id: "1".to_owned(), request: Some(request) };
-    let mut answers =
+    let mut responses =
         server.prediction().predict_stream(futures::stream::iter([question])).await.unwrap().into_inner();
-    let rejected = answers.message().await.unwrap_err();
+    let rejected = responses.message().await.unwrap_err();
     check(&rejected, Code::ResourceExhausted, "MESSAGE_TOO_LARGE");
 }
 
@@ -101,17 +101,17 @@ async fn the_largest_call_fits_into_a_message() {
     server.train().await;
     let pixel_batch = Bytes::from(vec![0; 784 * 16_384]);
     let request = v1::PredictRequest { pixel_batch, ..v1::PredictRequest::default() };
-    let answer = server.prediction().predict(request).await.unwrap().into_inner();
-    assert_eq!(answer.predictions.len(), 16_384);
+    let message = server.prediction().predict(request).await.unwrap().into_inner();
+    assert_eq!(message.predictions.len(), 16_384);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_is_answered_under_its_callers_id() {
+async fn a_response_carries_the_request_id_of_its_caller() {
     let server = TestServer::start().await;
     let mut request = Request::new(v1::ListModelsRequest {});
     request.metadata_mut().insert("x-request-id", "from-me-1".parse().unwrap());
-    let answer = server.registry().list_models(request).await.unwrap();
-    assert_eq!(answer.metadata().get("x-request-id").unwrap(), "from-me-1");
+    let message = server.registry().list_models(request).await.unwrap();
+    assert_eq!(message.metadata().get("x-request-id").unwrap(), "from-me-1");
     let own = server.registry().list_models(v1::ListModelsRequest {}).await.unwrap();
     assert!(!own.metadata().get("x-request-id").unwrap().is_empty());
 }

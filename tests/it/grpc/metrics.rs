@@ -18,9 +18,9 @@ use super::{
 async fn page(server: &TestServer) -> String {
     let url = format!("http://{}/metrics", server.http_addr);
     let asked = tokio::task::spawn_blocking(move || {
-        let mut answer = ureq::get(url).call()?;
-        assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4");
-        answer.body_mut().read_to_string()
+        let mut response = ureq::get(url).call()?;
+        assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4");
+        response.body_mut().read_to_string()
     });
     asked.await.unwrap().unwrap()
 }
@@ -53,7 +53,7 @@ async fn calls_predictions_and_runs_are_counted() {
         value(&page, &format!("{name}{{{more}{method}}}"))
     };
     assert_eq!(call("grpc_server_started_total", ""), 3.0);
-    assert_eq!(call("grpc_server_handled_total", "grpc_code=\"Ok\","), 2.0);
+    assert_eq!(call("grpc_server_handled_total", "grpc_code=\"OK\","), 2.0);
     assert_eq!(call("grpc_server_handled_total", "grpc_code=\"InvalidArgument\","), 1.0);
     assert_eq!(call("grpc_server_handling_seconds_count", ""), 3.0);
     let of = |name: &str| value(&page, &format!("digitd_inference_{name}{{model=\"digits\",version=\"1\"}}"));
@@ -71,7 +71,7 @@ async fn calls_predictions_and_runs_are_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_that_are_turned_away_are_counted_by_their_reason() {
+async fn rejected_calls_are_counted_by_their_reason() {
     let server = TestServer::start().await;
     server.train().await;
     // One call waits for an hour and fills the queue.
@@ -121,7 +121,7 @@ async fn runs_that_train_and_wait_are_reported_while_they_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_caller_makes_up_becomes_no_series() {
+async fn names_made_up_by_a_caller_become_no_series() {
     let server = TestServer::start().await;
     let mut client = tonic::client::Grpc::new(server.channel());
     client.ready().await.unwrap();
@@ -136,7 +136,7 @@ async fn what_a_caller_makes_up_becomes_no_series() {
 
 /// The rules of `promtool check metrics`, and those of the text format.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_is_without_a_fault_that_promtool_would_find() {
+async fn the_page_passes_the_checks_of_promtool() {
     let server = TestServer::start().await;
     server.train().await;
     predict(&server, Bytes::copy_from_slice(unseen_images(1).pixels())).await.unwrap();

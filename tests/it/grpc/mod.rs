@@ -3,6 +3,7 @@
 mod analysis;
 mod broken;
 mod comparison;
+mod connections;
 mod contract;
 mod crash;
 mod datasets;

@@ -38,11 +38,11 @@ async fn compare(
         pixel_batch: Bytes::copy_from_slice(pixels),
         ..v1::PredictRequest::default()
     };
-    let answers = server.prediction().predict(request).await.unwrap().into_inner().predictions;
+    let responses = server.prediction().predict(request).await.unwrap().into_inner().predictions;
     let theirs: Vec<Vec<f64>> = serde_json::from_value(read["probabilities"].clone()).unwrap();
-    assert_eq!(theirs.len(), answers.len());
+    assert_eq!(theirs.len(), responses.len());
     let mut farthest = 0.0f64;
-    for (theirs, ours) in theirs.iter().zip(&answers) {
+    for (theirs, ours) in theirs.iter().zip(&responses) {
         assert_eq!(theirs.len(), ours.probabilities.len());
         for (theirs, ours) in theirs.iter().zip(&ours.probabilities) {
             farthest = farthest.max((theirs - f64::from(*ours)).abs());
@@ -77,8 +77,8 @@ async fn the_tutorials_network_predicts_the_same_and_its_metadata_name_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_deep_network_answers_the_same() {
-    let network = Some(v1::Network { preset: "deep".to_owned(), layers: Vec::new() });
+async fn the_deep_network_predicts_the_same() {
+    let network = Some(v1::Network { preset: "deep".to_owned(), ..v1::Network::default() });
     check_trained(v1::TrainRequest { network, ..tiny() }).await;
 }
 
@@ -112,22 +112,22 @@ fn odd() -> v1::Network {
     let names = names.into_iter().chain(std::iter::repeat(""));
     let layers = kinds.into_iter().zip(names);
     let layers = layers.map(|(kind, name)| v1::Layer { name: name.to_owned(), kind: Some(kind) });
-    v1::Network { preset: String::new(), layers: layers.collect() }
+    v1::Network { layers: layers.collect(), ..v1::Network::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_kind_of_layer_answers_the_same_whatever_its_name() {
+async fn every_kind_of_layer_predicts_the_same_whatever_its_name() {
     check_trained(v1::TrainRequest { network: Some(odd()), ..tiny() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_of_float64_answers_as_predict_does() {
+async fn a_network_of_float64_gives_the_outputs_of_predict() {
     let precision = v1::Precision::Float64.into();
     check_trained(v1::TrainRequest { network: Some(odd()), precision, ..tiny() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_for_other_pictures_and_named_classes_answers_the_same() {
+async fn a_network_for_other_image_sizes_and_named_classes_predicts_the_same() {
     let Some(python) = support::python("onnx", "onnxruntime") else { return };
     let server = TestServer::start().await;
     import(&server, normed(), &file(NORMED)).await.unwrap();

@@ -1,4 +1,4 @@
-//! More calls than can be answered: those that are not answered get a reason and a delay.
+//! More calls than can be served: the rejected ones get a reason and a retry delay.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ impl CallOutcomes {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_beyond_the_queue_are_rejected_with_a_time_to_try_again_and_the_server_stays_well() {
+async fn calls_beyond_the_queue_are_rejected_with_a_retry_time_and_the_server_stays_healthy() {
     let server = TestServer::start().await;
     server.train().await;
     let server = TestServer::serving(server.stop().await, |serving| serving.queue_capacity = 64).await;
@@ -64,8 +64,8 @@ async fn calls_beyond_the_queue_are_rejected_with_a_time_to_try_again_and_the_se
                     continue;
                 }
                 match client.predict(request.clone()).await {
-                    Ok(answer) => {
-                        assert_eq!(answer.into_inner().predictions.len(), 16);
+                    Ok(response) => {
+                        assert_eq!(response.into_inner().predictions.len(), 16);
                         outcomes.ok += 1;
                     }
                     Err(status) => {

@@ -28,7 +28,7 @@ fn dtypes(weights: &[u8]) -> Vec<safetensors::Dtype> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_computes_in_the_precision_that_it_was_asked_for() {
+async fn a_run_computes_in_the_requested_precision() {
     let server = TestServer::start().await;
     let (single, _, weights) = train(&server, Precision::Float32).await;
     assert_eq!(dtypes(&weights), [safetensors::Dtype::F32; 6]);
@@ -58,8 +58,8 @@ async fn a_version_in_float64_is_evaluated_inspected_served_and_trained_on() {
     assert_eq!(inspected.layers.len(), 8);
     let pixel_batch = bytes::Bytes::copy_from_slice(unseen_images(3).pixels());
     let request = v1::PredictRequest { pixel_batch, ..v1::PredictRequest::default() };
-    let answer = server.prediction().predict(request).await.unwrap().into_inner();
-    assert_eq!((answer.predictions.len(), answer.version), (3, 1));
+    let response = server.prediction().predict(request).await.unwrap().into_inner();
+    assert_eq!((response.predictions.len(), response.version), (3, 1));
 
     let initial = Some(v1::ModelRef::default());
     let request = v1::TrainRequest { initial, dataset: Some(synthetic_set()), ..tiny() };

@@ -60,7 +60,7 @@ async fn a_server_set_to_multiply_in_bfloat16_predicts_nearly_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_answers_in_the_order_of_its_pictures() {
+async fn predictions_of_a_batch_are_in_the_order_of_its_images() {
     let server = TestServer::start().await;
     server.train().await;
     let images = first_images(20);
@@ -80,7 +80,7 @@ async fn a_batch_answers_in_the_order_of_its_pictures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_form_of_a_picture_reads_the_same() {
+async fn every_form_of_an_image_decodes_alike() {
     let server = TestServer::start().await;
     server.train().await;
     let set = unseen_images(150);
@@ -105,7 +105,7 @@ async fn every_form_of_a_picture_reads_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_come_before_the_packed_ones() {
+async fn images_precede_the_pixel_batch() {
     let server = TestServer::start().await;
     server.train().await;
     let set = unseen_images(3);
@@ -119,12 +119,12 @@ async fn pictures_come_before_the_packed_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_most_probable_digits_are_listed_where_asked() {
+async fn the_most_probable_digits_are_listed_on_request() {
     let server = TestServer::start().await;
     server.train().await;
     let request = v1::PredictRequest { top_k: Some(3), ..of(first_images(1)) };
-    let answer = predict(&server, request).await;
-    let prediction = &answer.predictions[0];
+    let message = predict(&server, request).await;
+    let prediction = &message.predictions[0];
     assert_eq!(prediction.top.len(), 3);
     assert_eq!(prediction.top[0].label, prediction.label);
     assert!(prediction.top.is_sorted_by(|a, b| a.probability >= b.probability));
@@ -132,27 +132,27 @@ async fn the_most_probable_digits_are_listed_where_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reference_chooses_the_version_that_answers() {
+async fn a_reference_selects_the_version_that_predicts() {
     use v1::model_ref::Which;
     let server = TestServer::start().await;
     server.train().await;
     server.train().await;
-    let answers = async |which: Option<Which>| {
+    let responses = async |which: Option<Which>| {
         let model = Some(v1::ModelRef { name: String::new(), which });
         predict(&server, v1::PredictRequest { model, ..of(first_images(1)) }).await.version
     };
-    assert_eq!(answers(None).await, 2, "no alias production: the newest");
-    assert_eq!(answers(Some(Which::Version(1))).await, 1);
-    assert_eq!(answers(Some(Which::Alias("latest".to_owned()))).await, 2);
+    assert_eq!(responses(None).await, 2, "no alias production: the newest");
+    assert_eq!(responses(Some(Which::Version(1))).await, 1);
+    assert_eq!(responses(Some(Which::Alias("latest".to_owned()))).await, 2);
     let set =
         v1::SetAliasRequest { alias: "production".to_owned(), version: 1, ..v1::SetAliasRequest::default() };
     server.registry().set_alias(set).await.unwrap();
-    assert_eq!(answers(None).await, 1);
-    assert_eq!(answers(Some(Which::Alias("production".to_owned()))).await, 1);
+    assert_eq!(responses(None).await, 1);
+    assert_eq!(responses(Some(Which::Alias("production".to_owned()))).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_there_cannot_answer() {
+async fn a_missing_version_cannot_predict() {
     use v1::model_ref::Which;
     let server = TestServer::start().await;
     let mut prediction = server.prediction();
@@ -169,7 +169,7 @@ async fn what_is_not_there_cannot_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_that_cannot_be_read_are_named() {
+async fn unreadable_images_are_named() {
     let server = TestServer::start().await;
     server.train().await;
     let mut prediction = server.prediction();
@@ -194,7 +194,7 @@ async fn pictures_that_cannot_be_read_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_answers_in_order_and_an_error_is_its_own_requests_alone() {
+async fn a_stream_responds_in_order_and_an_error_ends_its_request_alone() {
     let server = TestServer::start().await;
     server.train().await;
     let images = first_images(30);
@@ -206,14 +206,14 @@ async fn a_stream_answers_in_order_and_an_error_is_its_own_requests_alone() {
         v1::PredictStreamRequest { request_id: format!("q{index}"), request: Some(request) }
     };
     let questions: Vec<_> = (0..30).map(question).collect();
-    let answers = server.prediction().predict_stream(stream::iter(questions)).await.unwrap().into_inner();
-    let answers: Vec<_> = futures::TryStreamExt::try_collect(answers).await.unwrap();
+    let responses = server.prediction().predict_stream(stream::iter(questions)).await.unwrap().into_inner();
+    let responses: Vec<_> = futures::TryStreamExt::try_collect(responses).await.unwrap();
     let expected = predict(&server, of(images.clone())).await.predictions;
-    assert_eq!(answers.len(), 30);
-    for (index, answer) in answers.into_iter().enumerate() {
-        let answer: v1::PredictStreamResponse = answer;
-        assert_eq!(answer.request_id, format!("q{index}"));
-        match answer.result.unwrap() {
+    assert_eq!(responses.len(), 30);
+    for (index, message) in responses.into_iter().enumerate() {
+        let message: v1::PredictStreamResponse = message;
+        assert_eq!(message.request_id, format!("q{index}"));
+        match message.result.unwrap() {
             Outcome::Response(response) => check_same(&response.predictions, &expected[index..=index]),
             Outcome::Error(rejected) => {
                 assert_eq!((index % 5, rejected.code, &*rejected.reason), (4, 3, "INVALID_FIELD"));
@@ -224,7 +224,7 @@ async fn a_stream_answers_in_order_and_an_error_is_its_own_requests_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_models_answer_side_by_side_in_one_stream() {
+async fn several_models_predict_in_one_stream() {
     let server = TestServer::start().await;
     let named = |name: &str| v1::ModelRef { name: name.to_owned(), which: None };
     for name in ["digits", "others"] {
@@ -238,12 +238,13 @@ async fn several_models_answer_side_by_side_in_one_stream() {
         v1::PredictStreamRequest { request_id: (*name).to_owned(), request: Some(request) }
     };
     let questions: Vec<_> = names.iter().map(question).collect();
-    let answers = server.prediction().predict_stream(stream::iter(questions)).await.unwrap().into_inner();
-    let answers: Vec<v1::PredictStreamResponse> = futures::TryStreamExt::try_collect(answers).await.unwrap();
-    assert_eq!(answers.len(), 12);
-    for (answer, name) in answers.into_iter().zip(names) {
-        assert_eq!(answer.request_id, name);
-        match answer.result.unwrap() {
+    let responses = server.prediction().predict_stream(stream::iter(questions)).await.unwrap().into_inner();
+    let responses: Vec<v1::PredictStreamResponse> =
+        futures::TryStreamExt::try_collect(responses).await.unwrap();
+    assert_eq!(responses.len(), 12);
+    for (message, name) in responses.into_iter().zip(names) {
+        assert_eq!(message.request_id, name);
+        match message.result.unwrap() {
             Outcome::Response(response) => assert_eq!((&*response.name, response.version), (name, 1)),
             Outcome::Error(rejected) => assert_eq!((name, &*rejected.reason), ("nobody", "MODEL_NOT_FOUND")),
         }
@@ -251,7 +252,7 @@ async fn several_models_answer_side_by_side_in_one_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn predictions_go_on_while_a_run_trains() {
+async fn predictions_are_served_while_a_run_trains() {
     let server = TestServer::start().await;
     server.train().await;
     let mut run = server.training().train(super::server::endless()).await.unwrap().into_inner();

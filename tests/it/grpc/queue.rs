@@ -45,7 +45,7 @@ async fn a_run_waits_for_its_turn_and_is_listed_as_queued_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_waits_ends_when_it_is_cancelled_or_its_caller_goes_away() {
+async fn a_queued_run_ends_when_it_is_cancelled_or_its_caller_disconnects() {
     let server = TestServer::start().await;
     let mut first = server.training().train(endless()).await.unwrap().into_inner();
     until(&mut first, |event| matches!(event, Event::Batch(_))).await;
@@ -65,7 +65,7 @@ async fn a_run_that_waits_ends_when_it_is_cancelled_or_its_caller_goes_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn runs_that_wait_outlive_their_callers_and_get_their_turns_in_order() {
+async fn queued_runs_outlive_their_callers_and_start_in_order() {
     let server = TestServer::start().await;
     let mut first = server.training().train(endless()).await.unwrap().into_inner();
     let trains = run_id(&until(&mut first, |event| matches!(event, Event::Batch(_))).await);
@@ -89,7 +89,7 @@ async fn runs_that_wait_outlive_their_callers_and_get_their_turns_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_seventeenth_that_would_wait_is_rejected() {
+async fn the_seventeenth_queued_run_is_rejected() {
     let server = TestServer::start().await;
     let mut first = server.training().train(endless()).await.unwrap().into_inner();
     until(&mut first, |event| matches!(event, Event::Batch(_))).await;
@@ -113,7 +113,7 @@ async fn validate_only_checks_the_version_and_the_run_that_a_request_names() {
     let mut training = server.training();
     let trained = run_id(&server.train().await);
     let only = |request| v1::TrainRequest { validate_only: true, ..request };
-    let deep = Some(v1::Network { preset: "deep".to_owned(), layers: Vec::new() });
+    let deep = Some(v1::Network { preset: "deep".to_owned(), ..v1::Network::default() });
     let initial = |version| {
         let which = Some(v1::model_ref::Which::Version(version));
         Some(v1::ModelRef { name: String::new(), which })
@@ -132,7 +132,7 @@ async fn validate_only_checks_the_version_and_the_run_that_a_request_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn validate_only_answers_what_would_be_run_and_leaves_no_run() {
+async fn validate_only_returns_the_plan_and_leaves_no_run() {
     let server = TestServer::start().await;
     let request = v1::TrainRequest { validate_only: true, ..tiny() };
     let events = collect(server.training().train(request.clone()).await.unwrap().into_inner()).await;

@@ -47,7 +47,7 @@ async fn a_finished_run_publishes_the_next_version_and_moves_latest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_moves_the_alias_that_it_was_asked_to() {
+async fn a_run_moves_the_requested_alias() {
     let server = TestServer::start().await;
     let request = v1::TrainRequest { set_alias: "production".to_owned(), ..super::server::tiny() };
     super::server::collect(server.training().train(request).await.unwrap().into_inner()).await;
@@ -145,7 +145,7 @@ async fn an_alias_records_who_moved_it_when_from_where_and_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_history_of_an_alias_comes_in_pages() {
+async fn the_history_of_an_alias_is_listed_in_pages() {
     let server = TestServer::start().await;
     server.train().await;
     server.train().await;
@@ -193,7 +193,7 @@ async fn a_version_with_an_alias_is_not_deleted_and_a_number_is_not_used_again()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn aliases_and_versions_that_cannot_be_are_rejected() {
+async fn invalid_aliases_and_versions_are_rejected() {
     let server = TestServer::start().await;
     server.train().await;
     let mut registry = server.registry();

@@ -21,7 +21,7 @@ fn network() -> v1::Network {
         ("fc2", Kind::Linear(v1::Linear { out_features: 10 })),
     ];
     let layer = |(name, kind): (&str, Kind)| v1::Layer { name: name.to_owned(), kind: Some(kind) };
-    v1::Network { preset: String::new(), layers: layers.map(layer).into() }
+    v1::Network { layers: layers.map(layer).into(), ..v1::Network::default() }
 }
 
 /// Everything is on; 300 images in batches of 23 leave one image for the last batch.
@@ -87,8 +87,8 @@ async fn a_run_with_everything_on_learns_and_its_version_is_evaluated_inspected_
         form: Some(v1::image::Form::Pixels(bytes::Bytes::copy_from_slice(images.image(index)))),
     };
     let request = v1::PredictRequest { images: (0..3).map(image).collect(), ..Default::default() };
-    let answer = server.prediction().predict(request).await.unwrap().into_inner();
-    assert_eq!(answer.predictions.len(), 3);
+    let response = server.prediction().predict(request).await.unwrap().into_inner();
+    assert_eq!(response.predictions.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,7 +59,7 @@ async fn cancelled(server: &TestServer, request: v1::TrainRequest, step: i32) ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_run_goes_on_to_the_same_weights_and_its_log_reads_on() {
+async fn a_cancelled_run_resumes_to_the_same_weights_and_its_log_continues() {
     let server = TestServer::start().await;
     let request = forty();
     let whole = collect(server.training().train(request.clone()).await.unwrap().into_inner()).await;
@@ -105,7 +105,7 @@ async fn a_run_that_its_server_interrupted_resumes_on_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resume_that_cannot_be_says_why() {
+async fn an_impossible_resume_is_rejected_with_the_reason() {
     let server = TestServer::start().await;
     let mut training = server.training();
     let nowhere = "0192f0c1-7d1e-7cc3-98c4-dc0c0c07398f";
@@ -135,7 +135,7 @@ async fn a_resume_that_cannot_be_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_completed_run_goes_on_with_more_epochs_only_and_publishes_again() {
+async fn a_completed_run_resumes_only_with_more_epochs_and_publishes_again() {
     let server = TestServer::start().await;
     let events = server.train().await;
     let id = run_id(&events);
@@ -153,7 +153,7 @@ async fn a_completed_run_goes_on_with_more_epochs_only_and_publishes_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_gets_no_better_stops_early_and_publishes_its_best() {
+async fn a_run_that_does_not_improve_stops_early_and_publishes_its_best() {
     let server = TestServer::start().await;
     let rate = v1::Sgd { learning_rate: Some(1e-9) };
     let optimizer = Some(v1::Optimizer { rule: Some(v1::optimizer::Rule::Sgd(rate)) });

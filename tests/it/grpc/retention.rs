@@ -32,7 +32,7 @@ async fn point(server: &TestServer, alias: &str, version: i32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_newest_versions_stay_and_every_one_that_an_alias_points_to() {
+async fn the_newest_versions_and_those_with_an_alias_are_retained() {
     let server = TestServer::keeping(Arc::new(tempfile::tempdir().unwrap()), 2).await;
     server.train().await;
     point(&server, "production", 1).await;
@@ -57,7 +57,7 @@ async fn a_start_deletes_the_versions_beyond_the_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_that_a_run_began_from_stays_until_the_run_ends() {
+async fn the_initial_version_of_a_run_is_kept_until_the_run_ends() {
     let server = TestServer::keeping(Arc::new(tempfile::tempdir().unwrap()), 1).await;
     server.train().await;
     server.train().await;

@@ -8,7 +8,7 @@ use super::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_shows_its_request_and_how_far_it_came() {
+async fn a_run_shows_its_request_and_its_progress() {
     let server = TestServer::start().await;
     let events = server.train().await;
     let request = v1::GetRunRequest { run_id: run_id(&events) };
@@ -38,7 +38,7 @@ async fn runs_are_listed_newest_first_in_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_cannot_be_is_named() {
+async fn an_invalid_page_is_named() {
     let server = TestServer::start().await;
     let mut training = server.training();
     let request = v1::ListRunsRequest { page_size: Some(1001), ..v1::ListRunsRequest::default() };

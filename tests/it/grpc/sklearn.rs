@@ -22,7 +22,7 @@ const REFERENCE: &str = include_str!("sklearn.py");
 
 /// A case for the reference.
 struct Case {
-    answers: Predictions,
+    predict_split: Predictions,
     second: Predictions,
     validation: Predictions,
     batch: usize,
@@ -32,14 +32,17 @@ struct Case {
 /// Computes the cases with the reference. None if it is not installed.
 fn reference(cases: &[Case]) -> Option<Vec<Value>> {
     let python = support::python("sklearn", "sklearn")?;
-    let rows =
-        |answers: &Predictions| (0..answers.len()).map(|at| answers.logits(at).to_vec()).collect::<Vec<_>>();
-    let labels = |answers: &Predictions| (0..answers.len()).map(|at| answers.label(at)).collect::<Vec<_>>();
+    let rows = |predict_split: &Predictions| {
+        (0..predict_split.len()).map(|at| predict_split.logits(at).to_vec()).collect::<Vec<_>>()
+    };
+    let labels = |predict_split: &Predictions| {
+        (0..predict_split.len()).map(|at| predict_split.label(at)).collect::<Vec<_>>()
+    };
     let asked = cases.iter().map(|case| {
         json!({
-            "classes": case.answers.classes(),
-            "logits": rows(&case.answers),
-            "labels": labels(&case.answers),
+            "classes": case.predict_split.classes(),
+            "logits": rows(&case.predict_split),
+            "labels": labels(&case.predict_split),
             "second": rows(&case.second),
             "validation": rows(&case.validation),
             "validation_labels": labels(&case.validation),
@@ -54,12 +57,12 @@ fn reference(cases: &[Case]) -> Option<Vec<Value>> {
 
 /// The same metrics as digitd computes them.
 fn figures(case: &Case) -> Value {
-    let measures = Measures::of(&case.answers, case.batch, case.bins);
+    let measures = Measures::of(&case.predict_split, case.batch, case.bins);
     let (contest, best) =
-        (PairedComparison::of(&case.answers, &case.second, 100), temperature(&case.validation));
+        (PairedComparison::of(&case.predict_split, &case.second, 100), temperature(&case.validation));
     let test = contest.mcnemar();
     let after = best.map(|best| {
-        let with_temperature = case.answers.with_temperature(best);
+        let with_temperature = case.predict_split.with_temperature(best);
         json!([with_temperature.mean_loss(), calibration(&with_temperature, case.bins).unwrap().error])
     });
     let classes = measures.confusion.class_reports().into_iter().zip(&measures.rankings);
@@ -73,7 +76,8 @@ fn figures(case: &Case) -> Value {
     let bins: Vec<Value> =
         reliability.bins.iter().map(|bin| json!([bin.count, bin.confidence, bin.accuracy])).collect();
     let interval = measures.interval.unwrap();
-    let rows: Vec<&[u32]> = (0..case.answers.classes()).map(|label| measures.confusion.row(label)).collect();
+    let rows: Vec<&[u32]> =
+        (0..case.predict_split.classes()).map(|label| measures.confusion.row(label)).collect();
     json!({
         "loss": measures.loss,
         "accuracy": measures.accuracy(),
@@ -84,7 +88,7 @@ fn figures(case: &Case) -> Value {
         "averages": {"macro": means(measures.macro_means), "weighted": means(measures.weighted_means)},
         "confusion": rows,
         "calibration": {"error": reliability.error, "bins": bins},
-        "worst": case.answers.misclassified(10),
+        "worst": case.predict_split.misclassified(10),
         "contest": {
             "agreement": contest.agreement(),
             "counts": [contest.both_right, contest.only_first, contest.only_second, contest.both_wrong],
@@ -98,36 +102,36 @@ fn figures(case: &Case) -> Value {
 }
 
 /// The same metrics as a response has them.
-fn from_response(answer: &v1::EvaluateResponse) -> Value {
+fn from_response(response: &v1::EvaluateResponse) -> Value {
     let means = |it: &Option<v1::AveragedReport>| {
         let it = it.as_ref().unwrap();
         json!([it.precision, it.recall, it.f1, it.roc_auc, it.average_precision])
     };
-    let classes = answer
+    let classes = response
         .classes
         .iter()
         .map(|it| json!([it.precision, it.recall, it.f1, it.support, it.roc_auc, it.average_precision]));
-    let reliability = answer.calibration.as_ref().unwrap();
+    let reliability = response.calibration.as_ref().unwrap();
     let bins = reliability.bins.iter().map(|bin| json!([bin.count, bin.confidence, bin.accuracy]));
-    let rows = answer.confusion_matrix.as_ref().unwrap().rows.iter();
-    let comparison = answer.comparison.as_ref().unwrap();
-    let (test, fitted) = (comparison.mcnemar.unwrap(), answer.temperature.as_ref().unwrap());
+    let rows = response.confusion_matrix.as_ref().unwrap().rows.iter();
+    let comparison = response.comparison.as_ref().unwrap();
+    let (test, fitted) = (comparison.mcnemar.unwrap(), response.temperature.as_ref().unwrap());
     let counts =
         [comparison.both_right, comparison.only_first, comparison.only_second, comparison.both_wrong];
     json!({
-        "loss": answer.loss,
-        "accuracy": answer.accuracy,
-        "batch_means": [answer.batch_mean_loss, answer.batch_mean_accuracy],
-        "interval": [answer.accuracy_low, answer.accuracy_high],
-        "top": answer.top_accuracies.iter().map(|top| top.accuracy).collect::<Vec<_>>(),
+        "loss": response.loss,
+        "accuracy": response.accuracy,
+        "batch_means": [response.batch_mean_loss, response.batch_mean_accuracy],
+        "interval": [response.accuracy_low, response.accuracy_high],
+        "top": response.top_accuracies.iter().map(|top| top.accuracy).collect::<Vec<_>>(),
         "classes": classes.collect::<Vec<_>>(),
-        "averages": {"macro": means(&answer.macro_average), "weighted": means(&answer.weighted_average)},
+        "averages": {"macro": means(&response.macro_average), "weighted": means(&response.weighted_average)},
         "confusion": rows.map(|row| row.counts.clone()).collect::<Vec<_>>(),
         "calibration": {
             "error": reliability.expected_calibration_error,
             "bins": bins.collect::<Vec<_>>(),
         },
-        "worst": answer.misclassified.iter().map(|it| it.index).collect::<Vec<_>>(),
+        "worst": response.misclassified.iter().map(|it| it.index).collect::<Vec<_>>(),
         "contest": {
             "agreement": comparison.agreement,
             "counts": counts,
@@ -178,10 +182,10 @@ fn drawn(seed: u64, (n, classes): (usize, usize), skill: f64, shape: fn(f64) -> 
 }
 
 /// The same logits with other labels.
-fn labelled(answers: &Predictions, label: impl Fn(usize) -> usize) -> Predictions {
-    let logits = (0..answers.len()).flat_map(|at| answers.logits(at).to_vec()).collect();
-    let labels = (0..answers.len()).map(|at| u8::try_from(label(at)).unwrap()).collect();
-    Predictions::new(answers.classes(), logits, labels)
+fn labelled(predict_split: &Predictions, label: impl Fn(usize) -> usize) -> Predictions {
+    let logits = (0..predict_split.len()).flat_map(|at| predict_split.logits(at).to_vec()).collect();
+    let labels = (0..predict_split.len()).map(|at| u8::try_from(label(at)).unwrap()).collect();
+    Predictions::new(predict_split.classes(), logits, labels)
 }
 
 fn cases() -> Vec<Case> {
@@ -189,10 +193,10 @@ fn cases() -> Vec<Case> {
     let coarse = f64::round;
     let saturated = |x: f64| 400.0 * x;
     let mut cases = Vec::new();
-    let mut add = |answers: Predictions, second: Predictions, batch, bins| {
-        let second = labelled(&second, |at| answers.label(at));
-        let validation = drawn(99, (200, answers.classes()), 2.0, plain);
-        cases.push(Case { answers, second, validation, batch, bins });
+    let mut add = |predict_split: Predictions, second: Predictions, batch, bins| {
+        let second = labelled(&second, |at| predict_split.label(at));
+        let validation = drawn(99, (200, predict_split.classes()), 2.0, plain);
+        cases.push(Case { predict_split, second, validation, batch, bins });
     };
     let pair = |size, skill, shape| (drawn(1, size, skill, shape), drawn(2, size, skill, shape));
     let (first, second) = pair((1000, 10), 4.0, plain);
@@ -221,12 +225,12 @@ fn cases() -> Vec<Case> {
     add(drawn(5, (1, 10), 4.0, plain), drawn(6, (1, 10), 4.0, plain), 1, 1);
     // The validation images have no optimal temperature.
     let validation = labelled(&first, |at| first.predicted(at));
-    cases.push(Case { answers: first.clone(), second: first, validation, batch: 1000, bins: 15 });
+    cases.push(Case { predict_split: first.clone(), second: first, validation, batch: 1000, bins: 15 });
     cases
 }
 
 #[test]
-fn every_figure_is_scikit_learns() {
+fn every_metric_is_scikit_learns() {
     let cases = cases();
     let Some(expected) = reference(&cases) else { return };
     let mut compared = 0;
@@ -239,11 +243,11 @@ fn every_figure_is_scikit_learns() {
 }
 
 /// The logits of a stored version on the images of its data set.
-async fn answers(server: &TestServer, version: Version, split: Split) -> Predictions {
+async fn predict_split(server: &TestServer, version: Version, split: Split) -> Predictions {
     let registry = Registry::open(server.store().to_str().unwrap()).await.unwrap();
     let manifest = registry.manifest(&ModelName::default(), version).await.unwrap();
     let weights = registry.weights(&manifest).await.unwrap();
-    let answers = move || {
+    let predict_split = move || {
         support::one_torch_thread();
         let network = network(&manifest, &weights);
         let config = manifest.config.as_ref().unwrap();
@@ -252,7 +256,7 @@ async fn answers(server: &TestServer, version: Version, split: Split) -> Predict
         let set = DeviceSet::new(&images, tch::Device::Cpu);
         eval::predict_all(&network, &set, 1000, &mut |_| ControlFlow::Continue(())).unwrap()
     };
-    tokio::task::spawn_blocking(answers).await.unwrap()
+    tokio::task::spawn_blocking(predict_split).await.unwrap()
 }
 
 fn network(manifest: &Manifest, weights: &[u8]) -> Network {
@@ -266,7 +270,7 @@ fn network(manifest: &Manifest, weights: &[u8]) -> Network {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_figure_of_a_trained_network_over_the_wire_is_scikit_learns() {
+async fn every_metric_of_a_trained_network_through_the_api_is_scikit_learns() {
     let server = TestServer::start().await;
     // The version is in float64, so that no metric depends on the batch size.
     for seed in [0, 1] {
@@ -284,19 +288,22 @@ async fn every_figure_of_a_trained_network_over_the_wire_is_scikit_learns() {
         fit_temperature: true,
         ..v1::EvaluateRequest::default()
     };
-    let answer = server.analysis().evaluate(request).await.unwrap().into_inner();
+    let response = server.analysis().evaluate(request).await.unwrap().into_inner();
     let [first, other] = [1, 2].map(|version| Version::try_from(version).unwrap());
     let case = Case {
-        answers: answers(&server, first, Split::Train).await,
-        second: answers(&server, other, Split::Train).await,
-        validation: answers(&server, first, Split::Validation).await,
+        predict_split: predict_split(&server, first, Split::Train).await,
+        second: predict_split(&server, other, Split::Train).await,
+        validation: predict_split(&server, first, Split::Validation).await,
         batch: 64,
         bins: 10,
     };
-    assert!(case.answers.len() == 300 && !case.answers.misclassified(1).is_empty(), "it makes mistakes");
+    assert!(
+        case.predict_split.len() == 300 && !case.predict_split.misclassified(1).is_empty(),
+        "it makes mistakes"
+    );
     let cases = [case];
     let expected = tokio::task::spawn_blocking(move || reference(&cases)).await.unwrap();
     let Some(expected) = expected else { return };
-    let compared = check(&from_response(&answer), &expected[0], "the answer");
+    let compared = check(&from_response(&response), &expected[0], "the response");
     assert!(compared > 200, "{compared} numbers");
 }

@@ -99,7 +99,7 @@ async fn a_cancelled_run_stops_after_its_batch_and_keeps_a_checkpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_goes_on_when_its_caller_goes_away() {
+async fn a_run_continues_when_its_caller_disconnects() {
     let server = TestServer::start().await;
     let mut stream = server.training().train(tiny()).await.unwrap().into_inner();
     let received = until(&mut stream, is_batch).await;
@@ -112,7 +112,7 @@ async fn a_run_goes_on_when_its_caller_goes_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cancel_on_disconnect_stops_a_run_whose_caller_goes_away() {
+async fn cancel_on_disconnect_stops_a_run_whose_caller_disconnects() {
     let server = TestServer::start().await;
     let request = v1::TrainRequest { cancel_on_disconnect: true, ..endless() };
     let mut stream = server.training().train(request).await.unwrap().into_inner();
@@ -125,7 +125,7 @@ async fn cancel_on_disconnect_stops_a_run_whose_caller_goes_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cancel_on_disconnect_lets_a_run_end_whose_caller_stays() {
+async fn cancel_on_disconnect_completes_a_run_whose_caller_stays() {
     let server = TestServer::start().await;
     let request = v1::TrainRequest { cancel_on_disconnect: true, ..tiny() };
     let events = collect(server.training().train(request).await.unwrap().into_inner()).await;
@@ -146,7 +146,7 @@ async fn requests_that_cannot_train_name_the_field() {
     );
     let linear = v1::layer::Kind::Linear(v1::Linear { out_features: 10 });
     let layers = vec![v1::Layer { name: "head".to_owned(), kind: Some(linear) }];
-    let network = Some(v1::Network { preset: String::new(), layers });
+    let network = Some(v1::Network { layers, ..v1::Network::default() });
     let rejected = error(training.train(v1::TrainRequest { network, ..tiny() }).await);
     check_field(&rejected, "network.layers[0]");
     assert!(rejected.message().contains("head") && rejected.message().contains("[N,1,28,28]"), "{rejected}");
@@ -156,7 +156,7 @@ async fn requests_that_cannot_train_name_the_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn data_that_is_not_there_says_how_to_get_it() {
+async fn missing_data_is_reported_with_how_to_get_it() {
     let server = TestServer::start().await;
     let missing = error(server.training().train(v1::TrainRequest::default()).await);
     check(&missing, Code::FailedPrecondition, "DATASET_UNAVAILABLE");

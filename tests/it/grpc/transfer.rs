@@ -84,7 +84,7 @@ async fn models(server: &TestServer) -> Vec<v1::Model> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_goes_out_and_comes_back_with_the_same_bytes_and_answers() {
+async fn an_exported_version_is_imported_with_the_same_bytes_and_predictions() {
     let server = TestServer::start().await;
     server.train().await;
     let (trained, file) = export(&server, 1).await;
@@ -134,7 +134,7 @@ async fn names_of_pytorch_are_mapped_by_order_and_shape_and_the_mapping_is_repor
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_float64_that_no_float32_holds_is_rejected_and_hostile_names_are_shortened() {
+async fn a_float64_beyond_float32_is_rejected_and_hostile_names_are_shortened() {
     let server = TestServer::start().await;
     let doubles = |value: f64| {
         let bytes: Vec<Vec<u8>> =
@@ -214,7 +214,7 @@ async fn a_file_that_does_not_fit_publishes_nothing_and_says_why() {
         check_field(&rejected, "chunk");
         assert!(rejected.message().contains(expected), "{rejected}");
     }
-    let network = Some(v1::Network { preset: "resnet".to_owned(), layers: Vec::new() });
+    let network = Some(v1::Network { preset: "resnet".to_owned(), ..v1::Network::default() });
     let metadata = v1::ImportMetadata { network, ..v1::ImportMetadata::default() };
     check_field(&error(import(&server, metadata, &file(TUTORIAL)).await), "metadata.network.preset");
     let missing = error(server.registry().import_version(stream::empty()).await);
@@ -241,7 +241,7 @@ pub fn normed() -> v1::ImportMetadata {
         layer("fc", Kind::Linear(v1::Linear { out_features: 3 })),
     ];
     v1::ImportMetadata {
-        network: Some(v1::Network { preset: String::new(), layers }),
+        network: Some(v1::Network { layers, ..v1::Network::default() }),
         image_height: Some(8),
         image_width: Some(12),
         class_names: ["cat", "dog", "emu"].map(str::to_owned).into(),
@@ -250,7 +250,7 @@ pub fn normed() -> v1::ImportMetadata {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_for_other_pictures_and_classes_is_imported_and_reads_them() {
+async fn a_network_for_other_image_sizes_and_classes_is_imported_and_predicts() {
     let server = TestServer::start().await;
     let version = import(&server, normed(), &file(NORMED)).await.unwrap().into_inner().version.unwrap();
     assert_eq!((version.image_height, version.image_width, version.classes), (8, 12, 3));
@@ -291,7 +291,7 @@ async fn a_variance_below_zero_is_rejected_and_zero_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_goes_away_in_the_middle_publishes_nothing() {
+async fn a_caller_that_disconnects_during_an_import_publishes_nothing() {
     let server = TestServer::start().await;
     let metadata = v1::ImportVersionRequest { part: Some(Part::Metadata(v1::ImportMetadata::default())) };
     let (sender, receiver) = futures::channel::mpsc::channel(1);
@@ -307,7 +307,7 @@ async fn a_caller_that_goes_away_in_the_middle_publishes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_imported_version_is_one_to_start_from() {
+async fn an_imported_version_can_be_an_initial_version() {
     let server = TestServer::start().await;
     import(&server, v1::ImportMetadata::default(), &file(TUTORIAL)).await.unwrap();
     let initial = Some(v1::ModelRef::default());
@@ -319,7 +319,7 @@ async fn an_imported_version_is_one_to_start_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_there_is_not_exported() {
+async fn a_missing_version_is_not_exported() {
     let server = TestServer::start().await;
     let request = v1::ExportVersionRequest::default();
     check_not_found(&error(server.registry().export_version(request).await), "MODEL_NOT_FOUND", "digits");

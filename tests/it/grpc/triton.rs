@@ -23,7 +23,7 @@ async fn run_blocking(work: impl FnOnce() -> ProgramOutput + Send + 'static) -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tritons_client_classifies_images_and_gets_what_it_asks_for() {
+async fn tritons_client_classifies_images_and_gets_the_requested_outputs() {
     let Some(python) = python() else { return };
     let server = TestServer::start().await;
     server.train().await;

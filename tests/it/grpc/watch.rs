@@ -9,7 +9,7 @@ use super::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watcher_sees_what_the_caller_of_train_saw() {
+async fn a_watcher_gets_the_events_of_the_caller_of_train() {
     let server = TestServer::start().await;
     let events = server.train().await;
     let id = run_id(&events);
@@ -52,7 +52,7 @@ async fn a_late_watcher_catches_up_and_follows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watcher_that_does_not_read_holds_nobody_up() {
+async fn a_watcher_that_does_not_read_blocks_nobody() {
     let server = TestServer::start().await;
     // Four events fit into the flow-control window of this caller, and the run makes a thousand.
     let narrow = Endpoint::from_shared(format!("http://{}", server.addr)).unwrap();
@@ -72,7 +72,7 @@ async fn a_watcher_that_does_not_read_holds_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_is_not_there_cannot_be_watched() {
+async fn a_missing_run_cannot_be_watched() {
     let server = TestServer::start().await;
     let mut training = server.training();
     let nowhere = "0192f0c1-7d1e-7cc3-98c4-dc0c0c07398f";

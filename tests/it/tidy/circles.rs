@@ -74,7 +74,7 @@ fn circle_through<'a>(file: &'a str, uses: &Uses<'a>) -> Option<Vec<&'a str>> {
 }
 
 #[test]
-fn what_is_no_use_makes_no_circle() {
+fn paths_that_are_no_use_make_no_circle() {
     let sources = [
         (
             "src/data/mod.rs",

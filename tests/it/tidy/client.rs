@@ -89,7 +89,7 @@ fn the_client_is_held_to_the_rules_of_a_room() {
 }
 
 #[test]
-fn the_client_s_own_modules_are_no_rooms() {
+fn modules_of_the_client_are_no_rooms() {
     let text = "//! Calls.\nuse crate::{Client, v1::Run};\nuse crate::error::Error;\nuse tonic::Status;\n";
     let source = Source::new("clients/rust/src/calls.rs", text);
     for rule in super::rules() {

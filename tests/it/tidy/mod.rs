@@ -123,7 +123,7 @@ fn words_in_comments_and_strings_are_no_faults() {
 }
 
 #[test]
-fn rooms_stand_in_the_order_that_the_crate_states() {
+fn rooms_are_in_the_order_that_the_crate_states() {
     let order = rooms::order();
     assert_eq!(order.first().map(Vec::as_slice), Some(&["ids".to_owned()][..]));
     assert_eq!(order.last().map(Vec::as_slice), Some(&["main".to_owned()][..]));

@@ -46,7 +46,7 @@ fn sorted(set: &ImageSet) -> Vec<u8> {
 }
 
 #[test]
-fn a_fifth_of_each_class_is_set_aside_and_one_more_picture_moves_no_other() {
+fn a_fifth_of_each_class_is_held_out_and_an_added_image_moves_no_other() {
     let folder = tempfile::tempdir().unwrap();
     pets(folder.path());
     fs::write(folder.path().join("README"), "no image").unwrap();
@@ -66,7 +66,7 @@ fn a_fifth_of_each_class_is_set_aside_and_one_more_picture_moves_no_other() {
 }
 
 #[test]
-fn what_is_split_already_stays_split_and_numbers_count_as_numbers() {
+fn an_existing_split_is_kept_and_numeric_names_sort_by_value() {
     let folder = tempfile::tempdir().unwrap();
     for (label, value) in [("10", 10), ("9", 9), ("2", 2)] {
         write(folder.path(), &format!("train/{label}/a.png"), &full(value));
@@ -84,7 +84,7 @@ fn what_is_split_already_stays_split_and_numbers_count_as_numbers() {
 }
 
 #[test]
-fn colors_become_grey_by_luminance_and_sixteen_bits_eight() {
+fn colors_are_converted_to_grey_by_luminance_and_16_bits_to_8() {
     let folder = tempfile::tempdir().unwrap();
     let encode = |bytes: &[u8], color| {
         let mut png = Vec::new();

@@ -27,7 +27,7 @@ fn write_idx(folder: &Path, train: &ImageSet, test: &ImageSet) {
 }
 
 /// The data set `own` in a folder that `change` was applied to.
-fn own(change: impl FnOnce(&Path)) -> (tempfile::TempDir, CustomDatasets) {
+fn custom(change: impl FnOnce(&Path)) -> (tempfile::TempDir, CustomDatasets) {
     let folder = tempfile::tempdir().unwrap();
     write_idx(folder.path(), &images(9), &images(3));
     change(folder.path());
@@ -40,13 +40,13 @@ fn name() -> DatasetName {
 }
 
 fn rejection(change: impl FnOnce(&Path)) -> String {
-    let (_folder, sets) = own(change);
+    let (_folder, sets) = custom(change);
     sets.read(&name()).unwrap_err().to_string()
 }
 
 #[test]
-fn four_idx_files_make_a_data_set_of_their_own_size_and_classes() {
-    let (_folder, sets) = own(|_| {});
+fn four_idx_files_make_a_data_set_of_their_size_and_classes() {
+    let (_folder, sets) = custom(|_| {});
     let parts = sets.read(&name()).unwrap().unwrap();
     assert_eq!((parts.train.dims(), parts.train.len(), parts.test.len()), (DIMS, 9, 3));
     assert_eq!(parts.train.digest(), images(9).digest());
@@ -55,7 +55,7 @@ fn four_idx_files_make_a_data_set_of_their_own_size_and_classes() {
 
 #[test]
 fn names_of_emnist_and_packed_files_are_found() {
-    let (_folder, sets) = own(|folder| {
+    let (_folder, sets) = custom(|folder| {
         for (from, to) in [
             ("train-images-idx3-ubyte", "emnist-letters-train-images-idx3-ubyte"),
             ("train-labels-idx1-ubyte", "emnist-letters-train-labels.idx1-ubyte"),
@@ -74,8 +74,8 @@ fn names_of_emnist_and_packed_files_are_found() {
 }
 
 #[test]
-fn a_set_that_did_not_change_is_read_once_and_one_that_did_is_read_anew() {
-    let (folder, sets) = own(|_| {});
+fn an_unchanged_set_is_read_once_and_a_changed_one_again() {
+    let (folder, sets) = custom(|_| {});
     let pixels = |sets: &CustomDatasets| sets.read(&name()).unwrap().unwrap().train;
     let first = pixels(&sets);
     assert_eq!(first.pixels().as_ptr(), pixels(&sets).pixels().as_ptr());
@@ -90,7 +90,7 @@ fn a_set_that_did_not_change_is_read_once_and_one_that_did_is_read_anew() {
 #[test]
 fn a_class_may_be_without_images_since_some_sets_count_from_one() {
     let one_and_two = ImageSet::new(DIMS, vec![0; 12], vec![1, 2]).unwrap();
-    let (_folder, sets) = own(|folder| write_idx(folder, &one_and_two, &one_and_two));
+    let (_folder, sets) = custom(|folder| write_idx(folder, &one_and_two, &one_and_two));
     assert_eq!(sets.read(&name()).unwrap().unwrap().train.classes(), 3);
 }
 

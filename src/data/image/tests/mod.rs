@@ -80,7 +80,7 @@ fn every_format_decodes_to_the_same_grey() {
 }
 
 #[test]
-fn what_is_transparent_shows_white() {
+fn transparent_pixels_become_white() {
     let clear = ImageBuffer::from_pixel(2, 2, Rgba([0u8, 0, 0, 0]));
     assert_eq!(decode(&encoded(&clear.into(), ImageFormat::Png)).unwrap().pixels, [255; 4]);
     let half = ImageBuffer::from_pixel(1, 1, LumaA([0u16, 0x8000]));
@@ -90,7 +90,7 @@ fn what_is_transparent_shows_white() {
 }
 
 #[test]
-fn a_picture_that_claims_to_be_huge_is_rejected_before_it_is_decoded() {
+fn an_image_that_claims_to_be_huge_is_rejected_before_decoding() {
     // This PNM file is one line of text: it has a header and no pixels.
     let claim = decode(b"P5 60000 60000 255\n");
     assert_eq!(claim, Err(Error::Size { width: 60000, height: 60000, limit: MAX_PICTURE_PIXELS }));
@@ -101,7 +101,7 @@ fn a_picture_that_claims_to_be_huge_is_rejected_before_it_is_decoded() {
 }
 
 #[test]
-fn what_is_no_picture_or_half_of_one_is_rejected() {
+fn invalid_and_truncated_images_are_rejected() {
     assert_eq!(decode(b""), Err(Error::UnknownFormat));
     assert_eq!(decode(b"7"), Err(Error::UnknownFormat));
     let foreign = decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1").unwrap_err().to_string();
@@ -175,7 +175,7 @@ fn sixteen_bits_that_fill_fewer_are_read_in_their_own_range() {
 }
 
 #[test]
-fn a_changed_byte_is_an_answer_or_an_error_and_never_a_panic() {
+fn a_changed_byte_gives_an_image_or_an_error_and_never_a_panic() {
     let picture = bar((20, 10), 250, 10, [4, 8], [2, 8]);
     let grey = ImageBuffer::from_raw(20, 10, picture.pixels).unwrap();
     let image = DynamicImage::ImageRgb8(DynamicImage::ImageLuma8(grey).to_rgb8());
@@ -194,7 +194,7 @@ fn a_changed_byte_is_an_answer_or_an_error_and_never_a_panic() {
 }
 
 #[test]
-fn a_palette_and_few_bits_a_pixel_are_no_trouble() {
+fn palettes_and_few_bits_per_pixel_are_decoded() {
     let palette = vec![255, 255, 255, 0, 0, 0];
     // Two rows of eight pixels with one bit each.
     let rows = packed(&[0, 0b0101_0000, 0, 0b1111_1111]);
@@ -204,7 +204,7 @@ fn a_palette_and_few_bits_a_pixel_are_no_trouble() {
 }
 
 #[test]
-fn ink_stands_out_whatever_its_color() {
+fn colored_ink_keeps_its_contrast() {
     let view = |ink: Rgba<u8>, ground: Rgba<u8>| {
         let image = ImageBuffer::from_fn(20, 20, |x, _| if (8..12).contains(&x) { ink } else { ground });
         let bytes = encoded(&DynamicImage::ImageRgba8(image), ImageFormat::Png);
@@ -230,7 +230,7 @@ fn the_first_frame_of_an_animation_is_read() {
 }
 
 #[test]
-fn a_file_that_says_it_is_larger_than_it_may_be_is_rejected_by_its_header() {
+fn a_file_above_the_limit_is_rejected_by_its_header() {
     let file = png(&[header(16_384, 16_384, 8, 6), (b"IDAT", packed(&[0; 1000])), (b"IEND", Vec::new())]);
     assert_eq!(decode(&file), Err(Error::Size { width: 16_384, height: 16_384, limit: MAX_PICTURE_PIXELS }));
     let mut jpeg = encoded(&DynamicImage::new_luma8(16, 16), ImageFormat::Jpeg);
@@ -246,7 +246,7 @@ fn a_file_that_says_it_is_larger_than_it_may_be_is_rejected_by_its_header() {
 }
 
 #[test]
-fn what_unpacks_to_far_more_than_it_is_stays_within_limits() {
+fn highly_compressed_images_stay_within_limits() {
     let bomb = [&b"Comment\0\0"[..], &packed(&vec![b'a'; 300 << 20])].concat();
     let row = packed(&[0, 7]);
     let file = png(&[header(1, 1, 8, 0), (b"zTXt", bomb), (b"IDAT", row), (b"IEND", Vec::new())]);

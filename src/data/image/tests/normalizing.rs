@@ -72,7 +72,7 @@ fn check_alike(picture: &GrayPicture, least: f64) {
 }
 
 #[test]
-fn ink_fills_the_box_and_sits_in_the_middle() {
+fn ink_fills_the_box_and_is_centered() {
     let image = auto(&one_on_paper());
     let [top, bottom, left, right] = extent(&image);
     assert_eq!((top, bottom), (5, 24));
@@ -82,14 +82,14 @@ fn ink_fills_the_box_and_sits_in_the_middle() {
 }
 
 #[test]
-fn dark_on_light_and_light_on_dark_come_out_alike() {
+fn dark_on_light_and_light_on_dark_normalize_alike() {
     let dark = one_on_paper();
     let light = GrayPicture { pixels: dark.pixels.iter().map(|pixel| 255 - pixel).collect(), ..dark.clone() };
     assert_eq!(auto(&dark).pixels, auto(&light).pixels);
 }
 
 #[test]
-fn place_and_size_in_the_picture_do_not_matter() {
+fn position_and_size_in_the_image_do_not_matter() {
     let small = bar((60, 60), 0, 255, [30, 35], [20, 40]);
     let large = bar((1200, 1200), 0, 255, [100, 300], [200, 1000]);
     let of = |picture| extent(&normalize(picture, Normalization::Center, ImageSize::MNIST).unwrap());
@@ -116,7 +116,7 @@ fn without_normalization_the_pixels_are_taken_as_they_are() {
 }
 
 #[test]
-fn a_scaled_picture_keeps_its_ground_and_its_place() {
+fn a_scaled_image_keeps_its_background_and_position() {
     let frame = ImageSize { height: 2, width: 3 };
     let pixels = vec![200, 200, 100, 100, 0, 0, 200, 200, 100, 100, 0, 0, 9, 9, 8, 8, 7, 7, 9, 9, 8, 8, 7, 7];
     let picture = GrayPicture { width: 6, height: 4, pixels };
@@ -132,7 +132,7 @@ fn thin_and_thick_pens_draw_the_same_digit() {
 }
 
 #[test]
-fn a_lamp_at_one_side_does_not_hide_the_digit() {
+fn uneven_lighting_does_not_hide_the_digit() {
     check_alike(&seven(300, 24.0, |x, y| [250.0 - 140.0 * x - 60.0 * y * y, 30.0 - 20.0 * x]), 0.95);
     check_alike(&seven(300, 24.0, |x, _| [20.0 + 120.0 * x, 140.0 + 110.0 * x]), 0.95);
 }

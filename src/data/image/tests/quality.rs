@@ -37,7 +37,7 @@ fn an_empty_sheet_is_blank_whatever_its_grain() {
 }
 
 #[test]
-fn a_blank_picture_becomes_a_blank_image() {
+fn a_blank_photo_is_normalized_to_a_blank_image() {
     let black = bar((28, 28), 0, 0, [0, 0], [0, 0]);
     for how in [Normalization::Auto, Normalization::Center, Normalization::None] {
         let image = normalize(&black, how, ImageSize::MNIST).unwrap();
@@ -46,13 +46,13 @@ fn a_blank_picture_becomes_a_blank_image() {
 }
 
 #[test]
-fn the_quality_of_an_image_that_is_used_whole_is_not_assessed() {
+fn the_quality_of_an_image_that_is_scaled_as_a_whole_is_not_assessed() {
     let black = bar((56, 56), 0, 0, [0, 0], [0, 0]);
     assert_eq!(normalize(&black, Normalization::Scale, ImageSize::MNIST).unwrap().quality, None);
 }
 
 #[test]
-fn a_picture_of_one_pixel_is_no_trouble() {
+fn an_image_of_one_pixel_is_normalized() {
     let dot = bar((1, 1), 255, 255, [0, 0], [0, 0]);
     assert_eq!(quality(&dot), Quality::Blank);
     let bright = normalize(&dot, Normalization::Center, ImageSize::MNIST).unwrap();

@@ -18,61 +18,66 @@ use crate::{
     },
 };
 
-/// Most classes of a confusion matrix that is shown as a table; of a larger one the most frequent confusions
-/// are listed.
+/// The largest number of classes for which the confusion matrix is shown as a table; of a larger matrix the most
+/// frequent confusions are listed.
 const MAX_CLASSES: usize = 16;
 
-/// Confusions that are listed then.
-const LISTED: usize = 20;
+/// The number of confusions that are listed.
+const MAX_CONFUSIONS: usize = 20;
+
+/// The significance level of McNemar's test.
+const SIGNIFICANCE: f64 = 0.05;
 
 /// The whole evaluation without its misclassified images.
-pub fn evaluation(answer: &EvaluateResponse, layout: Layout) -> String {
+pub fn evaluation(response: &EvaluateResponse, layout: Layout) -> String {
     let head = format!(
         "{} version {} on {}: accuracy {} ({} of {}), loss {}{}\n",
-        answer.name,
-        answer.version,
-        evaluated_images(answer),
-        percent(answer.accuracy),
-        count(answer.correct.unwrap_or_default()),
-        count(answer.total),
-        loss(answer.loss),
-        answer.seconds.map(|s| format!(", in {}", seconds(s))).unwrap_or_default(),
+        response.name,
+        response.version,
+        evaluated_images(response),
+        percent(response.accuracy),
+        count(response.correct.unwrap_or_default()),
+        count(response.total),
+        loss(response.loss),
+        response.seconds.map(|s| format!(", in {}", seconds(s))).unwrap_or_default(),
     );
-    let matrix = answer.confusion_matrix.as_ref().map(|it| confusion(it, answer, layout)).unwrap_or_default();
-    let compared = answer.comparison.as_ref().map(|it| comparison(answer, it, layout)).unwrap_or_default();
+    let matrix =
+        response.confusion_matrix.as_ref().map(|it| confusion(it, response, layout)).unwrap_or_default();
+    let compared =
+        response.comparison.as_ref().map(|it| comparison(response, it, layout)).unwrap_or_default();
     // The first line has accuracy and loss already.
-    let more: String = summary(answer).into_iter().skip(2).map(|(name, it)| line(name, &it)).collect();
-    format!("{head}{more}\n{}\n{matrix}{compared}", classes(answer, layout))
+    let more: String = summary(response).into_iter().skip(2).map(|(name, it)| line(name, &it)).collect();
+    format!("{head}{more}\n{}\n{matrix}{compared}", classes(response, layout))
 }
 
 /// The images of the evaluation, as in `mnist test`.
-pub fn evaluated_images(answer: &EvaluateResponse) -> String {
-    let split = Split::try_from(answer.split).unwrap_or_default();
-    format!("{} {}", answer.dataset, enum_label(split.as_str_name(), "SPLIT"))
+pub fn evaluated_images(response: &EvaluateResponse) -> String {
+    let split = Split::try_from(response.split).unwrap_or_default();
+    format!("{} {}", response.dataset, enum_label(split.as_str_name(), "SPLIT"))
 }
 
 /// The metrics over all images by name, accuracy and loss first.
-pub fn summary(answer: &EvaluateResponse) -> Vec<(&'static str, String)> {
-    let (correct, total) = (count(answer.correct.unwrap_or_default()), count(answer.total));
-    let interval = format!("{} to {}", percent(answer.accuracy_low), percent(answer.accuracy_high));
-    let top = answer.top_accuracies.iter().skip(1);
+pub fn summary(response: &EvaluateResponse) -> Vec<(&'static str, String)> {
+    let (correct, total) = (count(response.correct.unwrap_or_default()), count(response.total));
+    let interval = format!("{} to {}", percent(response.accuracy_low), percent(response.accuracy_high));
+    let top = response.top_accuracies.iter().skip(1);
     let top: Vec<String> = top.map(|top| format!("{} {}", top.k, percent(top.accuracy))).collect();
     let batches = format!(
         "loss {}, accuracy {} over batches of {}",
-        loss(answer.batch_mean_loss),
-        percent(answer.batch_mean_accuracy),
-        count(answer.batch_size)
+        loss(response.batch_mean_loss),
+        percent(response.batch_mean_accuracy),
+        count(response.batch_size)
     );
-    let error = answer.calibration.as_ref().and_then(|it| it.expected_calibration_error);
+    let error = response.calibration.as_ref().and_then(|it| it.expected_calibration_error);
     let mut metrics = vec![
-        ("accuracy", format!("{} ({correct} of {total})", percent(answer.accuracy))),
-        ("loss", loss(answer.loss)),
+        ("accuracy", format!("{} ({correct} of {total})", percent(response.accuracy))),
+        ("loss", loss(response.loss)),
         ("95 % interval", interval),
         ("top-k accuracy", top.join(", ")),
         ("batch means", batches),
         ("calibration error", percent(error)),
     ];
-    metrics.extend(answer.temperature.as_ref().map(|it| ("temperature", temperature(it))));
+    metrics.extend(response.temperature.as_ref().map(|it| ("temperature", temperature(it))));
     metrics
 }
 
@@ -90,8 +95,8 @@ pub fn temperature(it: &Temperature) -> String {
 }
 
 /// The averages over the classes, by name.
-pub fn averages(answer: &EvaluateResponse) -> impl Iterator<Item = (&'static str, &AveragedReport)> {
-    let both = [("macro", &answer.macro_average), ("weighted", &answer.weighted_average)];
+pub fn averages(response: &EvaluateResponse) -> impl Iterator<Item = (&'static str, &AveragedReport)> {
+    let both = [("macro", &response.macro_average), ("weighted", &response.weighted_average)];
     both.into_iter().filter_map(|(name, means)| Some((name, means.as_ref()?)))
 }
 
@@ -105,7 +110,7 @@ pub fn mcnemar_sentence(it: &VersionComparison) -> String {
     let images = |number: Option<i32>| count(number.unwrap_or_default());
     let test = it.mcnemar.unwrap_or_default();
     let verdict = match test.p_value {
-        Some(p) if p < 0.05 => "a significant difference",
+        Some(p) if p < SIGNIFICANCE => "a significant difference",
         Some(_) => "no significant difference",
         None => "not tested",
     };
@@ -126,16 +131,16 @@ fn p_value(p: f64) -> String {
 }
 
 /// The misclassified images of the largest loss, as a table or drawn.
-pub fn misclassified_images(answer: &EvaluateResponse, drawn: bool, layout: Layout) -> String {
-    if answer.misclassified.is_empty() {
+pub fn misclassified_images(response: &EvaluateResponse, drawn: bool, layout: Layout) -> String {
+    if response.misclassified.is_empty() {
         return String::new();
     }
     if drawn {
-        let shown: Vec<_> = answer.misclassified.iter().map(drawing).collect();
+        let shown: Vec<_> = response.misclassified.iter().map(drawing).collect();
         return format!("\nMisclassified images:\n{}\n", side_by_side(&shown));
     }
     let mut table = table::table(layout, &["image", "label", "prediction", "probability", "label's", "loss"]);
-    for it in &answer.misclassified {
+    for it in &response.misclassified {
         let probability = |class: i32| percent(probability(it, class));
         table.add_row([
             count(it.index.unwrap_or_default()),
@@ -158,8 +163,9 @@ fn drawing(it: &MisclassifiedImage) -> (Vec<String>, String) {
     let image = image::decode(&it.png, image::Grayscale::Luma);
     let lines = image.map(|image| digit(&image.pixels, image.width)).unwrap_or_default();
     let name = |name: &Option<String>, class: i32| name.clone().unwrap_or_else(|| class.to_string());
-    let (label, answer) = (name(&it.label_name, it.label()), name(&it.predicted_name, it.predicted()));
-    let caption = format!("{}: {label} as {answer} {}", it.index(), percent(probability(it, it.predicted())));
+    let (label, prediction) = (name(&it.label_name, it.label()), name(&it.predicted_name, it.predicted()));
+    let caption =
+        format!("{}: {label} as {prediction} {}", it.index(), percent(probability(it, it.predicted())));
     (lines, caption)
 }
 
@@ -167,10 +173,10 @@ fn line(name: &str, value: &str) -> String {
     format!("  {name:<18} {value}\n")
 }
 
-fn classes(answer: &EvaluateResponse, layout: Layout) -> String {
+fn classes(response: &EvaluateResponse, layout: Layout) -> String {
     let header = ["class", "precision", "recall", "F1", "images", "ROC AUC", "avg precision"];
     let mut table = table::table(layout, &header);
-    for class in &answer.classes {
+    for class in &response.classes {
         let shares = [class.precision, class.recall, class.f1].map(|share| Cell::new(percent(share)));
         let mut row = vec![Cell::new(class_name(class))];
         row.extend(shares);
@@ -178,7 +184,7 @@ fn classes(answer: &EvaluateResponse, layout: Layout) -> String {
         row.extend([class.roc_auc, class.average_precision].map(|share| Cell::new(percent(share))));
         table.add_row(row);
     }
-    for (name, means) in averages(answer) {
+    for (name, means) in averages(response) {
         let mut row = vec![Cell::new(name)];
         row.extend([means.precision, means.recall, means.f1].map(|share| Cell::new(percent(share))));
         row.push(Cell::new(""));
@@ -191,22 +197,22 @@ fn classes(answer: &EvaluateResponse, layout: Layout) -> String {
 
 /// The confusion matrix: a row for every label, a column for every prediction. Zeros are dots, so that
 /// confusions are easy to see.
-fn confusion(matrix: &ConfusionMatrix, answer: &EvaluateResponse, layout: Layout) -> String {
+fn confusion(matrix: &ConfusionMatrix, response: &EvaluateResponse, layout: Layout) -> String {
     if matrix.rows.len() > MAX_CLASSES {
-        return frequent(matrix, answer, layout);
+        return frequent(matrix, response, layout);
     }
-    let answers: Vec<String> = (0..matrix.rows.len()).map(|answer| answer.to_string()).collect();
-    let header: Vec<&str> = ["label"].into_iter().chain(answers.iter().map(String::as_str)).collect();
+    let predictions: Vec<String> = (0..matrix.rows.len()).map(|class| class.to_string()).collect();
+    let header: Vec<&str> = ["label"].into_iter().chain(predictions.iter().map(String::as_str)).collect();
     let mut table = table::table(layout, &header);
     let largest = confused(matrix).map(|(_, _, number)| number).max().unwrap_or(0);
-    let name = |label: usize| match answer.classes.get(label).and_then(|class| class.label_name.as_ref()) {
+    let name = |label: usize| match response.classes.get(label).and_then(|class| class.label_name.as_ref()) {
         Some(name) => format!("{label} {name}"),
         None => label.to_string(),
     };
     for (label, row) in matrix.rows.iter().enumerate() {
-        let cells = row.counts.iter().enumerate().map(|(answer, &number)| match number {
+        let cells = row.counts.iter().enumerate().map(|(prediction, &number)| match number {
             0 => cell("·", Tone::Faint),
-            _ if answer == label => cell(number, Tone::Good),
+            _ if prediction == label => cell(number, Tone::Good),
             _ if number * 2 > largest => cell(number, Tone::Bad),
             _ if number * 4 > largest => cell(number, Tone::Doubtful),
             _ => cell(number, Tone::Plain),
@@ -217,13 +223,13 @@ fn confusion(matrix: &ConfusionMatrix, answer: &EvaluateResponse, layout: Layout
 }
 
 /// The pairs of label and prediction that are confused most often.
-fn frequent(matrix: &ConfusionMatrix, answer: &EvaluateResponse, layout: Layout) -> String {
+fn frequent(matrix: &ConfusionMatrix, response: &EvaluateResponse, layout: Layout) -> String {
     let mut confusions: Vec<_> = confused(matrix).filter(|(_, _, number)| *number > 0).collect();
     confusions.sort_by_key(|&(_, _, number)| std::cmp::Reverse(number));
-    let name = |class: usize| answer.classes.get(class).map_or_else(|| class.to_string(), class_name);
+    let name = |class: usize| response.classes.get(class).map_or_else(|| class.to_string(), class_name);
     let mut table = table::table(layout, &["label<", "prediction<", "images"]);
-    for &(label, answer, number) in confusions.iter().take(LISTED) {
-        table.add_row([Cell::new(name(label)), Cell::new(name(answer)), cell(number, Tone::Bad)]);
+    for &(label, prediction, number) in confusions.iter().take(MAX_CONFUSIONS) {
+        table.add_row([Cell::new(name(label)), Cell::new(name(prediction)), cell(number, Tone::Bad)]);
     }
     format!("Most frequent of {} confusions:\n{}", confusions.len(), table::text(&table))
 }
@@ -232,16 +238,16 @@ fn frequent(matrix: &ConfusionMatrix, answer: &EvaluateResponse, layout: Layout)
 fn confused(matrix: &ConfusionMatrix) -> impl Iterator<Item = (usize, usize, i32)> {
     let rows = matrix.rows.iter().enumerate();
     rows.flat_map(|(label, row)| {
-        let others = row.counts.iter().enumerate().filter(move |(answer, _)| *answer != label);
-        others.map(move |(answer, &number)| (label, answer, number))
+        let others = row.counts.iter().enumerate().filter(move |(prediction, _)| *prediction != label);
+        others.map(move |(prediction, &number)| (label, prediction, number))
     })
 }
 
-fn comparison(answer: &EvaluateResponse, it: &VersionComparison, layout: Layout) -> String {
+fn comparison(response: &EvaluateResponse, it: &VersionComparison, layout: Layout) -> String {
     let Some(other) = &it.other else { return String::new() };
     let version = |it: &EvaluateResponse| format!("version {}<", it.version);
-    let mut table = table::table(layout, &["metric<", &version(answer), &version(other)]);
-    for ((name, first), (_, second)) in summary(answer).into_iter().zip(summary(other)) {
+    let mut table = table::table(layout, &["metric<", &version(response), &version(other)]);
+    for ((name, first), (_, second)) in summary(response).into_iter().zip(summary(other)) {
         table.add_row([name.to_owned(), first, second]);
     }
     let test = textwrap::fill(&mcnemar_sentence(it), layout.width);

@@ -42,7 +42,7 @@ fn two_classes() -> EvaluateResponse {
 }
 
 #[test]
-fn the_totals_stand_in_one_line_and_the_rest_below() {
+fn the_totals_are_one_line_and_the_rest_follows() {
     let text = evaluation(&two_classes(), Layout::PLAIN);
     let head = "digits version 3 on mnist test: accuracy 98.58 % (9 858 of 10 000), loss 0.0441, in 1.5 s";
     assert_eq!(text.lines().next(), Some(head));
@@ -72,7 +72,7 @@ fn labels_are_rows_and_predictions_columns() {
 }
 
 #[test]
-fn the_matrix_is_coloured_where_colour_is_wanted() {
+fn the_matrix_is_coloured_where_colour_is_on() {
     let text = evaluation(&two_classes(), Layout::COLORED);
     // The diagonal is green, the most frequent confusion red.
     assert!(text.contains("\u{1b}[38;5;10m") && text.contains("\u{1b}[38;5;9m"), "{text:?}");
@@ -87,17 +87,17 @@ fn a_large_matrix_is_a_list_of_the_most_frequent_confusions() {
     let text = evaluation(&EvaluateResponse { confusion_matrix: matrix, ..two_classes() }, Layout::PLAIN);
     let listed = text.split("Most frequent of 1560 confusions:\n").nth(1).unwrap();
     assert_eq!(listed.lines().nth(2).unwrap().split_whitespace().collect::<Vec<_>>(), ["7", "3", "99"]);
-    assert_eq!(listed.lines().count(), 2 + LISTED);
+    assert_eq!(listed.lines().count(), 2 + MAX_CONFUSIONS);
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
 }
 
 #[test]
-fn two_versions_stand_side_by_side_with_the_test_between_them() {
+fn two_versions_are_shown_side_by_side_with_their_paired_test() {
     let other = Some(Box::new(EvaluateResponse { version: 2, accuracy: Some(0.9), ..two_classes() }));
     let mcnemar = Some(McNemar { p_value: Some(0.0312), ..McNemar::default() });
     let comparison = VersionComparison { other, mcnemar, only_first: Some(6), ..Default::default() };
-    let answer = EvaluateResponse { comparison: Some(Box::new(comparison)), ..two_classes() };
-    let text = evaluation(&answer, Layout::PLAIN);
+    let response = EvaluateResponse { comparison: Some(Box::new(comparison)), ..two_classes() };
+    let text = evaluation(&response, Layout::PLAIN);
     assert!(text.contains("Compared with digits version 2:\n"), "{text}");
     assert!(
         text.contains("only the first 6") && text.contains("p = 0.031, a significant difference"),
@@ -122,17 +122,17 @@ fn misclassified_images_are_rows_or_drawn() {
         png: png.into(),
         ..MisclassifiedImage::default()
     };
-    let answer = EvaluateResponse { misclassified: vec![image], ..two_classes() };
-    let rows = misclassified_images(&answer, false, Layout::PLAIN);
+    let response = EvaluateResponse { misclassified: vec![image], ..two_classes() };
+    let rows = misclassified_images(&response, false, Layout::PLAIN);
     let row = rows.lines().last().unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(row, "321 0 1 87.50 % 12.50 % 2.0000");
-    let drawn = misclassified_images(&answer, true, Layout::PLAIN);
+    let drawn = misclassified_images(&response, true, Layout::PLAIN);
     assert!(drawn.contains("████") && drawn.contains("321: 0 as 1 87.50 %"), "{drawn}");
     assert!(misclassified_images(&two_classes(), true, Layout::PLAIN).is_empty());
 }
 
 #[test]
-fn a_temperature_shows_the_calibration_it_gives_or_that_there_is_none() {
+fn a_temperature_is_shown_with_its_calibration_or_as_missing() {
     let none = Temperature { fitted_images: 10_000, ..Temperature::default() };
     assert!(temperature(&none).starts_with("none: "), "{}", temperature(&none));
     let some = Temperature { temperature: Some(1.25), loss: Some(0.03), ..none };

@@ -29,21 +29,21 @@ pub fn compare_request(request: v1::CompareVersionsRequest) -> Result<Comparison
 
 pub fn from_comparison(comparison: VersionComparison) -> v1::CompareVersionsResponse {
     let difference = comparison.difference;
-    let answers = difference.answers;
-    let accuracy = |alone: u32| f64::from(answers.both_right + alone) / f64::from(answers.total());
+    let predictions = difference.predictions;
+    let accuracy = |alone: u32| f64::from(predictions.both_right + alone) / f64::from(predictions.total());
     v1::CompareVersionsResponse {
-        before: Some(from_version(&comparison.before, accuracy(answers.only_first))),
-        after: Some(from_version(&comparison.after, accuracy(answers.only_second))),
+        before: Some(from_version(&comparison.before, accuracy(predictions.only_first))),
+        after: Some(from_version(&comparison.after, accuracy(predictions.only_second))),
         parameters: difference.parameters.into_iter().map(from_parameter).collect(),
         unmatched_parameters: difference.unmatched,
         outputs: difference.outputs.into_iter().map(from_output).collect(),
         dataset: comparison.dataset.to_string(),
         split: comparison.split.to_wire(),
-        images: int(answers.total()),
-        changed: Some(int(answers.changed)),
-        became_right: Some(int(answers.only_second)),
-        became_wrong: Some(int(answers.only_first)),
-        changed_predictions: answers.listed.into_iter().map(from_changed).collect(),
+        images: int(predictions.total()),
+        changed: Some(int(predictions.changed)),
+        became_right: Some(int(predictions.only_second)),
+        became_wrong: Some(int(predictions.only_first)),
+        changed_predictions: predictions.listed.into_iter().map(from_changed).collect(),
         class_names: comparison.class_names,
     }
 }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_comparison_of_nothing_in_particular_is_of_the_newest_over_test_images() {
+    fn a_comparison_defaults_to_the_newest_version_and_test_images() {
         let job = compare_request(v1::CompareVersionsRequest::default()).unwrap();
         assert!(job.before.is_none());
         assert_eq!((job.max_images, job.max_changed, job.split), (10_000, 100, Split::Test));

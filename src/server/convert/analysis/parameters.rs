@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::target::{from_run_moment, target};
+use super::target::{from_run_step, target};
 use crate::{
     engine::{ParametersJob, ParametersReport, SubjectInfo},
     ids::FieldError,
@@ -107,7 +107,7 @@ impl ValueSlice {
         v1::InspectParametersResponse {
             name: shown.model.to_string(),
             version: shown.version.map(|version| int(version.get())).unwrap_or_default(),
-            run: shown.run.map(from_run_moment),
+            run: shown.run.map(from_run_step),
             parameter: stored.name.clone(),
             shape: ints(&stored.shape),
             precision: precision.to_wire(),
@@ -145,14 +145,14 @@ mod tests {
         ParametersReport { subject: shown, parameters }
     }
 
-    fn given(offset: usize, limit: usize, form: ValueForm) -> Vec<v1::InspectParametersResponse> {
+    fn read(offset: usize, limit: usize, form: ValueForm) -> Vec<v1::InspectParametersResponse> {
         messages(stored(600_000), ValueSlice { offset, limit, form }).unwrap().collect()
     }
 
     #[test]
     fn parts_follow_each_other_and_none_is_above_a_megabyte() {
         for form in [ValueForm::Bytes, ValueForm::Numbers] {
-            let parts = given(0, usize::MAX, form);
+            let parts = read(0, usize::MAX, form);
             let mut next = 0;
             for part in &parts {
                 assert_eq!((part.offset, part.total), (Some(next), 600_000));
@@ -165,10 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_is_what_was_asked_for() {
-        let parts = given(599_997, 2, ValueForm::Numbers);
+    fn a_slice_holds_the_requested_values() {
+        let parts = read(599_997, 2, ValueForm::Numbers);
         assert_eq!((parts.len(), &parts[0].numbers[..]), (1, &[599_997.0, 599_998.0][..]));
-        assert_eq!(given(599_999, 100, ValueForm::Bytes)[0].values, 599_999f32.to_le_bytes()[..]);
+        assert_eq!(read(599_999, 100, ValueForm::Bytes)[0].values, 599_999f32.to_le_bytes()[..]);
         let beyond = messages(stored(10), ValueSlice { offset: 10, limit: 1, form: ValueForm::Bytes });
         assert_eq!(beyond.err().unwrap().field, "offset");
     }

@@ -1,7 +1,7 @@
-//! The network that an analysis looks at: that of a version, or that of a run.
+//! The network that an analysis is about: that of a version, or that of a run.
 
 use crate::{
-    engine::{RunMoment, Target},
+    engine::{RunStep, Target},
     ids::FieldError,
     pb::digitd::v1,
     server::convert::shared::{enums::ContractEnum, field::int, reference},
@@ -19,14 +19,14 @@ pub fn target(model: Option<v1::ModelRef>, run_id: &str) -> Result<Target, Field
     }
 }
 
-pub fn from_run_moment(moment: RunMoment) -> v1::RunMoment {
+pub fn from_run_step(step: RunStep) -> v1::RunMoment {
     let known = |number: u32| (number > 0).then(|| int(number));
     v1::RunMoment {
-        run_id: moment.run.to_string(),
-        state: moment.state.to_wire(),
-        epoch: int(moment.at.epoch),
-        batch: known(moment.at.batch),
-        step: known(moment.at.step),
-        origin: moment.origin.to_wire(),
+        run_id: step.run.to_string(),
+        state: step.state.to_wire(),
+        epoch: int(step.at.epoch),
+        batch: known(step.at.batch),
+        step: known(step.at.step),
+        origin: step.origin.to_wire(),
     }
 }

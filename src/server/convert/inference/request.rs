@@ -64,28 +64,28 @@ fn requested_outputs(outputs: &[InferRequestedOutputTensor]) -> Result<Vec<Reque
     }
     let mut all = Vec::new();
     for (index, output) in outputs.iter().enumerate() {
-        let place = format!("outputs[{index}]");
+        let path = format!("outputs[{index}]");
         let requested = match output.name.as_str() {
-            PROBABILITIES => probabilities(&place, &output.parameters)?,
+            PROBABILITIES => probabilities(&path, &output.parameters)?,
             LABEL if output.parameters.contains_key("classification") => {
                 let message =
                     format!("asks for the classification of {LABEL:?}: ask for that of {PROBABILITIES:?}");
-                return Err(FieldError::new(format!("{place}.parameters"), message));
+                return Err(FieldError::new(format!("{path}.parameters"), message));
             }
             LABEL => RequestedOutput::Label,
             other => {
                 let message =
-                    format!("is {}: the model answers {PROBABILITIES:?} and {LABEL:?}", quoted(other));
-                return Err(FieldError::new(format!("{place}.name"), message));
+                    format!("is {}: the model outputs {PROBABILITIES:?} and {LABEL:?}", quoted(other));
+                return Err(FieldError::new(format!("{path}.name"), message));
             }
         };
         if output.parameters.contains_key("shared_memory_region") {
-            let message = "names shared memory, which is not served: take the values from the answer";
-            return Err(FieldError::new(format!("{place}.parameters"), message));
+            let message = "names shared memory, which is not served: take the values from the response";
+            return Err(FieldError::new(format!("{path}.parameters"), message));
         }
         // Otherwise the response could be larger than all outputs of the model.
         if all.iter().any(|before: &RequestedOutput| before.name() == requested.name()) {
-            return Err(FieldError::new(format!("{place}.name"), "is named twice: ask for each output once"));
+            return Err(FieldError::new(format!("{path}.name"), "is named twice: request each output once"));
         }
         all.push(requested);
     }
@@ -93,11 +93,11 @@ fn requested_outputs(outputs: &[InferRequestedOutputTensor]) -> Result<Vec<Reque
 }
 
 fn probabilities(
-    place: &str,
+    path: &str,
     parameters: &BTreeMap<String, InferParameter>,
 ) -> Result<RequestedOutput, FieldError> {
     let Some(count) = parameters.get("classification") else { return Ok(RequestedOutput::Probabilities) };
-    let count = whole(&format!(r#"{place}.parameters["classification"]"#), count)?;
+    let count = whole(&format!(r#"{path}.parameters["classification"]"#), count)?;
     // A count above the number of classes means all classes, and 0 means no classification.
     Ok(match usize::try_from(count).unwrap_or(usize::MAX) {
         0 => RequestedOutput::Probabilities,
@@ -120,11 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn outputs_are_answered_in_the_order_that_they_are_asked_for() {
+    fn outputs_come_in_the_requested_order() {
         assert_eq!(requested_outputs(&[]).unwrap(), [RequestedOutput::Probabilities, RequestedOutput::Label]);
-        let asked = [output("label", &[]), output("probabilities", &[("classification", 3)])];
+        let requested = [output("label", &[]), output("probabilities", &[("classification", 3)])];
         assert_eq!(
-            requested_outputs(&asked).unwrap(),
+            requested_outputs(&requested).unwrap(),
             [RequestedOutput::Label, RequestedOutput::Classification(3)]
         );
         assert_eq!(
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_that_cannot_be_are_named() {
+    fn impossible_outputs_are_named() {
         let field = |outputs: &[_]| requested_outputs(outputs).unwrap_err().field;
         assert_eq!(field(&[output("label", &[]), output("x", &[])]), "outputs[1].name");
         assert_eq!(field(&[output("label", &[]), output("label", &[])]), "outputs[1].name");

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_that_have_names_are_named_and_no_more_than_there_are() {
+    fn classes_are_named_and_at_most_all_are_listed() {
         let requested = [RequestedOutput::Classification(usize::MAX)];
         let response = from_predictions(&predicted(&["cat", "dog", "owl"]), &requested, String::new());
         assert_eq!(response.outputs[0].shape, [2, 3]);

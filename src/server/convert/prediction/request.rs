@@ -43,11 +43,11 @@ const MAX_LISTED: usize = 10 * MAX_IMAGES_PER_CALL;
 /// Errors if a call would list too many labels, for a version with images of `area` pixels and so many classes.
 pub fn check_listed(params: &PredictParams, area: usize, classes: usize) -> Result<(), FieldError> {
     let ImageInputs { images, batch, .. } = &params.images;
-    let listed = (images.len() + batch.len() / area) * params.top_k.min(classes);
-    if listed <= MAX_LISTED {
+    let labels = (images.len() + batch.len() / area) * params.top_k.min(classes);
+    if labels <= MAX_LISTED {
         return Ok(());
     }
-    let message = format!("lists {listed} labels: ask for at most {MAX_LISTED} a call");
+    let message = format!("lists {labels} labels: request at most {MAX_LISTED} a call");
     Err(FieldError::new("top_k", message))
 }
 
@@ -58,9 +58,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_lists_ten_answers_for_each_picture_or_more_for_fewer() {
-        let of = |pictures: usize, top_k: i32| {
-            let pixel_batch = Bytes::from(vec![0; pictures]);
+    fn a_call_lists_ten_labels_for_each_image_or_more_for_fewer() {
+        let of = |images: usize, top_k: i32| {
+            let pixel_batch = Bytes::from(vec![0; images]);
             let request =
                 v1::PredictRequest { pixel_batch, top_k: Some(top_k), ..v1::PredictRequest::default() };
             check_listed(&predict_request(request).unwrap(), 1, 47).map_err(|rejected| rejected.field)
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn more_answers_than_classes_can_be_are_rejected() {
+    fn more_labels_than_classes_are_rejected() {
         let request = v1::PredictRequest { top_k: Some(101), ..v1::PredictRequest::default() };
         assert_eq!(predict_request(request).unwrap_err().field, "top_k");
     }

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_come_most_probable_first_and_of_equals_the_smaller() {
+    fn labels_are_sorted_by_probability_and_ties_by_class() {
         let answer = prediction(&[0.1, 0.4, 0.4, 0.1], 3, &[]);
         assert_eq!((answer.label, answer.probability), (Some(1), Some(0.4)));
         let labels: Vec<_> = answer.top.iter().filter_map(|scored| scored.label).collect();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_good_or_not_likely_is_of_low_confidence() {
+    fn poor_quality_or_low_probability_is_of_low_confidence() {
         let low = |best: f32, quality| {
             with_quality(prediction(&[best, 1.0 - best], 0, &[]), quality).low_confidence.unwrap()
         };

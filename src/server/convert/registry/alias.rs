@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_says_nothing_goes_by_an_address() {
+    fn a_caller_without_a_name_is_recorded_by_address() {
         let from = "[::ffff:10.0.0.7]:4711".parse().ok();
         assert_eq!(note(" ".to_owned(), String::new(), from).by, "10.0.0.7");
         assert_eq!(note("ana".to_owned(), String::new(), from).by, "ana");

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_means_the_tutorials_network_in_libtorchs_layout() {
+    fn an_empty_request_means_the_tutorials_network_in_libtorchs_layout() {
         let job = import_job(v1::ImportMetadata::default(), String::new()).unwrap();
         assert_eq!(job.dims, Dims::MNIST);
         assert_eq!((job.layout, job.names), (Layout::Libtorch, NamePolicy::Exact));
@@ -144,11 +144,11 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_is_given_stands_and_classes_follow_from_names_or_outputs() {
+    fn a_size_is_taken_as_set_and_classes_follow_from_names_or_outputs() {
         let network = |outputs| {
             let linear = layer::Kind::Linear(v1::Linear { out_features: outputs });
             let layer = v1::Layer { kind: Some(linear), ..v1::Layer::default() };
-            Some(v1::Network { preset: String::new(), layers: vec![layer] })
+            Some(v1::Network { layers: vec![layer], ..v1::Network::default() })
         };
         assert_eq!(size(|it| (it.image_height, it.image_width) = (Some(8), Some(64))), [8, 64, 10]);
         assert_eq!(size(|it| it.class_names = names(4)), [28, 28, 4]);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_that_cannot_be_is_named_by_its_field() {
+    fn invalid_metadata_is_named_by_its_field() {
         assert_eq!(field(|metadata| metadata.name = "a/b".to_owned()), "metadata.name");
         assert_eq!(field(|metadata| metadata.layout = 9), "metadata.layout");
         assert_eq!(field(|metadata| metadata.set_alias = "7".to_owned()), "metadata.set_alias");
@@ -168,7 +168,7 @@ mod tests {
         for wrong in [names(1), [names(2), names(1)].concat(), vec![String::new(), "a".to_owned()]] {
             assert_eq!(field(|metadata| metadata.class_names = wrong), "metadata.class_names");
         }
-        let network = v1::Network { preset: "resnet".to_owned(), layers: Vec::new() };
+        let network = v1::Network { preset: "resnet".to_owned(), ..v1::Network::default() };
         assert_eq!(field(|metadata| metadata.network = Some(network)), "metadata.network.preset");
         let dataset = v1::Dataset { name: "a/b".to_owned(), ..v1::Dataset::default() };
         assert_eq!(field(|metadata| metadata.dataset = Some(dataset)), "metadata.dataset.name");

@@ -8,23 +8,23 @@ use crate::{
     train::{TrainConfig, ValidationConfig},
 };
 
-/// Most images of a data set that one analysis looks at.
+/// The largest number of images of a data set that one analysis reads.
 pub const MAX_IMAGES: u32 = 60_000;
 
 /// The data set to train on, or `mnist` if the request names none.
-pub fn train_dataset(given: Option<v1::Dataset>) -> Result<DatasetSpec, FieldError> {
-    let mut given = given.unwrap_or_default();
-    if given.name.is_empty() {
-        given.name = catalog::MNIST.to_owned();
+pub fn train_dataset(requested: Option<v1::Dataset>) -> Result<DatasetSpec, FieldError> {
+    let mut requested = requested.unwrap_or_default();
+    if requested.name.is_empty() {
+        requested.name = catalog::MNIST.to_owned();
     }
-    named("dataset", given)
+    named("dataset", requested)
 }
 
 /// The data set at `path`. `None` if it is left out, which means the data set that the version was trained
 /// on; the other fields of the message are then rejected.
-pub fn dataset(path: &str, given: Option<v1::Dataset>) -> Result<Option<DatasetSpec>, FieldError> {
-    match given {
-        Some(given) if !given.name.is_empty() => named(path, given).map(Some),
+pub fn dataset(path: &str, requested: Option<v1::Dataset>) -> Result<Option<DatasetSpec>, FieldError> {
+    match requested {
+        Some(requested) if !requested.name.is_empty() => named(path, requested).map(Some),
         None => Ok(None),
         Some(v1::Dataset { seed: None, max_train_images: None, .. }) => Ok(None),
         Some(_) => Err(FieldError::new(
@@ -44,10 +44,10 @@ pub fn from_dataset(spec: &DatasetSpec) -> v1::Dataset {
 
 /// The validation of a run. `default` images are held out if the request does not say how many.
 pub fn validation(
-    given: Option<v1::Validation>,
+    requested: Option<v1::Validation>,
     default: ValidationSize,
 ) -> Result<ValidationConfig, FieldError> {
-    let v1::Validation { size, every_epochs } = given.unwrap_or_default();
+    let v1::Validation { size, every_epochs } = requested.unwrap_or_default();
     let size = match size {
         None => default,
         Some(Size::Count(images)) => {
@@ -68,11 +68,12 @@ pub fn from_validation(config: ValidationConfig) -> v1::Validation {
     v1::Validation { size: Some(size), every_epochs: Some(int(config.every_epochs)) }
 }
 
-fn named(path: &str, given: v1::Dataset) -> Result<DatasetSpec, FieldError> {
-    let name: DatasetName = given.name.parse().map_err(FieldError::at(format!("{path}.name")))?;
-    let seed = given.seed.map(|seed| count(&format!("{path}.seed"), Some(seed), 0..=ANY, 0)).transpose()?;
+fn named(path: &str, requested: v1::Dataset) -> Result<DatasetSpec, FieldError> {
+    let name: DatasetName = requested.name.parse().map_err(FieldError::at(format!("{path}.name")))?;
+    let seed =
+        requested.seed.map(|seed| count(&format!("{path}.seed"), Some(seed), 0..=ANY, 0)).transpose()?;
     let most = format!("{path}.max_train_images");
-    let most = given.max_train_images.map(|images| count(&most, Some(images), 1..=ANY, 1)).transpose()?;
+    let most = requested.max_train_images.map(|images| count(&most, Some(images), 1..=ANY, 1)).transpose()?;
     Ok(DatasetSpec { name, seed: seed.map(u64::from), max_train_images: most.map(|images| images as usize) })
 }
 
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn training_takes_mnist_where_nothing_is_named() {
+    fn training_defaults_to_mnist() {
         assert_eq!(train_dataset(None).unwrap().name.as_str(), "mnist");
         let seeded = train_dataset(set("", Some(3), Some(100))).unwrap();
         assert_eq!(
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn elsewhere_nothing_means_what_the_version_was_trained_on() {
+    fn other_calls_default_to_the_data_set_of_the_version() {
         assert_eq!(dataset("dataset", None), Ok(None));
         assert_eq!(dataset("dataset", set("", None, None)), Ok(None));
         assert_eq!(dataset("dataset", set("", Some(1), None)).unwrap_err().field, "dataset.name");
@@ -104,7 +105,7 @@ mod tests {
 
     #[test]
     fn fields_out_of_range_are_named() {
-        let field = |given| train_dataset(given).unwrap_err().field;
+        let field = |requested| train_dataset(requested).unwrap_err().field;
         assert_eq!(field(set("a/b", None, None)), "dataset.name");
         assert_eq!(field(set("mnist", Some(-1), None)), "dataset.seed");
         assert_eq!(field(set("mnist", None, Some(0))), "dataset.max_train_images");

@@ -32,8 +32,8 @@ pub trait ContractEnum: Copy {
 
     /// The value with this number, or the default for UNSPECIFIED. Errors also if there is no default.
     fn parse(field: &str, number: i32) -> Result<Self, FieldError> {
-        let given = Self::optional(field, number)?.or(Self::DEFAULT);
-        given.ok_or_else(|| FieldError::new(field, format!("is unspecified: use {}", Self::names())))
+        let value = Self::optional(field, number)?.or(Self::DEFAULT);
+        value.ok_or_else(|| FieldError::new(field, format!("is unspecified: use {}", Self::names())))
     }
 }
 
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_comes_back_and_an_unspecified_one_is_the_default() {
+    fn a_value_survives_a_round_trip_and_an_unspecified_one_is_the_default() {
         assert_eq!(Split::parse("split", Split::Validation.to_wire()), Ok(Split::Validation));
         assert_eq!(Split::parse("split", 0), Ok(Split::Test));
         assert_eq!(Recipe::optional("recipe", 0), Ok(None));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_the_contract_does_not_have_names_the_field_and_its_values() {
+    fn an_unknown_number_is_rejected_with_the_field_and_its_values() {
         let error = Split::parse("health.split", 9).unwrap_err();
         assert_eq!(error.to_string(), "health.split is 9: use SPLIT_TRAIN, SPLIT_VALIDATION, SPLIT_TEST");
         let error = DrawingKind::parse("drawings[0]", 0).unwrap_err();

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_out_takes_its_default() {
+    fn fields_left_out_have_their_defaults() {
         assert_eq!(count("epochs", None, 1..=9, 5), Ok(5));
     }
 

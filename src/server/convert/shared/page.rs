@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_leads_to_the_page_after_it() {
+    fn a_token_selects_the_page_after_it() {
         let token = version_token(Some(7.try_into().unwrap()));
         let request = v1::ListVersionsRequest { page_token: token.clone(), ..Default::default() };
         assert_eq!(version_page(&request).unwrap().before, Some(7.try_into().unwrap()));
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_fifty_items_unless_asked() {
+    fn a_page_has_fifty_items_by_default() {
         assert_eq!(run_page(&v1::ListRunsRequest::default()).unwrap().size, 50);
         for size in [-1, 0, 1001] {
             let request = v1::ListRunsRequest { page_size: Some(size), ..Default::default() };

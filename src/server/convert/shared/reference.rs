@@ -72,13 +72,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_means_the_default_version_of_digits() {
+    fn an_empty_reference_is_the_default_version_of_digits() {
         assert_eq!(reference("model", None), Ok(ModelRef::default()));
         assert_eq!(of("", None).unwrap().name.as_str(), "digits");
     }
 
     #[test]
-    fn a_reference_that_cannot_be_is_named() {
+    fn an_invalid_reference_is_named() {
         let field = |given: Result<ModelRef, FieldError>| given.unwrap_err().field;
         assert_eq!(field(of("a/b", None)), "model.name");
         assert_eq!(field(of("", Some(model_ref::Which::Version(0)))), "model.version");

@@ -32,14 +32,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_out_moves_nothing() {
+    fn an_empty_augmentation_moves_nothing() {
         assert!(augmentation(v1::Augmentation::default()).is_none());
         let shift = v1::Augmentation { shift_pixels: Some(2.0), ..v1::Augmentation::default() };
         assert_eq!(augmentation(shift), Augmentation { shift_pixels: 2.0, ..Augmentation::default() });
     }
 
     #[test]
-    fn every_number_comes_back() {
+    fn every_number_survives_a_round_trip() {
         let config = Augmentation {
             rotation_degrees: 1.0,
             shift_pixels: 2.0,

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_without_validation_says_nothing_of_it() {
+    fn an_epoch_without_validation_has_no_validation_fields() {
         let epoch = EpochReport {
             epoch: 1,
             train_loss: f64::NAN,
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_carries_the_request_as_resolved() {
+    fn a_start_event_carries_the_resolved_request() {
         let started = RunStarted {
             config: TrainConfig::default(),
             train_images: 50_000,

@@ -12,13 +12,13 @@ use crate::{
 
 /// The batches that a run inspects. An entry that says neither shapes nor contents means shapes.
 pub fn inspect_at(requested: &[v1::InspectAt]) -> Result<Vec<InspectAt>, FieldError> {
-    let place = |index: usize, name: &str, value: i32| {
+    let number = |index: usize, name: &str, value: i32| {
         count(&format!("inspect_at[{index}].{name}"), Some(value), 1..=ANY, 1)
     };
     let one = |(index, at): (usize, &v1::InspectAt)| {
         Ok(InspectAt {
-            epoch: place(index, "epoch", at.epoch)?,
-            batch: place(index, "batch", at.batch)?,
+            epoch: number(index, "epoch", at.epoch)?,
+            batch: number(index, "batch", at.batch)?,
             shapes: at.shapes || !at.contents,
             contents: at.contents,
         })

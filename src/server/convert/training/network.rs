@@ -13,24 +13,38 @@ use crate::{
 /// The network of a request, or the preset `tutorial` if it has none. A preset gets one output for each class;
 /// layers that are listed stay as they are.
 pub fn network(network: Option<v1::Network>, classes: usize) -> Result<NetworkConfig, FieldError> {
-    let v1::Network { preset, layers } = network.unwrap_or_default();
-    match (preset.as_str(), layers.is_empty()) {
-        ("", true) => Ok(NetworkConfig::tutorial().for_classes(classes)),
-        ("", false) => listed(layers),
-        (preset, true) => {
-            let network = NetworkConfig::preset(preset).map_err(FieldError::at("network.preset"))?;
-            Ok(network.for_classes(classes))
+    let v1::Network { preset, layers, dropout } = network.unwrap_or_default();
+    if !layers.is_empty() {
+        if !preset.is_empty() {
+            return Err(FieldError::new("network", "has both a preset and layers: set one of them"));
         }
-        (_, false) => Err(FieldError::new("network", "gives both a preset and layers: give one of them")),
+        if dropout.is_some() {
+            let message = "is for presets: list a dropout layer in network.layers instead";
+            return Err(FieldError::new("network.dropout", message));
+        }
+        return from_requested_layers(layers);
     }
+    let network = match preset.as_str() {
+        "" => NetworkConfig::tutorial(),
+        preset => NetworkConfig::preset(preset).map_err(FieldError::at("network.preset"))?,
+    };
+    let network = network.for_classes(classes);
+    Ok(match dropout {
+        // The room `nn` checks a probability where it checks the layers; here the field has its own name.
+        Some(probability) if !(0.0..1.0).contains(&probability) => {
+            return Err(FieldError::new("network.dropout", "must be at least 0 and below 1"));
+        }
+        Some(probability) => network.with_dropout(probability),
+        None => network,
+    })
 }
 
-/// A network as a request gives it: by the name of the preset if it is one, and otherwise by its layers.
+/// A network in the form of a request: by the name of the preset if it is one, and otherwise by its layers.
 pub fn from_network(config: &NetworkConfig) -> v1::Network {
     if let Some(preset) = config.preset_name() {
-        return v1::Network { preset: preset.to_owned(), layers: Vec::new() };
+        return v1::Network { preset: preset.to_owned(), ..v1::Network::default() };
     }
-    v1::Network { preset: String::new(), layers: from_layers(config) }
+    v1::Network { layers: from_layers(config), ..v1::Network::default() }
 }
 
 /// All layers of a network, whether or not it is a preset.
@@ -38,12 +52,12 @@ pub fn from_layers(config: &NetworkConfig) -> Vec<v1::Layer> {
     config.layers.iter().map(from_layer).collect()
 }
 
-fn listed(layers: Vec<v1::Layer>) -> Result<NetworkConfig, FieldError> {
+fn from_requested_layers(layers: Vec<v1::Layer>) -> Result<NetworkConfig, FieldError> {
     let layers = layers.into_iter().enumerate().map(|(index, layer)| {
         let path = format!("network.layers[{index}]");
         let name = (!layer.name.is_empty()).then_some(layer.name);
         let kind =
-            layer.kind.ok_or_else(|| FieldError::new(&path, "does not say what it computes: give a kind"))?;
+            layer.kind.ok_or_else(|| FieldError::new(&path, "does not say what it computes: set a kind"))?;
         Ok((name, layer_kind(&path, kind)?))
     });
     Ok(NetworkConfig::from_layers(layers.collect::<Result<_, FieldError>>()?))
@@ -111,7 +125,7 @@ mod tests {
 
     fn layers(kinds: Vec<Kind>) -> v1::Network {
         let layers = kinds.into_iter().map(|kind| v1::Layer { name: String::new(), kind: Some(kind) });
-        v1::Network { preset: String::new(), layers: layers.collect() }
+        v1::Network { layers: layers.collect(), ..v1::Network::default() }
     }
 
     fn linear(out_features: i32) -> Kind {
@@ -123,12 +137,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_the_preset_are_the_tutorial() {
-        let by_name = v1::Network { preset: "tutorial".to_owned(), layers: Vec::new() };
+    fn an_empty_network_and_the_preset_are_the_tutorials() {
+        let by_name = v1::Network { preset: "tutorial".to_owned(), ..v1::Network::default() };
         assert_eq!(network(None, 10).unwrap(), NetworkConfig::tutorial());
         assert_eq!(network(Some(by_name.clone()), 10).unwrap(), NetworkConfig::tutorial());
         assert_eq!(from_network(&NetworkConfig::tutorial()), by_name);
-        let deep = v1::Network { preset: "deep".to_owned(), layers: Vec::new() };
+        let deep = v1::Network { preset: "deep".to_owned(), ..v1::Network::default() };
         assert_eq!(from_network(&network(Some(deep.clone()), 10).unwrap()), deep);
     }
 
@@ -141,24 +155,24 @@ mod tests {
     }
 
     #[test]
-    fn layers_come_back_as_they_were_listed() {
+    fn layers_survive_a_round_trip() {
         let dropout = v1::Dropout {
             probability: Some(0.25),
             axes: vec![0, 1],
             mode: v1::DropoutMode::DownscaleInInfer.into(),
         };
-        let mut listed =
-            v1::Network { preset: String::new(), layers: from_layers(&NetworkConfig::tutorial()) };
-        listed.layers.insert(3, v1::Layer { name: "drop".to_owned(), kind: Some(Kind::Dropout(dropout)) });
+        let mut expected =
+            v1::Network { layers: from_layers(&NetworkConfig::tutorial()), ..v1::Network::default() };
+        expected.layers.insert(3, v1::Layer { name: "drop".to_owned(), kind: Some(Kind::Dropout(dropout)) });
         let norm = Kind::BatchNorm(v1::BatchNorm { momentum: Some(0.5), epsilon: Some(0.25) });
-        listed.layers.insert(1, v1::Layer { name: "bn1".to_owned(), kind: Some(norm) });
-        let config = network(Some(listed.clone()), 10).unwrap();
-        assert_eq!(from_network(&config), listed);
+        expected.layers.insert(1, v1::Layer { name: "bn1".to_owned(), kind: Some(norm) });
+        let config = network(Some(expected.clone()), 10).unwrap();
+        assert_eq!(from_network(&config), expected);
     }
 
     #[test]
     fn defaults_of_a_layer_are_filled_in() {
-        let given = layers(vec![
+        let requested = layers(vec![
             Kind::Conv(v1::Conv { out_channels: 2, kernel_size: 5, stride: None, padding: None }),
             Kind::MaxPool(v1::MaxPool { kernel_size: 2, stride: None }),
             Kind::Dropout(v1::Dropout::default()),
@@ -166,7 +180,7 @@ mod tests {
             Kind::Flatten(v1::Flatten {}),
             linear(10),
         ]);
-        let config = network(Some(given), 10).unwrap();
+        let config = network(Some(requested), 10).unwrap();
         let conv = ConvConfig { out_channels: 2, kernel_size: 5, stride: 1, padding: 0 };
         assert_eq!(config.layers[0].kind, LayerKind::Conv(conv));
         assert_eq!(config.layers[1].kind, LayerKind::MaxPool(PoolConfig { kernel_size: 2, stride: 2 }));
@@ -179,11 +193,18 @@ mod tests {
 
     #[test]
     fn hostile_networks_are_rejected() {
-        let both = v1::Network { preset: "tutorial".to_owned(), layers: vec![v1::Layer::default()] };
+        let both =
+            v1::Network { preset: "tutorial".to_owned(), layers: vec![v1::Layer::default()], dropout: None };
         assert_eq!(error(both).field, "network");
-        let unknown = v1::Network { preset: "resnet".to_owned(), layers: Vec::new() };
+        let dropout = v1::Network { dropout: Some(0.5), ..layers(vec![linear(10)]) };
+        assert_eq!(error(dropout).field, "network.dropout");
+        for dropout in [-0.1, 1.0, f64::NAN] {
+            let dropout = v1::Network { dropout: Some(dropout), ..v1::Network::default() };
+            assert_eq!(error(dropout).field, "network.dropout");
+        }
+        let unknown = v1::Network { preset: "resnet".to_owned(), ..v1::Network::default() };
         assert_eq!(error(unknown).field, "network.preset");
-        let kindless = v1::Network { preset: String::new(), layers: vec![v1::Layer::default()] };
+        let kindless = v1::Network { layers: vec![v1::Layer::default()], ..v1::Network::default() };
         assert_eq!(error(kindless).field, "network.layers[0]");
         let mode = Kind::Dropout(v1::Dropout { mode: 7, ..v1::Dropout::default() });
         assert_eq!(error(layers(vec![mode])).field, "network.layers[0].dropout.mode");

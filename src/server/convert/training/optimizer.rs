@@ -61,10 +61,10 @@ pub fn from_optimizer(config: OptimizerConfig) -> v1::Optimizer {
 }
 
 /// The regularization of a request. A term that is left out is 0.
-pub fn regularization(given: Option<v1::Regularization>) -> Regularization {
-    let given = given.unwrap_or_default();
-    let own = given.per_parameter.into_iter().map(|(name, rule)| (name, decay(rule.l1, rule.l2)));
-    Regularization { global: decay(given.l1, given.l2), per_parameter: own.collect() }
+pub fn regularization(requested: Option<v1::Regularization>) -> Regularization {
+    let requested = requested.unwrap_or_default();
+    let rules = requested.per_parameter.into_iter().map(|(name, rule)| (name, decay(rule.l1, rule.l2)));
+    Regularization { global: decay(requested.l1, requested.l2), per_parameter: rules.collect() }
 }
 
 pub fn from_regularization(config: &Regularization) -> v1::Regularization {
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_rule_has_its_own_defaults() {
+    fn each_rule_has_its_defaults() {
         let left_out = OptimizerConfig::adam(0.5);
         let of = |rule| optimizer(Some(v1::Optimizer { rule: Some(rule) }), left_out);
         assert_eq!(optimizer(None, left_out), left_out);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_comes_back_whole() {
+    fn every_rule_survives_a_round_trip() {
         for config in [
             OptimizerConfig::sgd(0.5),
             OptimizerConfig::Momentum { learning_rate: 0.5, momentum: 0.8, nesterov: true },
@@ -120,22 +120,22 @@ mod tests {
     }
 
     #[test]
-    fn averaging_is_off_unless_asked_and_has_a_default_decay() {
+    fn averaging_is_off_by_default_and_has_a_default_decay() {
         assert_eq!(weight_averaging(None), None);
-        let asked = weight_averaging(Some(v1::WeightAveraging::default()));
-        assert_eq!(asked, Some(WeightAveraging { decay: 0.999 }));
-        assert_eq!(weight_averaging(asked.map(from_weight_averaging)), asked);
+        let requested = weight_averaging(Some(v1::WeightAveraging::default()));
+        assert_eq!(requested, Some(WeightAveraging { decay: 0.999 }));
+        assert_eq!(weight_averaging(requested.map(from_weight_averaging)), requested);
     }
 
     #[test]
-    fn a_parameters_own_rule_comes_back_beside_the_global_one() {
-        let own = v1::ParameterRegularization { l1: None, l2: Some(0.1) };
-        let given = v1::Regularization {
+    fn a_rule_for_one_parameter_survives_a_round_trip_with_the_global_one() {
+        let rule = v1::ParameterRegularization { l1: None, l2: Some(0.1) };
+        let requested = v1::Regularization {
             l1: Some(0.2),
             l2: None,
-            per_parameter: [("fc.weight".to_owned(), own)].into(),
+            per_parameter: [("fc.weight".to_owned(), rule)].into(),
         };
-        let config = regularization(Some(given));
+        let config = regularization(Some(requested));
         assert_eq!(config.of("fc.weight"), Decay { l1: 0.0, l2: 0.1 });
         assert_eq!(config.of("fc.bias"), Decay { l1: 0.2, l2: 0.0 });
         assert_eq!(regularization(Some(from_regularization(&config))), config);

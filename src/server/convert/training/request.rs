@@ -160,20 +160,20 @@ mod tests {
     }
 
     #[test]
-    fn a_recipe_fills_in_what_is_left_out_and_what_is_given_stands() {
+    fn a_recipe_fills_in_unset_fields_and_keeps_set_ones() {
         let of = |recipe: v1::Recipe| v1::TrainRequest { recipe: recipe.into(), ..Default::default() };
         let (config, _) = checked_request(of(v1::Recipe::Accurate)).unwrap();
         let size = ValidationSize::Count(5_000);
         let validation = ValidationConfig { size, every_epochs: 1 };
         assert_eq!(config, TrainConfig { validation, ..Recipe::Accurate.config() });
-        let given = v1::TrainRequest {
+        let request = v1::TrainRequest {
             epochs: Some(2),
             augmentation: Some(augmentation::from_augmentation(&Augmentation::default())),
             weight_averaging: Some(v1::WeightAveraging { decay: Some(0.0) }),
             schedule: Some(schedule::from_schedule(Schedule::default())),
             ..of(v1::Recipe::Accurate)
         };
-        let (config, _) = checked_request(given).unwrap();
+        let (config, _) = checked_request(request).unwrap();
         assert_eq!((config.epochs, config.augmentation.is_none()), (2, true));
         assert_eq!(config.weight_averaging, Some(WeightAveraging { decay: 0.0 }));
         assert_eq!(config.schedule.shape, crate::optim::ScheduleShape::Constant);
@@ -181,22 +181,22 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_given_beside_a_recipe_replaces_that_number_alone() {
+    fn a_field_set_with_a_recipe_replaces_that_field_alone() {
         let adam = |learning_rate| {
             let rule = Rule::Adam(v1::Adam { learning_rate: Some(learning_rate), ..Default::default() });
             Some(v1::Optimizer { rule: Some(rule) })
         };
         let augmentation = Some(v1::Augmentation { rotation_degrees: Some(15.0), ..Default::default() });
-        let given = |recipe: v1::Recipe| v1::TrainRequest {
+        let with_fields = |recipe: v1::Recipe| v1::TrainRequest {
             recipe: recipe.into(),
             optimizer: adam(0.002),
             augmentation,
             ..Default::default()
         };
         for (named, recipe) in [(v1::Recipe::Accurate, Recipe::Accurate), (v1::Recipe::Fast, Recipe::Fast)] {
-            let (found, _) = checked_request(given(named)).unwrap();
-            let own = recipe.config();
-            let mut expected = TrainConfig { validation: found.validation, ..own.clone() };
+            let (found, _) = checked_request(with_fields(named)).unwrap();
+            let defaults = recipe.config();
+            let mut expected = TrainConfig { validation: found.validation, ..defaults.clone() };
             expected.augmentation.rotation_degrees = 15.0;
             if let OptimizerConfig::Adam { learning_rate, .. } = &mut expected.optimizer {
                 *learning_rate = 0.002;
@@ -206,7 +206,7 @@ mod tests {
         let sgd = Rule::Sgd(v1::Sgd::default());
         let other = v1::TrainRequest {
             optimizer: Some(v1::Optimizer { rule: Some(sgd) }),
-            ..given(v1::Recipe::Fast)
+            ..with_fields(v1::Recipe::Fast)
         };
         let (found, _) = checked_request(other).unwrap();
         assert_eq!(found.optimizer, OptimizerConfig::sgd(0.01), "another rule has its own defaults");
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resolved_request_asks_for_the_same_run() {
+    fn a_resolved_request_describes_the_same_run() {
         let mut other = TrainConfig {
             model: "other".parse().unwrap(),
             dataset: DatasetSpec {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn terms_that_no_formula_bears_are_named_with_their_rule() {
+    fn terms_out_of_range_are_named_with_their_rule() {
         let rule = |rule| field(|request| request.optimizer = Some(v1::Optimizer { rule: Some(rule) }));
         let adam = v1::Adam { beta1: Some(1.0), ..v1::Adam::default() };
         assert_eq!(rule(Rule::Adam(adam)), "optimizer.adam.beta1");
@@ -276,8 +276,8 @@ mod tests {
         assert_eq!(rule(Rule::Sgd(sgd)), "optimizer.sgd.learning_rate");
         let half = v1::Validation { size: Some(Size::Fraction(f64::NAN)), every_epochs: None };
         assert_eq!(field(|request| request.validation = Some(half)), "validation.fraction");
-        let own = [("fc9.bias".to_owned(), v1::ParameterRegularization::default())].into();
-        let unknown = v1::Regularization { per_parameter: own, ..v1::Regularization::default() };
+        let rules = [("fc9.bias".to_owned(), v1::ParameterRegularization::default())].into();
+        let unknown = v1::Regularization { per_parameter: rules, ..v1::Regularization::default() };
         let path = field(|request| request.regularization = Some(unknown));
         assert_eq!(path, "regularization.per_parameter[\"fc9.bias\"]");
     }
@@ -286,7 +286,7 @@ mod tests {
     fn layers_that_cannot_work_are_named_with_their_shapes() {
         let linear = Kind::Linear(v1::Linear { out_features: 10 });
         let layers = vec![v1::Layer { name: String::new(), kind: Some(linear) }];
-        let network = Some(v1::Network { preset: String::new(), layers });
+        let network = Some(v1::Network { layers, ..v1::Network::default() });
         let error = checked_request(v1::TrainRequest { network, ..v1::TrainRequest::default() }).unwrap_err();
         assert_eq!(error.field, "network.layers[0]");
         assert!(error.message.contains("[N,1,28,28]"), "{error}");
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn how_a_run_is_asked_for_does_not_change_the_run() {
+    fn run_options_do_not_change_the_config_of_the_run() {
         let request = v1::TrainRequest {
             cancel_on_disconnect: true,
             queue: true,

@@ -1,4 +1,4 @@
-//! A request that resumes a run. The settings that it gives must be those of the run; the messages are
+//! A request that resumes a run. The settings that it has must be those of the run; the messages are
 //! compared by reflection, so that a field that is added to the contract is compared, too.
 
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
@@ -15,22 +15,22 @@ use crate::{
     train::{TrainConfig, ValidTrainConfig},
 };
 
-/// The config of a resumed run on a data set with these `facts`: that of the run, with more epochs if `given`
-/// asks for them. Errors name the field that differs from that of the run.
+/// The config of a resumed run on a data set of this `info`: that of the run, with more epochs if the request
+/// has them. Errors name the field that differs from that of the run.
 pub fn resume_request(
-    own: &TrainConfig,
-    given: &v1::TrainRequest,
-    facts: DatasetInfo,
+    stored: &TrainConfig,
+    request: &v1::TrainRequest,
+    info: DatasetInfo,
 ) -> Result<(ValidTrainConfig, RunOptions), FieldError> {
-    let (resumed, options) = train_request(overlaid(&from_train_config(own), given), facts)?;
-    let asked = resumed.config();
-    if asked.epochs < own.epochs {
+    let (resumed, options) = train_request(overlaid(&from_train_config(stored), request), info)?;
+    let requested = resumed.config();
+    if requested.epochs < stored.epochs {
         let message =
-            format!("is {}: the run has {} epochs, ask for as many or more", asked.epochs, own.epochs);
+            format!("is {}: the run has {} epochs, request as many or more", requested.epochs, stored.epochs);
         return Err(FieldError::new("epochs", message));
     }
-    let own = TrainConfig { epochs: asked.epochs, ..own.clone() };
-    match difference("", &dynamic(&own), &dynamic(asked)) {
+    let expected = TrainConfig { epochs: requested.epochs, ..stored.clone() };
+    match difference("", &dynamic(&expected), &dynamic(requested)) {
         None => Ok((resumed, options)),
         Some(field) => {
             Err(FieldError::new(field, "is not what the run was started with: leave it out to resume"))
@@ -66,7 +66,7 @@ mod tests {
         pb::digitd::v1::{optimizer::Rule, validation::Size},
     };
 
-    fn own() -> TrainConfig {
+    fn stored() -> TrainConfig {
         TrainConfig {
             epochs: 4,
             batch_size: 7,
@@ -75,10 +75,10 @@ mod tests {
         }
     }
 
-    fn check(given: v1::TrainRequest, expected: Result<u32, &str>) {
-        match (resume_request(&own(), &given, DatasetInfo::MNIST), expected) {
+    fn check(request: v1::TrainRequest, expected: Result<u32, &str>) {
+        match (resume_request(&stored(), &request, DatasetInfo::MNIST), expected) {
             (Ok((resumed, _)), Ok(epochs)) => {
-                assert_eq!(resumed.into_config(), TrainConfig { epochs, ..own() })
+                assert_eq!(resumed.into_config(), TrainConfig { epochs, ..stored() })
             }
             (Err(invalid), Err(field)) => assert_eq!(invalid.field, field, "{invalid}"),
             (found, expected) => panic!("{found:?} is not {expected:?}"),
@@ -94,12 +94,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_the_runs_own_and_epochs_may_be_more() {
+    fn unset_fields_are_those_of_the_run_and_epochs_may_increase() {
         check(request(), Ok(4));
-        check(from_train_config(&own()), Ok(4));
+        check(from_train_config(&stored()), Ok(4));
         check(v1::TrainRequest { epochs: Some(9), batch_size: Some(7), ..request() }, Ok(9));
         check(rule(Rule::Adam(v1::Adam { learning_rate: Some(0.003), ..Default::default() })), Ok(4));
-        let network = Some(v1::Network { preset: "tutorial".to_owned(), layers: Vec::new() });
+        let network = Some(v1::Network { preset: "tutorial".to_owned(), ..v1::Network::default() });
         check(v1::TrainRequest { network, ..request() }, Ok(4));
     }
 
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_makes_no_sense_is_named_as_ever() {
+    fn an_invalid_field_is_named_as_in_a_new_run() {
         check(v1::TrainRequest { epochs: Some(0), ..request() }, Err("epochs"));
         let sgd = v1::Sgd { learning_rate: Some(f64::NAN) };
         check(rule(Rule::Sgd(sgd)), Err("optimizer.sgd.learning_rate"));

@@ -8,9 +8,9 @@ use crate::{
 };
 
 /// The schedule of a request with the defaults of its shape, or a constant one if the request has none.
-pub fn schedule(given: Option<v1::Schedule>) -> Result<Schedule, FieldError> {
-    let given = given.unwrap_or_default();
-    let shape = match given.shape.unwrap_or(Shape::Constant(v1::ConstantSchedule {})) {
+pub fn schedule(requested: Option<v1::Schedule>) -> Result<Schedule, FieldError> {
+    let requested = requested.unwrap_or_default();
+    let shape = match requested.shape.unwrap_or(Shape::Constant(v1::ConstantSchedule {})) {
         Shape::Constant(v1::ConstantSchedule {}) => ScheduleShape::Constant,
         Shape::Step(step) => ScheduleShape::Step {
             every_epochs: count(
@@ -33,7 +33,7 @@ pub fn schedule(given: Option<v1::Schedule>) -> Result<Schedule, FieldError> {
             final_factor: cycle.final_factor.unwrap_or(ScheduleShape::ONE_CYCLE_FINAL_FACTOR),
         },
     };
-    let warmup_steps = count("schedule.warmup_steps", given.warmup_steps, 0..=ANY, 0)?;
+    let warmup_steps = count("schedule.warmup_steps", requested.warmup_steps, 0..=ANY, 0)?;
     Ok(Schedule { shape, warmup_steps })
 }
 
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_shape_has_its_defaults_and_comes_back_whole() {
+    fn every_shape_has_its_defaults_and_survives_a_round_trip() {
         for shape in [
             Shape::Constant(v1::ConstantSchedule {}),
             Shape::Step(v1::StepSchedule::default()),

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::server::{
     lifecycle::{Phase, Shutdown},
+    listener::ConnectionInfo,
     metrics::CallMetrics,
     status,
 };
@@ -73,6 +74,9 @@ where
         // The service that was polled ready takes the call; its clone waits for the next one.
         let next = self.inner.clone();
         let inner = mem::replace(&mut self.inner, next);
+        if let Some(connection) = request.extensions().get::<ConnectionInfo>() {
+            connection.note_request();
+        }
         let context = CallContext::of(&request, self.metrics.started(request.uri().path()));
         let response = respond(inner, self.shutdown.clone(), context.clone(), request);
         Box::pin(response.instrument(context.span().clone()).map(Ok))

@@ -12,21 +12,21 @@ use tower::{ServiceExt, service_fn};
 
 use super::*;
 
-struct Answer {
+struct CollectedResponse {
     headers: http::HeaderMap,
     data: Bytes,
     status: Option<Status>,
 }
 
 /// What a caller gets from a service behind the layer.
-async fn ask<F, R>(shutdown: Shutdown, request: Request<Body>, service: F) -> Answer
+async fn call<F, R>(shutdown: Shutdown, request: Request<Body>, service: F) -> CollectedResponse
 where
     F: Fn(Request<Body>) -> R + Clone + Send + 'static,
     R: Future<Output = Response<Body>> + Send + 'static,
 {
     let service = service_fn(move |request| {
-        let answer = service(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let response = service(request);
+        async move { Ok::<_, Infallible>(response.await) }
     });
     let response = CallLayer::new(shutdown, CallMetrics::new(&prometheus::Registry::new()))
         .layer(service)
@@ -37,7 +37,7 @@ where
     let collected = response.into_body().collect().await.unwrap();
     let trailers = collected.trailers().cloned().unwrap_or_default();
     let status = Status::from_header_map(&headers).or_else(|| Status::from_header_map(&trailers));
-    Answer { headers, data: collected.to_bytes(), status }
+    CollectedResponse { headers, data: collected.to_bytes(), status }
 }
 
 fn request() -> Request<Body> {
@@ -65,57 +65,57 @@ fn serving() -> (watch::Sender<Phase>, Shutdown) {
     Shutdown::begin()
 }
 
-fn reason(answer: &Answer) -> (Code, String) {
-    let status = answer.status.as_ref().expect("the call ended with a status");
+fn reason(response: &CollectedResponse) -> (Code, String) {
+    let status = response.status.as_ref().expect("the call ended with a status");
     (status.code(), status.get_details_error_info().unwrap().reason)
 }
 
 #[tokio::test]
 async fn a_panic_in_a_handler_is_an_internal_error_that_reveals_nothing() {
     let (_sender, shutdown) = serving();
-    let answer = ask(shutdown, request(), |_| async { panic!("secret path /x") }).await;
-    assert_eq!(reason(&answer), (Code::Internal, "BACKEND_FAILURE".to_owned()));
-    assert!(!answer.status.unwrap().message().contains("secret"));
+    let response = call(shutdown, request(), |_| async { panic!("secret path /x") }).await;
+    assert_eq!(reason(&response), (Code::Internal, "BACKEND_FAILURE".to_owned()));
+    assert!(!response.status.unwrap().message().contains("secret"));
 }
 
 #[tokio::test]
 async fn a_panic_in_a_stream_ends_it_with_a_status() {
     let (_sender, shutdown) = serving();
-    let answer = ask(shutdown, request(), |_| async {
+    let response = call(shutdown, request(), |_| async {
         let mut sent = false;
         streaming(stream::poll_fn(move |_| match std::mem::replace(&mut sent, true) {
             false => Poll::Ready(Some(data("first"))),
             true => panic!("secret"),
         }))
     });
-    let answer = answer.await;
-    assert_eq!(answer.data, "first");
-    assert_eq!(reason(&answer), (Code::Internal, "BACKEND_FAILURE".to_owned()));
+    let response = response.await;
+    assert_eq!(response.data, "first");
+    assert_eq!(reason(&response), (Code::Internal, "BACKEND_FAILURE".to_owned()));
 }
 
 #[tokio::test]
-async fn a_passed_deadline_is_deadline_exceeded() {
+async fn an_expired_deadline_is_deadline_exceeded() {
     let (_sender, shutdown) = serving();
-    let answer = ask(shutdown, with_timeout("20m"), |_| future::pending()).await;
-    assert_eq!(reason(&answer), (Code::DeadlineExceeded, "DEADLINE".to_owned()));
+    let response = call(shutdown, with_timeout("20m"), |_| future::pending()).await;
+    assert_eq!(reason(&response), (Code::DeadlineExceeded, "DEADLINE".to_owned()));
 }
 
 #[tokio::test]
 async fn a_stream_ends_at_its_deadline_too() {
     let (_sender, shutdown) = serving();
-    let answer = ask(shutdown, with_timeout("20m"), |_| async {
+    let response = call(shutdown, with_timeout("20m"), |_| async {
         streaming(stream::StreamExt::chain(stream::iter([data("first")]), stream::pending()))
     });
-    let answer = answer.await;
-    assert_eq!(answer.data, "first");
-    assert_eq!(reason(&answer), (Code::DeadlineExceeded, "DEADLINE".to_owned()));
+    let response = response.await;
+    assert_eq!(response.data, "first");
+    assert_eq!(reason(&response), (Code::DeadlineExceeded, "DEADLINE".to_owned()));
 }
 
 #[tokio::test]
 async fn a_late_call_never_reaches_its_handler() {
     let (_sender, shutdown) = serving();
-    let answer = ask(shutdown, with_timeout("0n"), |_| async { panic!("called") }).await;
-    assert_eq!(reason(&answer).0, Code::DeadlineExceeded);
+    let response = call(shutdown, with_timeout("0n"), |_| async { panic!("called") }).await;
+    assert_eq!(reason(&response).0, Code::DeadlineExceeded);
 }
 
 #[tokio::test]
@@ -123,37 +123,37 @@ async fn handlers_see_the_deadline_and_the_caller_sees_its_id() {
     let (_sender, shutdown) = serving();
     let mut request = with_timeout("100S");
     request.headers_mut().insert(REQUEST_ID, "mine-1".parse().unwrap());
-    let answer = ask(shutdown, request, |request: Request<Body>| async move {
+    let response = call(shutdown, request, |request: Request<Body>| async move {
         let context = request.extensions().get::<CallContext>().unwrap();
         let left = context.deadline().unwrap() - std::time::Instant::now();
         assert!(left > Duration::from_secs(50) && left <= Duration::from_secs(100));
         Response::new(Body::empty())
     });
-    let answer = answer.await;
-    assert_eq!(answer.headers[REQUEST_ID], "mine-1");
-    assert!(answer.status.is_none());
+    let response = response.await;
+    assert_eq!(response.headers[REQUEST_ID], "mine-1");
+    assert!(response.status.is_none());
 }
 
 #[tokio::test]
-async fn a_draining_server_rejects_new_calls_and_answers_probes() {
+async fn a_draining_server_rejects_new_calls_and_serves_probes() {
     let (sender, shutdown) = serving();
     sender.send(Phase::Draining).unwrap();
-    let rejected = ask(shutdown.clone(), request(), |_| async { panic!("called") }).await;
+    let rejected = call(shutdown.clone(), request(), |_| async { panic!("called") }).await;
     assert_eq!(reason(&rejected), (Code::Unavailable, "DRAINING".to_owned()));
     assert!(rejected.status.unwrap().get_details_retry_info().is_some());
     for probe in ["grpc.health.v1.Health/Check", "inference.GRPCInferenceService/ServerReady"] {
         let probe = Request::builder().uri(format!("/{probe}")).body(Body::empty()).unwrap();
-        let answer = ask(shutdown.clone(), probe, |_| async { Response::new(Body::empty()) }).await;
-        assert!(answer.status.is_none());
+        let response = call(shutdown.clone(), probe, |_| async { Response::new(Body::empty()) }).await;
+        assert!(response.status.is_none());
     }
 }
 
 #[tokio::test]
-async fn a_closing_server_ends_streams_that_would_not_end() {
+async fn a_closing_server_ends_open_streams() {
     let (sender, shutdown) = serving();
     let calls = shutdown.clone();
     let (began, mut under_way) = tokio::sync::mpsc::channel(1);
-    let asked = tokio::spawn(ask(shutdown, request(), move |_| {
+    let asked = tokio::spawn(call(shutdown, request(), move |_| {
         let began = began.clone();
         async move {
             began.send(()).await.unwrap();

@@ -60,7 +60,7 @@ pub fn evaluate_request(
             0..=MAX_MISCLASSIFIED,
             EvaluateJob::MISCLASSIFIED,
         )?,
-        pictures: request.misclassified_png,
+        pngs: request.misclassified_png,
         fit_temperature: request.fit_temperature,
         gate: Gate { requirements, promotion },
     })
@@ -74,8 +74,8 @@ pub fn gated_alias(
 ) -> Result<Option<EvaluateJob>, FieldError> {
     let requirements = requirements(&request.require)?;
     if requirements.is_empty() {
-        let given = [("dataset", request.dataset.is_some()), ("split", request.split != 0)];
-        return match given.iter().find(|(_, given)| *given) {
+        let fields = [("dataset", request.dataset.is_some()), ("split", request.split != 0)];
+        return match fields.iter().find(|(_, is_set)| *is_set) {
             None => Ok(None),
             Some((field, _)) => {
                 Err(FieldError::new(*field, "says what to measure on, and nothing is required: set require"))

@@ -13,13 +13,13 @@ use crate::{
 fn evaluated() -> EvaluationReport {
     // The labels are 0, 0, 1 and the predictions 0, 1, 1.
     let logits = vec![3.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 2.0, 0.0];
-    let answers = Predictions::new(3, logits, vec![0, 0, 1]);
+    let predictions = Predictions::new(3, logits, vec![0, 0, 1]);
     let mistake = MisclassifiedImage {
         index: 1,
         label: 0,
         predicted: 1,
-        loss: answers.loss(1),
-        probabilities: answers.probabilities(1),
+        loss: predictions.loss(1),
+        probabilities: predictions.probabilities(1),
         png: None,
     };
     EvaluationReport {
@@ -29,7 +29,7 @@ fn evaluated() -> EvaluationReport {
         dataset: DatasetSpec::whole("mnist".parse().unwrap()),
         split: Split::Test,
         digest: "d".to_owned(),
-        measures: Measures::of(&answers, 2, 15),
+        measures: Measures::of(&predictions, 2, 15),
         misclassified: vec![mistake],
         temperature: None,
         comparison: None,
@@ -41,23 +41,26 @@ fn evaluated() -> EvaluationReport {
 
 #[test]
 fn an_evaluation_shows_rows_of_labels_and_leaves_out_what_is_undefined() {
-    let answer = from_evaluation(evaluated());
-    assert_eq!((answer.name.as_str(), answer.split(), answer.batch_size), ("digits", v1::Split::Test, 2));
-    assert_eq!((answer.correct, answer.total, answer.accuracy), (Some(2), 3, Some(2.0 / 3.0)));
-    assert_eq!((answer.classes[0].label, answer.classes[2].label_name()), (Some(0), "c"));
-    assert_eq!(answer.confusion_matrix.unwrap().rows[0].counts, [1, 1, 0]);
-    let absent = &answer.classes[2];
-    assert_eq!((absent.precision, absent.support, absent.roc_auc), (None, Some(0), None));
-    assert_eq!(answer.top_accuracies.iter().map(|top| top.k).collect::<Vec<_>>(), [1, 2, 3]);
+    let response = from_evaluation(evaluated());
     assert_eq!(
-        (answer.misclassified[0].predicted_name(), answer.misclassified[0].probabilities.len()),
+        (response.name.as_str(), response.split(), response.batch_size),
+        ("digits", v1::Split::Test, 2)
+    );
+    assert_eq!((response.correct, response.total, response.accuracy), (Some(2), 3, Some(2.0 / 3.0)));
+    assert_eq!((response.classes[0].label, response.classes[2].label_name()), (Some(0), "c"));
+    assert_eq!(response.confusion_matrix.unwrap().rows[0].counts, [1, 1, 0]);
+    let absent = &response.classes[2];
+    assert_eq!((absent.precision, absent.support, absent.roc_auc), (None, Some(0), None));
+    assert_eq!(response.top_accuracies.iter().map(|top| top.k).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        (response.misclassified[0].predicted_name(), response.misclassified[0].probabilities.len()),
         ("b", 3)
     );
-    assert!(answer.temperature.is_none() && answer.comparison.is_none() && answer.promoted.is_none());
+    assert!(response.temperature.is_none() && response.comparison.is_none() && response.promoted.is_none());
 }
 
 #[test]
-fn an_evaluation_of_nothing_in_particular_is_of_the_test_split() {
+fn an_evaluation_defaults_to_the_test_split() {
     let job = evaluate_request(v1::EvaluateRequest::default(), None).unwrap();
     assert_eq!((job.split, job.batch_size, job.bins, job.misclassified), (Split::Test, 1000, 15, 10));
     assert!(job.dataset.is_none() && job.compare_to.is_none() && job.gate == Gate::default());

@@ -74,7 +74,7 @@ pub fn inspect_request(request: v1::InspectRequest) -> Result<InspectParams, Fie
             channels: channels.clone(),
             sample_images,
             histogram_bins,
-            most_numbers: max_answer_bytes / size_of::<f64>(),
+            max_values: max_answer_bytes / size_of::<f64>(),
         },
     };
     let class = |field: &str, class: Option<i32>| {

@@ -4,7 +4,7 @@ use crate::{
     engine::{Inspection, SubjectInfo},
     pb::digitd::v1,
     server::convert::{
-        analysis::{attribution, findings, target::from_run_moment},
+        analysis::{attribution, findings, target::from_run_step},
         shared::{enums::ContractEnum, field::int, report::from_report},
     },
 };
@@ -18,7 +18,7 @@ pub fn from_inspection(inspected: Inspection) -> v1::InspectResponse {
         label: inspected.label.map(int),
         label_name: inspected.label.and_then(|label| class_names.get(label).cloned()),
         class_names,
-        run: run.map(from_run_moment),
+        run: run.map(from_run_step),
         gradients: study.gradients.map(attribution::from_gradients),
         saliency: study.saliency.map(attribution::from_saliency),
         occlusion: study.occlusion.map(attribution::from_occlusion),

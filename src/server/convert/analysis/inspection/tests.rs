@@ -41,7 +41,7 @@ fn fields_of_an_inspection_are_checked_by_name() {
 }
 
 #[test]
-fn a_choice_of_what_is_not_asked_for_is_rejected_by_name() {
+fn options_of_parts_that_are_not_requested_are_rejected_by_name() {
     let field = |change: fn(&mut v1::InspectRequest)| {
         let mut request = v1::InspectRequest::default();
         change(&mut request);
@@ -82,7 +82,7 @@ fn labels_and_classes_need_what_uses_them() {
 }
 
 #[test]
-fn a_run_stands_for_a_model_and_not_beside_one() {
+fn a_run_replaces_a_model_and_excludes_one() {
     let run = crate::ids::RunId::new();
     let request =
         |model| v1::InspectRequest { model, run_id: run.to_string(), ..v1::InspectRequest::default() };
@@ -97,11 +97,11 @@ fn a_run_stands_for_a_model_and_not_beside_one() {
 }
 
 #[test]
-fn what_is_left_out_takes_its_default() {
+fn fields_left_out_have_their_defaults() {
     let params = inspect_request(contents()).unwrap();
     assert_eq!(params.max_answer_bytes, 4_000_000);
-    let Depth::Contents { histogram_bins, most_numbers, .. } = params.job.depth else { panic!("contents") };
-    assert_eq!((histogram_bins, most_numbers), (20, 500_000));
+    let Depth::Contents { histogram_bins, max_values, .. } = params.job.depth else { panic!("contents") };
+    assert_eq!((histogram_bins, max_values), (20, 500_000));
     let occlusion = Some(v1::OcclusionRequest { patch_size: Some(1), ..v1::OcclusionRequest::default() });
     let params = inspect_request(v1::InspectRequest { occlusion, ..v1::InspectRequest::default() }).unwrap();
     let occlusion = params.job.attributions.occlusion.unwrap();

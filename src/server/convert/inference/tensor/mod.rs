@@ -129,16 +129,16 @@ impl InputTensor {
             );
             return Err(FieldError::new("inputs[0].shape", message));
         };
-        let (field, unit, given, each) = match &values {
+        let (field, unit, actual, each) = match &values {
             TensorValues::RawFp32(bytes) => ("raw_input_contents[0]", "bytes", bytes.len(), size_of::<f32>()),
             TensorValues::RawUint8(bytes) => ("raw_input_contents[0]", "bytes", bytes.len(), 1),
             TensorValues::Fp32(values) => ("inputs[0].contents.fp32_contents", "values", values.len(), 1),
             TensorValues::Uint8(values) => ("inputs[0].contents.uint_contents", "values", values.len(), 1),
         };
-        let wanted = images * frame.area() * each;
-        if given != wanted {
+        let expected = images * frame.area() * each;
+        if actual != expected {
             let (datatype, shape) = (values.datatype(), format_shape(&shape));
-            let message = format!("has {given} {unit}: {datatype} of shape {shape} has {wanted}");
+            let message = format!("has {actual} {unit}: {datatype} of shape {shape} has {expected}");
             return Err(FieldError::new(field, message));
         }
         Ok(CheckedTensor { images, values })

@@ -37,7 +37,7 @@ fn ramp() -> (Vec<u8>, Vec<f32>) {
 }
 
 #[test]
-fn every_shape_type_and_place_reads_the_same() {
+fn every_shape_type_and_encoding_decodes_alike() {
     let (bytes, floats) = ramp();
     let wide: Vec<u8> = floats.iter().flat_map(|value| value.to_le_bytes()).collect();
     for shape in [&[1, 1, 28, 28][..], &[1, 28, 28], &[1, 784]] {
@@ -65,18 +65,17 @@ fn raw_values_are_not_copied() {
 }
 
 #[test]
-fn a_wrong_input_is_message_with_what_was_expected() {
+fn a_wrong_input_is_rejected_with_what_was_expected() {
     let rejected = |input, raw: &[Vec<u8>]| read(input, raw).unwrap_err().to_string();
-    let picture = || vec![vec![0; 784]];
-    let message =
-        rejected(InferInputTensor { name: "x".to_owned(), ..input("UINT8", &[1, 784]) }, &picture());
+    let image = || vec![vec![0; 784]];
+    let message = rejected(InferInputTensor { name: "x".to_owned(), ..input("UINT8", &[1, 784]) }, &image());
     assert_eq!(message, r#"inputs[0].name is "x": the model reads "input""#);
-    let message = rejected(input("INT64", &[1, 784]), &picture());
+    let message = rejected(input("INT64", &[1, 784]), &image());
     assert_eq!(message, r#"inputs[0].datatype is "INT64": use FP32 (0 to 1) or UINT8 (0 to 255)"#);
-    let message = rejected(input("UINT8", &[1, 3, 28, 28]), &picture());
+    let message = rejected(input("UINT8", &[1, 3, 28, 28]), &image());
     let expected = "use [N, 1, 28, 28], [N, 28, 28] or [N, 784] with N from 1 to 16384";
     assert_eq!(message, format!("inputs[0].shape is [1, 3, 28, 28]: {expected}"));
-    let message = rejected(input("FP32", &[2, 784]), &picture());
+    let message = rejected(input("FP32", &[2, 784]), &image());
     assert_eq!(message, "raw_input_contents[0] has 784 bytes: FP32 of shape [2, 784] has 6272");
     let message = typed("FP32", fp32(vec![0.0; 783])).unwrap_err().to_string();
     let place = "inputs[0].contents.fp32_contents";
@@ -87,7 +86,7 @@ fn a_wrong_input_is_message_with_what_was_expected() {
 }
 
 #[test]
-fn values_are_in_one_place_and_in_the_field_of_their_type() {
+fn values_are_in_exactly_one_field_that_of_their_type() {
     let both = InferInputTensor { contents: Some(uint(vec![0; 784])), ..input("UINT8", &[1, 784]) };
     assert_eq!(read(both, &[vec![0; 784]]).unwrap_err().field, "inputs[0].contents");
     let two = read(input("UINT8", &[1, 784]), &[vec![0; 784], vec![]]);
@@ -104,7 +103,7 @@ fn values_are_in_one_place_and_in_the_field_of_their_type() {
 }
 
 #[test]
-fn values_out_of_range_are_named_by_their_place() {
+fn values_out_of_range_are_named_by_their_index() {
     for bad in [f32::NAN, -0.001, 1.001, f32::INFINITY] {
         let mut values = vec![0.5; 784];
         values[700] = bad;
@@ -142,7 +141,7 @@ fn hostile_shapes_are_rejected() {
 }
 
 #[test]
-fn only_work_on_many_pictures_gets_a_thread() {
+fn only_work_on_many_images_is_offloaded_to_a_thread() {
     let cost = |datatype: &str, images: usize, each: usize| {
         let input = input(datatype, &[images as i64, 784]);
         let raw = vec![Bytes::from(vec![0; images * 784 * each])];

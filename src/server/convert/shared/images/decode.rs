@@ -26,7 +26,7 @@ pub enum CheckedImages {
 /// Images in the form that the network takes.
 #[derive(Debug)]
 pub struct DecodedImages {
-    pub pictures: ImageBatch,
+    pub images: ImageBatch,
     /// The quality of each image; `None` if it is not known.
     pub qualities: Vec<Option<Quality>>,
     /// The network's input of each image as PNG, if the request wants it.
@@ -100,12 +100,12 @@ impl EncodedImages {
     pub fn read(self, stopped: impl Fn() -> bool) -> Result<Option<DecodedImages>, FieldError> {
         let (spec, return_pngs) = (self.spec, self.return_pngs);
         let mut qualities = Vec::new();
-        let pictures = match self.has_floats() {
+        let images = match self.has_floats() {
             true => self.read_floats(&stopped, &mut qualities)?,
             false => self.read_bytes(&stopped, &mut qualities)?,
         };
-        let Some(pictures) = pictures else { return Ok(None) };
-        let mut decoded = DecodedImages::new(pictures, spec, &qualities);
+        let Some(images) = images else { return Ok(None) };
+        let mut decoded = DecodedImages::new(images, spec, &qualities);
         if return_pngs {
             let Some(pngs) = decoded.to_pngs(spec.frame, stopped) else { return Ok(None) };
             decoded.pngs = pngs;
@@ -166,7 +166,7 @@ impl EncodedImages {
 
     fn read_one(
         &self,
-        place: &str,
+        path: &str,
         form: &Form,
         decoded: &mut PixelBudget,
     ) -> Result<DecodedImage, FieldError> {
@@ -175,11 +175,11 @@ impl EncodedImages {
         let (name, picture) = match (form, normalization) {
             (Form::Pixels(pixels), None) => return plain(ImageBatch::Bytes(pixels.clone())),
             (Form::Floats(floats), None) => {
-                check_floats(&format!("{place}.floats"), &floats.values)?;
+                check_floats(&format!("{path}.floats"), &floats.values)?;
                 return plain(ImageBatch::Floats(floats.values.clone()));
             }
             (Form::Encoded(bytes), _) => {
-                let name = format!("{place}.encoded");
+                let name = format!("{path}.encoded");
                 let shades = match normalization {
                     Some(Normalization::Auto) => Grayscale::Contrast,
                     Some(Normalization::None | Normalization::Scale | Normalization::Center) | None => {
@@ -191,9 +191,9 @@ impl EncodedImages {
                 decoded.add(&name, pixels)?;
                 (name, picture)
             }
-            (Form::Pixels(pixels), Some(_)) => (format!("{place}.pixels"), self.grey(pixels.to_vec())),
+            (Form::Pixels(pixels), Some(_)) => (format!("{path}.pixels"), self.grey(pixels.to_vec())),
             (Form::Floats(floats), Some(_)) => {
-                let name = format!("{place}.floats");
+                let name = format!("{path}.floats");
                 check_floats(&name, &floats.values)?;
                 // Normalising scales and centres the ink: a 255th more or less is lost in it.
                 (name, self.grey(floats.values.iter().map(|value| (value * 255.0).round() as u8).collect()))
@@ -220,11 +220,11 @@ impl EncodedImages {
             return Ok(Some(self.batch.clone()));
         };
         let mut pixels = BytesMut::with_capacity(self.batch.len());
-        for (index, picture) in self.batch.chunks_exact(self.area()).enumerate() {
+        for (index, image) in self.batch.chunks_exact(self.area()).enumerate() {
             if stopped() {
                 return Ok(None);
             }
-            let digit = image::normalize(&self.grey(picture.to_vec()), how, self.spec.frame)
+            let digit = image::normalize(&self.grey(image.to_vec()), how, self.spec.frame)
                 .map_err(|problem| FieldError::new("pixel_batch", format!("image {index}: {problem}")))?;
             qualities.push(digit.quality);
             pixels.extend_from_slice(&digit.pixels);
@@ -238,7 +238,7 @@ impl EncodedImages {
             (Form::Encoded(_), None) => Some(self.spec.encoded),
             (Form::Encoded(_), Some(Normalization::None)) => Some(Normalization::None),
             (Form::Encoded(_), Some(Normalization::Scale)) => Some(Normalization::Scale),
-            (_, given) => plain_normalization(given),
+            (_, requested) => plain_normalization(requested),
         }
     }
 
@@ -256,40 +256,38 @@ impl EncodedImages {
         if plain_normalization(self.normalization).is_some() || self.return_pngs {
             return CheckedImages::Encoded(self);
         }
-        let pictures = match (&self.images[..], self.batch.is_empty()) {
+        let images = match (&self.images[..], self.batch.is_empty()) {
             ([], false) => ImageBatch::Bytes(self.batch),
             ([Form::Pixels(pixels)], true) => ImageBatch::Bytes(pixels.clone()),
             _ => return CheckedImages::Encoded(self),
         };
-        CheckedImages::Ready(DecodedImages::new(pictures, self.spec, &[]))
+        CheckedImages::Ready(DecodedImages::new(images, self.spec, &[]))
     }
 }
 
 impl DecodedImages {
     /// `found` holds the qualities that normalization found. An image without one is blank or not, if the
     /// version has no class of blank images.
-    fn new(pictures: ImageBatch, spec: InputSpec, found: &[Option<Quality>]) -> Self {
+    fn new(images: ImageBatch, spec: InputSpec, found: &[Option<Quality>]) -> Self {
         let area = spec.frame.area();
         let quality = |index: usize, of_given: &dyn Fn() -> Quality| {
             let found = found.get(index).copied().flatten();
             found.or_else(|| spec.detects_blank.then(of_given))
         };
-        let qualities = match &pictures {
+        let qualities = match &images {
             ImageBatch::Bytes(bytes) => {
-                let images = bytes.chunks_exact(area).enumerate();
-                images
-                    .map(|(index, pixels)| quality(index, &|| Quality::of_given(pixels, spec.frame, 128)))
+                let each = bytes.chunks_exact(area).enumerate();
+                each.map(|(index, pixels)| quality(index, &|| Quality::of_given(pixels, spec.frame, 128)))
                     .collect()
             }
             ImageBatch::Floats(values) => {
-                let images = values.chunks_exact(area).enumerate();
-                images
-                    .map(|(index, values)| quality(index, &|| Quality::of_given(values, spec.frame, 0.5)))
+                let each = values.chunks_exact(area).enumerate();
+                each.map(|(index, values)| quality(index, &|| Quality::of_given(values, spec.frame, 0.5)))
                     .collect()
             }
             ImageBatch::FloatBytes(_) => unreachable!("{NEVER_FLOAT_BYTES}"),
         };
-        Self { pictures, qualities, pngs: Vec::new() }
+        Self { images, qualities, pngs: Vec::new() }
     }
 
     /// Each image as PNG; `None` if `stopped` says so.
@@ -297,12 +295,12 @@ impl DecodedImages {
         let png = |pixels: &[u8]| -> Option<Bytes> {
             (!stopped()).then(|| image::to_png(pixels, frame.width, frame.height).into())
         };
-        match &self.pictures {
+        match &self.images {
             ImageBatch::Bytes(bytes) => bytes.chunks_exact(frame.area()).map(png).collect(),
             ImageBatch::Floats(values) => {
                 let byte = |value: &f32| (value * 255.0).round() as u8;
-                let pictures = values.chunks_exact(frame.area());
-                pictures.map(|values| png(&values.iter().map(byte).collect::<Vec<u8>>())).collect()
+                let each = values.chunks_exact(frame.area());
+                each.map(|values| png(&values.iter().map(byte).collect::<Vec<u8>>())).collect()
             }
             ImageBatch::FloatBytes(_) => unreachable!("{NEVER_FLOAT_BYTES}"),
         }
@@ -310,8 +308,8 @@ impl DecodedImages {
 }
 
 /// The normalization of images that have the right size already.
-fn plain_normalization(given: Option<Normalization>) -> Option<Normalization> {
-    match given {
+fn plain_normalization(requested: Option<Normalization>) -> Option<Normalization> {
+    match requested {
         None | Some(Normalization::None | Normalization::Scale) => None,
         Some(Normalization::Center) => Some(Normalization::Center),
         Some(Normalization::Auto) => Some(Normalization::Auto),

@@ -46,11 +46,11 @@ fn decode(inputs: ImageInputs) -> Result<DecodedImages, FieldError> {
 
 fn read(images: Vec<v1::Image>, batch: &[u8], how: v1::Normalization) -> Result<ImageBatch, FieldError> {
     let batch = Bytes::copy_from_slice(batch);
-    Ok(decode(ImageInputs { images, batch, normalization: how.into(), return_pngs: false })?.pictures)
+    Ok(decode(ImageInputs { images, batch, normalization: how.into(), return_pngs: false })?.images)
 }
 
-fn bytes(pictures: ImageBatch) -> Bytes {
-    match pictures {
+fn bytes(images: ImageBatch) -> Bytes {
+    match images {
         ImageBatch::Bytes(bytes) => bytes,
         ImageBatch::Floats(_) | ImageBatch::FloatBytes(_) => panic!("numbers"),
     }
@@ -61,33 +61,33 @@ fn field(images: Vec<v1::Image>, batch: &[u8]) -> String {
 }
 
 #[test]
-fn one_picture_of_pixels_and_a_batch_are_taken_without_a_copy() {
-    let given = Bytes::from(vec![7; AREA]);
-    let image = v1::Image { form: Some(Form::Pixels(given.clone())) };
+fn one_image_of_pixels_and_a_batch_are_read_without_a_copy() {
+    let pixels = Bytes::from(vec![7; AREA]);
+    let image = v1::Image { form: Some(Form::Pixels(pixels.clone())) };
     let CheckedImages::Ready(one) =
         check(ImageInputs { images: vec![image], ..ImageInputs::default() }, MNIST).unwrap()
     else {
         panic!("nothing to read")
     };
-    assert_eq!(bytes(one.pictures).as_ptr(), given.as_ptr());
+    assert_eq!(bytes(one.images).as_ptr(), pixels.as_ptr());
     let CheckedImages::Ready(batch) =
-        check(ImageInputs { batch: given.clone(), normalization: 1, ..ImageInputs::default() }, MNIST)
+        check(ImageInputs { batch: pixels.clone(), normalization: 1, ..ImageInputs::default() }, MNIST)
             .unwrap()
     else {
         panic!("nothing to read")
     };
-    assert_eq!(bytes(batch.pictures).as_ptr(), given.as_ptr());
+    assert_eq!(bytes(batch.images).as_ptr(), pixels.as_ptr());
 }
 
 #[test]
-fn pictures_keep_their_order_and_the_batch_comes_last() {
+fn images_keep_their_order_and_the_batch_comes_last() {
     let (one, two) = ([1; AREA], [2; AREA]);
     let read = bytes(read(vec![pixels(&one), pixels(&two)], &INK, v1::Normalization::None).unwrap());
     assert_eq!(read, [one, two, INK].concat());
 }
 
 #[test]
-fn one_picture_of_numbers_makes_all_numbers() {
+fn one_image_of_floats_makes_the_batch_float() {
     let values = vec![0.5; AREA];
     let read = read(vec![pixels(&[255; AREA]), floats(values)], &[0; AREA], v1::Normalization::Unspecified);
     let ImageBatch::Floats(values) = read.unwrap() else { panic!("numbers") };
@@ -114,27 +114,27 @@ fn numbers_are_normalised_as_their_pixels_would_be() {
 }
 
 #[test]
-fn a_call_without_pictures_is_rejected() {
+fn a_call_without_images_is_rejected() {
     assert_eq!(field(Vec::new(), &[]), "images");
     assert_eq!(field(vec![v1::Image { form: None }], &[]), "images[0]");
 }
 
 #[test]
-fn pictures_of_the_wrong_size_are_named() {
+fn images_of_the_wrong_size_are_named() {
     assert_eq!(field(vec![pixels(&INK), pixels(&INK[1..])], &[]), "images[1].pixels");
     assert_eq!(field(vec![floats(vec![0.0; 3])], &[]), "images[0].floats.values");
     assert_eq!(field(Vec::new(), &INK[1..]), "pixel_batch");
 }
 
 #[test]
-fn more_pictures_than_a_call_may_have_are_rejected() {
+fn more_images_than_a_call_may_have_are_rejected() {
     let batch = vec![0; (MAX_IMAGES_PER_CALL + 1) * AREA];
     assert_eq!(field(Vec::new(), &batch), "images");
     assert_eq!(field(vec![encoded(b"x"); MAX_ENCODED + 1], &[]), "images");
 }
 
 #[test]
-fn numbers_outside_zero_to_one_are_named_with_their_place() {
+fn numbers_outside_zero_to_one_are_named_with_their_index() {
     for bad in [f32::NAN, f32::INFINITY, -0.1, 1.1] {
         let mut values = vec![0.0; AREA];
         values[5] = bad;
@@ -143,7 +143,7 @@ fn numbers_outside_zero_to_one_are_named_with_their_place() {
 }
 
 #[test]
-fn a_file_that_is_no_picture_is_named_with_its_place() {
+fn a_file_that_is_no_image_is_named_with_its_index() {
     let images = vec![pixels(&INK), encoded(b"hello")];
     let error = read(images, &[], v1::Normalization::Unspecified).unwrap_err();
     assert_eq!(error.field, "images[1].encoded");
@@ -161,7 +161,7 @@ fn an_unknown_normalization_is_rejected() {
 }
 
 #[test]
-fn reading_stops_when_nobody_waits() {
+fn decoding_stops_without_a_caller() {
     let CheckedImages::Encoded(pending) =
         check(ImageInputs { images: vec![pixels(&INK); 2], ..ImageInputs::default() }, MNIST).unwrap()
     else {
@@ -172,7 +172,7 @@ fn reading_stops_when_nobody_waits() {
 }
 
 #[test]
-fn a_version_of_another_size_names_its_own_and_scales_encoded_pictures_to_it() {
+fn a_version_of_another_size_reports_it_and_scales_encoded_images_to_it() {
     let spec = InputSpec {
         frame: ImageSize { height: 2, width: 3 },
         encoded: Normalization::Scale,
@@ -185,11 +185,11 @@ fn a_version_of_another_size_names_its_own_and_scales_encoded_pictures_to_it() {
     assert_eq!((error.field.as_str(), error.message.contains("6 (2 x 3)")), ("pixel_batch", true));
     let png = image::to_png(&[9, 9, 8, 8, 7, 7, 9, 9, 8, 8, 7, 7], 6, 2);
     let CheckedImages::Encoded(pending) = of(encoded(&png)).unwrap() else { panic!("a file has to be read") };
-    assert_eq!(bytes(pending.read(|| false).unwrap().unwrap().pictures), [9, 8, 7, 9, 8, 7][..]);
+    assert_eq!(bytes(pending.read(|| false).unwrap().unwrap().images), [9, 8, 7, 9, 8, 7][..]);
 }
 
 #[test]
-fn the_quality_of_every_image_is_assessed_wherever_it_stands() {
+fn the_quality_of_every_image_is_assessed_at_every_index() {
     let images = vec![pixels(&[0; AREA]), floats(vec![0.25; AREA]), pixels(&bar())];
     let batch = Bytes::from([[0; AREA].to_vec(), bar()].concat());
     let known = [Quality::Blank, Quality::Blank, Quality::Good, Quality::Blank, Quality::Good].map(Some);
@@ -204,7 +204,7 @@ fn the_quality_of_every_image_is_assessed_wherever_it_stands() {
 }
 
 #[test]
-fn what_the_network_sees_comes_as_png_where_asked() {
+fn the_network_input_is_returned_as_png_on_request() {
     let images = vec![pixels(&bar()), encoded(&image::to_png(&bar(), SIDE, SIDE))];
     let decoded =
         decode(ImageInputs { images, batch: INK.to_vec().into(), normalization: 0, return_pngs: true })
@@ -215,11 +215,11 @@ fn what_the_network_sees_comes_as_png_where_asked() {
         .iter()
         .flat_map(|png| image::decode(png, image::Grayscale::Luma).unwrap().pixels)
         .collect();
-    assert_eq!(drawn, bytes(decoded.pictures));
+    assert_eq!(drawn, bytes(decoded.images));
 }
 
 #[test]
-fn a_version_of_ones_own_set_takes_blank_pictures_for_what_they_are() {
+fn blank_images_of_a_custom_data_set_are_not_assessed() {
     let spec = InputSpec { encoded: Normalization::Scale, detects_blank: false, ..MNIST };
     let given = ImageInputs { batch: vec![0; AREA].into(), ..ImageInputs::default() };
     let CheckedImages::Ready(decoded) = check(given, spec).unwrap() else { panic!("nothing to read") };
@@ -237,7 +237,7 @@ fn a_blank_image_is_not_analysed() {
 }
 
 #[test]
-fn encoded_pictures_that_unpack_to_too_much_are_rejected_by_their_place() {
+fn encoded_images_that_decode_to_too_much_are_rejected_by_their_index() {
     let png = image::to_png(&vec![0; 4096 * 4096], 4096, 4096);
     let largest = |count: usize| {
         let images = vec![encoded(&png); count];
