@@ -1,7 +1,10 @@
 //! The background of a grey picture: how its illumination varies over the sheet, shadows included,
 //! and how far each pixel is from it. What of that is ink is decided by `foreground`.
 
-use super::{GrayPicture, shading};
+use super::{
+    GrayPicture,
+    shading::{self, Beyond},
+};
 
 /// Cells along the longer side: fine enough to follow a shadow's edge, coarse enough that a cell of a
 /// large picture averages its noise out.
@@ -16,7 +19,7 @@ const EDGE_PART: f64 = 0.06;
 const EDGE_CONTRAST: f64 = 14.0;
 
 /// A strip along a side is a table, not a stroke, if it is so many cells deep and so much darker than the sheet.
-const STRIP: usize = 3;
+const STRIP: usize = 5;
 const STRIP_CONTRAST: i16 = 40;
 
 /// Terms of the surface: 1, x, y, x², xy, y².
@@ -39,10 +42,10 @@ pub fn difference(picture: &GrayPicture, shadows: Shadows) -> Vec<i16> {
     let medians = grid.medians(|at| i16::from(picture.pixels[at]));
     let surface = surface(&grid, &medians);
     if shadows == Shadows::Remove
-        && let Some(is_lighter) = ink_in_edged_light(&grid, &medians, &surface)
+        && let Some(light) = uneven_light(&grid, &medians, &surface)
     {
         let reach = (HALF_STROKE * picture.width.max(picture.height) as f64) as usize;
-        return shading::difference(picture, reach, is_lighter);
+        return shading::difference(picture, reach, light.is_lighter, light.beyond);
     }
     let mut away = below(&grid, &surface, picture);
     if is_lighter(&away) {
@@ -72,30 +75,51 @@ fn below(grid: &CellGrid, surface: &[f64; TERMS], picture: &GrayPicture) -> Vec<
     away
 }
 
-/// Whether the ink is lighter than the sheet, where the light on it has edges; none where it has none. It has some
-/// where, over a part of the sheet, what is there when all that is narrow is filled differs from the smooth
-/// surface, or where a strip along a side is dark.
-fn ink_in_edged_light(grid: &CellGrid, medians: &[i16], surface: &[f64; TERMS]) -> Option<bool> {
+/// Light that no smooth surface follows.
+struct UnevenLight {
+    /// Whether the ink is lighter than the sheet.
+    is_lighter: bool,
+    /// Whether what is dark along an edge of the picture is dark beyond it: a shadow or a table, no stroke.
+    beyond: Beyond,
+}
+
+/// Finds light that no smooth surface follows: over a part of the sheet, what is there when all that is narrow is
+/// filled differs from it; or a strip along a side is dark.
+fn uneven_light(grid: &CellGrid, medians: &[i16], surface: &[f64; TERMS]) -> Option<UnevenLight> {
     let reach = grid.stroke_reach();
     let dilated = grid.extreme(medians, reach, i16::max);
     let closed = grid.extreme(&dilated, reach, i16::min);
     let opened = grid.extreme(&grid.extreme(medians, reach, i16::min), reach, i16::max);
+    if grid.deepest_strip(|at| dilated[at] - medians[at] > STRIP_CONTRAST) >= STRIP {
+        return Some(UnevenLight { is_lighter: false, beyond: Beyond::Continued });
+    }
     let smooth =
         |at: usize| -> f64 { grid.terms(at).iter().zip(surface).map(|(term, factor)| term * factor).sum() };
-    let has_edges = |filled: &[i16]| {
-        let off = |at: &usize| (f64::from(filled[*at]) - smooth(*at)).abs() > EDGE_CONTRAST;
+    let differs = |filled: &[i16], from: &dyn Fn(usize) -> f64| {
         let count = |cells: Vec<usize>| {
-            cells.iter().filter(|at| off(at)).count() as f64 > EDGE_PART * cells.len() as f64
+            let off = |at: &&usize| (f64::from(filled[**at]) - from(**at)).abs() > EDGE_CONTRAST;
+            cells.iter().filter(off).count() as f64 > EDGE_PART * cells.len() as f64
         };
         // A shadow goes on beyond the picture; a block does not reach its edge.
         count((0..filled.len()).collect()) && count((0..filled.len()).filter(|&at| grid.is_rim(at)).collect())
     };
-    if grid.deepest_strip(|at| dilated[at] - medians[at] > STRIP_CONTRAST) >= STRIP {
-        return Some(false);
+    if !differs(&closed, &smooth) || !differs(&opened, &smooth) {
+        return None;
     }
     // What is left of the ink after filling is more uneven than the light.
-    let is_lighter = grid.variation(&opened) * 5 < grid.variation(&closed) * 4;
-    (has_edges(&closed) && has_edges(&opened)).then_some(is_lighter)
+    let (variation_opened, variation_closed) = (grid.variation(&opened), grid.variation(&closed));
+    let is_lighter = variation_opened * 5 < variation_closed * 4;
+    let filled = if is_lighter { opened } else { closed };
+    // Strokes along the edges of a tight crop bend the surface, while the light is even.
+    let mut levels = filled.clone();
+    let middle = levels.len() / 2;
+    let level = f64::from(*levels.select_nth_unstable(middle).1);
+    let is_even = !differs(&filled, &|_| level);
+    // Where ink covers half of a crop, ink is dark unless that is clearly worse.
+    if is_even && is_lighter && variation_opened * 3 > variation_closed {
+        return Some(UnevenLight { is_lighter: false, beyond: Beyond::Nothing });
+    }
+    Some(UnevenLight { is_lighter, beyond: if is_even { Beyond::Nothing } else { Beyond::Continued } })
 }
 
 /// Whether what differs from the background is lighter than it.

@@ -8,12 +8,21 @@ use super::GrayPicture;
 /// The darkest light, as a part of the brightest, in which ink is measured: below it noise is all that grows.
 const DARKEST: f32 = 0.3;
 
+/// What lies beyond the edges of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beyond {
+    /// Nothing that counts.
+    Nothing,
+    /// What is there at the edge, so that what is dark up to an edge is dark beyond it.
+    Continued,
+}
+
 /// Returns how much darker than the paper around it each pixel is, from 0 to 255, where the light is even
 /// within `reach` pixels of an edge. With `is_lighter`, how much lighter.
-pub fn difference(picture: &GrayPicture, reach: usize, is_lighter: bool) -> Vec<i16> {
+pub fn difference(picture: &GrayPicture, reach: usize, is_lighter: bool, beyond: Beyond) -> Vec<i16> {
     let sign = |pixel: u8| if is_lighter { 255 - pixel } else { pixel };
     let pixels: Vec<u8> = picture.pixels.iter().map(|&pixel| sign(pixel)).collect();
-    let light = closed(&smoothed(&pixels, picture.width), picture.width, reach);
+    let light = closed(&smoothed(&pixels, picture.width), picture.width, reach, beyond);
     let brightest = f32::from(light.iter().copied().max().unwrap_or(0));
     // Light ink on a dark ground does not reflect less light: it is measured as it is.
     let gain = |light: u8| match is_lighter {
@@ -28,23 +37,23 @@ pub fn difference(picture: &GrayPicture, reach: usize, is_lighter: bool) -> Vec<
     .collect()
 }
 
-/// The morphological closing by a square of `reach` pixels to each side. The picture goes on beyond its edges
-/// as it is there, so that what is dark up to an edge is dark beyond it.
-pub fn closed(pixels: &[u8], width: usize, reach: usize) -> Vec<u8> {
+/// The morphological closing by a square of `reach` pixels to each side.
+fn closed(pixels: &[u8], width: usize, reach: usize, beyond: Beyond) -> Vec<u8> {
     let height = pixels.len() / width;
-    let (wide, high) = (width + 2 * reach, height + 2 * reach);
+    let margin = if beyond == Beyond::Continued { reach } else { 0 };
+    let (wide, high) = (width + 2 * margin, height + 2 * margin);
     let mut padded = Vec::with_capacity(wide * high);
     for row in 0..high {
-        let line = &pixels[row.saturating_sub(reach).min(height - 1) * width..][..width];
-        padded.extend(std::iter::repeat_n(line[0], reach));
+        let line = &pixels[row.saturating_sub(margin).min(height - 1) * width..][..width];
+        padded.extend(std::iter::repeat_n(line[0], margin));
         padded.extend(line);
-        padded.extend(std::iter::repeat_n(line[width - 1], reach));
+        padded.extend(std::iter::repeat_n(line[width - 1], margin));
     }
     let dilated = extreme_of_columns(&padded, wide, reach, u8::max);
     let dilated = extreme_of_columns(&transposed(&dilated, wide), high, reach, u8::max);
     let eroded = extreme_of_columns(&dilated, high, reach, u8::min);
     let eroded = extreme_of_columns(&transposed(&eroded, high), wide, reach, u8::min);
-    (0..height).flat_map(|row| eroded[(row + reach) * wide + reach..][..width].iter().copied()).collect()
+    (0..height).flat_map(|row| eroded[(row + margin) * wide + margin..][..width].iter().copied()).collect()
 }
 
 /// The extreme of each pixel and those within `reach` of it in its column, with three comparisons a pixel whatever
@@ -129,7 +138,7 @@ mod tests {
         let pixels: Vec<u8> =
             (0..width * height).map(|at| if stroke(at) { light(at) / 4 } else { light(at) }).collect();
         let expected: Vec<u8> = (0..width * height).map(light).collect();
-        let closed = closed(&pixels, width, 6);
+        let closed = closed(&pixels, width, 6, Beyond::Continued);
         let wrong = closed.iter().zip(&expected).filter(|(one, other)| one != other).count();
         assert!(wrong < width, "{wrong}");
     }

@@ -2,6 +2,7 @@
 
 mod normalizing;
 mod quality;
+mod surroundings;
 
 use std::io::{Cursor, Write as _};
 
