@@ -41,7 +41,7 @@ pub enum Cost {
 /// The decoders of the server; clones share them.
 #[derive(Debug, Clone)]
 pub struct DecodePool {
-    /// One permit for each call that decodes, because each may hold an image of 4096 × 4096 pixels. A call
+    /// One permit for each call that decodes, because each may hold an image of 4096 × 4096 pixels, and one of them a larger one. A call
     /// gives it back after each turn, between two images.
     decoders: Arc<Semaphore>,
     /// One permit for each call that decodes or waits for a decoder.

@@ -236,16 +236,13 @@ impl Light {
         random: &mut Random,
     ) -> Self {
         let angle = match scene {
-            Scene::DarkTable => {
-                (random.below(4) as f32 * 90.0 + random.between(-8.0, 8.0)).to_radians()
-            }
+            Scene::DarkTable => (random.below(4) as f32 * 90.0 + random.between(-8.0, 8.0)).to_radians(),
             _ => random.between(0.0, std::f32::consts::TAU),
         };
         let toward = (angle.cos(), angle.sin());
         let along = |x: f32, y: f32| x * toward.0 + y * toward.1;
-        let most = |corners: [(f32, f32); 4]| {
-            corners.into_iter().map(|(x, y)| along(x, y)).fold(f32::MIN, f32::max)
-        };
+        let most =
+            |corners: [(f32, f32); 4]| corners.into_iter().map(|(x, y)| along(x, y)).fold(f32::MIN, f32::max);
         let of_digit = most([(left, top), (right, top), (left, bottom), (right, bottom)]);
         let of_sheet = most([(0.0, 0.0), (width, 0.0), (0.0, height), (width, height)]);
         let middle = along(width / 2.0, height / 2.0);

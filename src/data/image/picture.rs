@@ -50,8 +50,6 @@ pub enum Quality {
     NotStrokes,
     /// A long straight line that touches the digit and may be a border or a stroke.
     Border,
-    /// A large dark part or a shadow's edge where the digit may be.
-    UnevenLight,
     /// A light rim, in an image that is used as it is and must be light on dark.
     LightBackground,
 }

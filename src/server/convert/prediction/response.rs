@@ -69,7 +69,6 @@ fn with_quality(prediction: v1::Prediction, quality: Option<Quality>) -> v1::Pre
             | Quality::LowContrast
             | Quality::NotStrokes
             | Quality::Border
-            | Quality::UnevenLight
             | Quality::LightBackground,
         )
         | None => prediction,

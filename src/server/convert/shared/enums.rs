@@ -99,7 +99,7 @@ enum_map! {
     v1::WeightsOrigin => WeightsOrigin { Training, Checkpoint, Version };
     v1::Normalization => Normalization { None, Scale, Center, Auto };
     v1::Quality => Quality {
-        Good, Blank, SeveralShapes, TooSmall, LowContrast, NotStrokes, Border, UnevenLight, LightBackground,
+        Good, Blank, SeveralShapes, TooSmall, LowContrast, NotStrokes, Border, LightBackground,
     };
     v1::WeightsLayout => Layout { Libtorch, Paddle } unspecified = Libtorch;
     v1::ValueForm => ValueForm { Bytes, Numbers } unspecified = Bytes;
