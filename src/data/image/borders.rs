@@ -19,22 +19,23 @@ const LEAST_REST: f32 = 0.12;
 /// A border goes on beyond the digit at both ends by this part of its own length, as a stroke does not.
 const BEYOND: f32 = 0.02;
 
-/// A thin line that touches nothing and covers this part of its side is a border, wherever the digit lies.
-const SEPARATE: f32 = 0.75;
+/// A line that covers this part of its side is long, and one of this part of the picture's shorter side is thin: if it
+/// touches nothing it is a border, wherever the digit lies.
+const LONG: f32 = 0.75;
 const THIN: f32 = 0.045;
 
-/// A line that covers this part of its side and touches the digit's end may be either.
+/// A long and thin line of which more than this part is there, and that ends where the digit ends, may be a border
+/// or a stroke; with another one in a corner it is a border.
 const WHOLE: f32 = 0.9;
+
+/// Smaller pictures have strokes of a pixel, as thin as lines.
+const SMALLEST: usize = 20;
 
 /// The part of a line that has paper on both sides.
 const RIDGE: f32 = 0.6;
 
 /// The tangent of a line that is seen to be slanted.
 const STEEP: f32 = 0.012;
-
-/// A line in this outer part of the picture, on each side, may have something beyond it that belongs to
-/// another cell.
-const OUTER: f32 = 0.2;
 
 /// What became of a picture's borders.
 pub enum Borders {
@@ -49,7 +50,7 @@ pub enum Borders {
 /// Erases borders.
 pub fn erase(picture: &GrayPicture) -> Borders {
     let (width, height) = (picture.width, picture.height);
-    if width.min(height) < 20 {
+    if width.min(height) < SMALLEST {
         return Borders::None;
     }
     let ink = LocalInk::find(picture);
@@ -72,17 +73,10 @@ pub fn erase(picture: &GrayPicture) -> Borders {
             None if lines.len() < EMPTY_CELL => return Borders::None,
             None => {}
             Some(rest) => {
-                let mut touches = touches(&ink.mask, width, &lines).into_iter();
-                lines.retain(|line| {
-                    match role(line, touches.next().unwrap_or(0), &candidates, &rest, width, height) {
-                        Role::Border => true,
-                        Role::Stroke => false,
-                        Role::Either => {
-                            is_doubtful = true;
-                            false
-                        }
-                    }
-                });
+                let roles = roles(&lines, &Surroundings { ink: &ink, candidates: &candidates, rest, width });
+                is_doubtful |= roles.contains(&Role::Either);
+                let mut roles = roles.into_iter();
+                lines.retain(|_| roles.next() == Some(Role::Border));
             }
         }
         if lines.len() == before {
@@ -104,49 +98,62 @@ enum Role {
     Either,
 }
 
-fn role(
-    line: &StraightLine,
-    touches: usize,
-    lines: &[StraightLine],
-    rest: &Component,
+/// What there is beside a line.
+struct Surroundings<'a> {
+    ink: &'a LocalInk,
+    /// All lines, those that turned out to be strokes included.
+    candidates: &'a [StraightLine],
+    /// The bounding box of what is left without lines.
+    rest: Component,
     width: usize,
-    height: usize,
-) -> Role {
-    let view = View::new(line.direction, width, height);
-    let (first, last) = match line.direction {
-        Direction::Horizontal => (rest.left, rest.right),
-        Direction::Vertical => (rest.top, rest.bottom),
+}
+
+/// The role of each line.
+fn roles(lines: &[StraightLine], around: &Surroundings<'_>) -> Vec<Role> {
+    let (width, height) = (around.width, around.ink.mask.len() / around.width);
+    let touches = touches(&around.ink.mask, width, lines);
+    let role = |(line, touches): (&StraightLine, usize)| {
+        let side = View::new(line.direction, width, height).length;
+        let is_long = line.length() as f32 >= LONG * side as f32
+            && line.thickness <= THIN * width.min(height) as f32 + 1.0;
+        let is_whole = is_long && line.density > WHOLE;
+        let is_separate = is_long && touches == 0;
+        let in_corner = is_whole && around.candidates.iter().any(|other| meet(line, other));
+        match (goes_beyond(line, around) || is_separate || in_corner, is_whole) {
+            (true, _) => Role::Border,
+            (false, true) => Role::Either,
+            (false, false) => Role::Stroke,
+        }
     };
-    let beyond = BEYOND * line.length() as f32;
+    lines.iter().zip(touches).map(role).collect()
+}
+
+/// Whether a line goes on beyond both ends of what is left without lines, or ends at a line across.
+fn goes_beyond(line: &StraightLine, around: &Surroundings<'_>) -> bool {
+    let rest = &around.rest;
+    let view = View::new(line.direction, around.width, around.ink.mask.len() / around.width);
+    let (first, last) = match line.direction {
+        Direction::Horizontal => (rest.left as f32, rest.right as f32),
+        Direction::Vertical => (rest.top as f32, rest.bottom as f32),
+    };
+    let (from, to, beyond) = (line.from as f32, line.to as f32, BEYOND * line.length() as f32);
     // A slanted line leaves the picture sideways, and goes on outside.
     let leaves = |along: usize| {
         let middle = line.middle(along);
         line.slope.abs() > STEEP && (middle < 1.0 || middle > view.depth as f32 - 2.0)
     };
-    let (first, last) = (first as f32, last as f32);
-    let across = |other: &&StraightLine| other.direction != line.direction;
-    let place = |other: &StraightLine| other.middle(line.middle(line.from).max(0.0) as usize);
-    let stops_at_first = |other: &StraightLine| place(other) <= first + other.thickness / 2.0 + 1.0;
-    let stops_at_last = |other: &StraightLine| place(other) >= last - other.thickness / 2.0 - 1.0;
-    let starts = line.from as f32 + beyond <= first
+    let is_across = |stops: &dyn Fn(f32, f32) -> bool| {
+        let across = around.candidates.iter().filter(|other| other.direction != line.direction);
+        let middle = line.middle(line.from).max(0.0) as usize;
+        across.into_iter().any(|other| stops(other.middle(middle), other.thickness / 2.0 + 1.0))
+    };
+    let starts = from + beyond <= first
         || line.from > 0 && leaves(line.from)
-        || line.from as f32 <= first + 1.0 && lines.iter().filter(across).any(stops_at_first);
-    let ends = last + beyond <= line.to as f32
+        || from <= first + 1.0 && is_across(&|place, near| place <= first + near);
+    let ends = last + beyond <= to
         || line.to + 1 < view.length && leaves(line.to)
-        || last - 1.0 <= line.to as f32 && lines.iter().filter(across).any(stops_at_last);
-    let shorter = width.min(height) as f32;
-    let is_whole = line.length() as f32 >= SEPARATE * view.length as f32
-        && line.density > WHOLE
-        && line.thickness <= THIN * shorter + 1.0;
-    let is_separate = touches == 0
-        && line.length() as f32 >= SEPARATE * view.length as f32
-        && line.thickness <= THIN * shorter + 1.0;
-    let in_corner = is_whole && lines.iter().any(|other| meet(line, other));
-    match (starts && ends || is_separate || in_corner, is_whole) {
-        (true, _) => Role::Border,
-        (false, true) => Role::Either,
-        (false, false) => Role::Stroke,
-    }
+        || last - 1.0 <= to && is_across(&|place, near| place >= last - near);
+    starts && ends
 }
 
 /// Whether two lines end in one corner, or cross near it.
