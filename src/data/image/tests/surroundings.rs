@@ -83,7 +83,7 @@ fn a_one_that_fills_the_picture_stays() {
 }
 
 #[test]
-fn a_stem_beside_an_open_stroke_stays() {
+fn a_vertical_stroke_beside_an_open_one_stays() {
     // A 4 whose stem is as long as the picture is high.
     let four = [[0.3f32, 0.05], [0.2, 0.55], [0.85, 0.55]];
     let stem = [[0.7f32, 0.0], [0.7, 1.0]];
