@@ -1,6 +1,7 @@
 //! Measures the accuracy of the recipe FAST, trained on MNIST, on all 10 000 test images drawn large on noisy
-//! paper and on the images themselves, over gRPC; and the duration of decoding and normalization. It needs
-//! MNIST in DIGITD_DATA_DIR or data/, and prints lines of JSON.
+//! paper and on the images themselves, over gRPC; on a part of them in other surroundings, such as cells with
+//! borders and shadows; and the duration of decoding and normalization. It needs MNIST in DIGITD_DATA_DIR or
+//! data/, and prints lines of JSON.
 
 #![allow(clippy::print_stdout, reason = "figures are what a bench is for")]
 #![allow(clippy::unwrap_used, reason = "drawing is shared with tests, which may")]
@@ -8,6 +9,8 @@
 #[path = "../tests/it/drawing.rs"]
 mod drawing;
 mod program;
+#[path = "../tests/it/scenes.rs"]
+mod scenes;
 
 use std::{
     path::{Path, PathBuf},
@@ -28,7 +31,11 @@ use digitd::{
 use drawing::draw;
 use program::Server;
 use rayon::prelude::*;
+use scenes::{Scene, draw_scene};
 use tonic::transport::Channel;
+
+/// Every so many images are drawn in each of the surroundings.
+const STEP: usize = 5;
 
 /// Images in a call.
 const CALL: usize = 100;
@@ -56,6 +63,13 @@ async fn main() {
         let drawn = read(&client, &images, Some(form)).await;
         report(name, &images, &drawn, Some(&right));
     }
+    for (scene, name) in Scene::ALL {
+        let picture = |at: usize| Form::Encoded(draw_scene(images.image(at), at as u64, scene).into());
+        report_scene(name, &images, &read_some(&client, images.len(), &picture).await);
+    }
+    let inverted =
+        |at: usize| Form::Pixels(images.image(at).iter().map(|ink| 255 - ink).collect::<Vec<u8>>().into());
+    report_scene("raw with a light rim", &images, &read_some(&client, images.len(), &inverted).await);
     let flags = ["--serving-precision", "bfloat16"];
     let server = Server::start(digitd(store.path(), &folder), &flags);
     let rounded = read(&self::client(&server).await, &images, None).await;
@@ -96,6 +110,41 @@ async fn read(
         read.extend(client.predict(request).await.expect("a version is served").into_inner().predictions);
     }
     read
+}
+
+/// Classifies every `STEP`th of so many images.
+async fn read_some(
+    client: &PredictionServiceClient<Channel>,
+    count: usize,
+    picture: &(dyn Fn(usize) -> Form + Sync),
+) -> Vec<Prediction> {
+    let mut client = client.clone();
+    let places: Vec<usize> = (0..count).step_by(STEP).collect();
+    let mut read = Vec::with_capacity(places.len());
+    for places in places.chunks(CALL) {
+        let images = places.par_iter().map(|&at| Image { form: Some(picture(at)) }).collect();
+        let request = PredictRequest { images, ..PredictRequest::default() };
+        read.extend(client.predict(request).await.expect("a version is served").into_inner().predictions);
+    }
+    read
+}
+
+/// Prints a line about images in some surroundings: how many are read right and not flagged, how many wrong and not
+/// flagged, and how many are flagged.
+fn report_scene(name: &str, images: &ImageSet, read: &[Prediction]) {
+    let share = |of: &dyn Fn(bool, bool) -> bool| {
+        let is = |(at, read): &(usize, &Prediction)| {
+            of(read.label == Some(images.label(at * STEP).into()), read.low_confidence())
+        };
+        read.iter().enumerate().filter(is).count() as f64 * 100.0 / read.len() as f64
+    };
+    println!(
+        "{{\"what\": \"surroundings\", \"variant\": \"{name}\", \"right\": {:.2}, \"wrong\": {:.2}, \
+         \"flagged\": {:.2}}}",
+        share(&|is_right, is_flagged| is_right && !is_flagged),
+        share(&|is_right, is_flagged| !is_right && !is_flagged),
+        share(&|_, is_flagged| is_flagged),
+    );
 }
 
 /// Prints a line; returns which images were classified correctly.

@@ -82,6 +82,25 @@ fn is_port_link(text: &str) -> bool {
     is_port && is_protocol && matches!(rest[..], [] | ["PROTO" | "PORT" | "ADDR"])
 }
 
+fn typed(name: &str, text: String, default: &Value) -> Result<Value, Error> {
+    match default {
+        Value::Num(..) => match text.trim().parse::<usize>() {
+            Ok(number) => Ok(Value::from(number)),
+            Err(_) => Err(Error::Value {
+                place: name.to_owned(),
+                cause: format!("{text:?} is not a whole number from 0"),
+            }),
+        },
+        // The only table among the settings is that of custom data sets.
+        Value::Dict(..) => custom_datasets::parse_list(name, &text),
+        _ => Ok(Value::from(text)),
+    }
+}
+
+fn variable(section: &str, key: &str) -> String {
+    format!("{PREFIX}{}_{}", section.to_ascii_uppercase(), key.to_ascii_uppercase())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,23 +131,4 @@ mod tests {
             assert!(!is_service_link(name, text), "{name}={text}");
         }
     }
-}
-
-fn typed(name: &str, text: String, default: &Value) -> Result<Value, Error> {
-    match default {
-        Value::Num(..) => match text.trim().parse::<usize>() {
-            Ok(number) => Ok(Value::from(number)),
-            Err(_) => Err(Error::Value {
-                place: name.to_owned(),
-                cause: format!("{text:?} is not a whole number from 0"),
-            }),
-        },
-        // The only table among the settings is that of custom data sets.
-        Value::Dict(..) => custom_datasets::parse_list(name, &text),
-        _ => Ok(Value::from(text)),
-    }
-}
-
-fn variable(section: &str, key: &str) -> String {
-    format!("{PREFIX}{}_{}", section.to_ascii_uppercase(), key.to_ascii_uppercase())
 }

@@ -25,7 +25,7 @@ pub enum Form {
 
 /// Draws an image of 28 x 28 into a file. `seed` alone decides size, position, paper, ink and noise.
 pub fn draw(pixels: &[u8], seed: u64, form: Form) -> Vec<u8> {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let small = GrayImage::from_raw(28, 28, pixels.to_vec()).unwrap();
     let side = random.between(SMALLEST, LARGEST + 1.0) as u32;
     let ink = imageops::resize(&small, side, side, FilterType::Triangle);
@@ -48,10 +48,14 @@ pub fn draw(pixels: &[u8], seed: u64, form: Form) -> Vec<u8> {
 }
 
 /// SplitMix64.
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    fn unit(&mut self) -> f32 {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn unit(&mut self) -> f32 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -59,12 +63,17 @@ impl Random {
         ((mixed ^ (mixed >> 31)) >> 40) as f32 / (1u32 << 24) as f32
     }
 
-    fn between(&mut self, low: f32, high: f32) -> f32 {
+    /// A number below `count`.
+    pub fn below(&mut self, count: usize) -> usize {
+        ((self.unit() * count as f32) as usize).min(count - 1)
+    }
+
+    pub fn between(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.unit()
     }
 
     /// An approximately normal number with a standard deviation of 1: the sum of four uniform numbers.
-    fn normal(&mut self) -> f32 {
+    pub fn normal(&mut self) -> f32 {
         ((0..4).map(|_| self.unit()).sum::<f32>() - 2.0) * 3f32.sqrt()
     }
 }

@@ -11,5 +11,6 @@ mod learning;
 mod minio;
 mod parity;
 mod readme;
+mod scenes;
 mod support;
 mod tidy;

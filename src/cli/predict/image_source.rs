@@ -1,6 +1,7 @@
 //! Sources of images: the files that the names on the command line stand for, and reading one.
 
 use std::{
+    ffi::OsStr,
     io,
     path::{Path, PathBuf},
 };
@@ -13,6 +14,22 @@ use crate::{
 /// Extensions of the files in a folder that are images.
 const EXTENSIONS: [&str; 11] =
     ["png", "jpg", "jpeg", "bmp", "gif", "webp", "pnm", "pbm", "pgm", "ppm", "pam"];
+
+/// Extensions of pictures that no server decodes, and how to convert them.
+const NOT_DECODED: [(&str, &str); 6] = [
+    ("heic", HEIC),
+    ("heif", HEIC),
+    ("hif", HEIC),
+    ("avif", "is an AVIF picture: convert it to JPEG or PNG first"),
+    ("tif", TIFF),
+    ("tiff", TIFF),
+];
+const HEIC: &str =
+    "is a HEIC picture: convert it to JPEG first, for instance with `heif-convert` or `magick`";
+const TIFF: &str = "is a TIFF picture: convert it to PNG first, for instance with `magick`";
+
+/// What systems leave beside images: thumbnails, settings of a folder, and the folders that network drives add.
+const JUNK: [&str; 6] = ["thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "#recycle", "__macosx"];
 
 /// An image to read.
 #[derive(Debug)]
@@ -85,14 +102,29 @@ pub fn expand(name: &str) -> Vec<ImageSource> {
 }
 
 fn only_file(path: PathBuf) -> io::Result<Option<PathBuf>> {
-    Ok(path.is_file().then_some(path))
+    Ok((path.is_file() && !is_junk(&path)).then_some(path))
+}
+
+/// Whether a path is hidden or what a system left, or lies in a folder that it left. `._a.jpg` is not a picture but
+/// what macOS notes about `a.jpg`.
+fn is_junk(path: &Path) -> bool {
+    let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let is_left = |name: &OsStr| JUNK.iter().any(|junk| name.eq_ignore_ascii_case(junk));
+    is_hidden || path.iter().any(is_left)
+}
+
+/// How to convert a picture that no server decodes; none for other files.
+fn advice(path: &Path) -> Option<&'static str> {
+    let extension = path.extension()?.to_str()?;
+    NOT_DECODED.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(extension)).map(|(_, advice)| advice)
 }
 
 /// The images in a folder by name, without those in folders of it.
 fn in_folder(name: &str) -> Vec<ImageSource> {
     let is_image = |path: &Path| {
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        path.is_file() && EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
+        let is_known = EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension));
+        path.is_file() && !is_junk(path) && (is_known || advice(path).is_some())
     };
     let paths = std::fs::read_dir(name)
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
@@ -112,9 +144,12 @@ fn in_folder(name: &str) -> Vec<ImageSource> {
 }
 
 fn named(path: PathBuf) -> ImageSource {
-    match path.to_str() {
-        Some(name) => file(name.to_owned()),
-        None => {
+    match (path.to_str(), advice(&path)) {
+        (Some(name), None) => file(name.to_owned()),
+        (Some(name), Some(advice)) => {
+            ImageSource { name: name.to_owned(), content: ImageContent::Missing(ReadError::new(advice)) }
+        }
+        (None, _) => {
             let error = ReadError::new("has a name that is not UTF-8: rename it");
             ImageSource { name: path.display().to_string(), content: ImageContent::Missing(error) }
         }
@@ -155,6 +190,34 @@ mod tests {
         assert_eq!(names(&expand(&path("*.png"))), ["[1].png", "b.png"]);
         assert_eq!(names(&expand(&path("[1].png"))), ["[1].png"]);
         assert_eq!(names(&expand("-")), ["-"]);
+    }
+
+    #[test]
+    fn what_systems_leave_in_a_folder_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::create_dir(path("@eaDir")).unwrap();
+        for name in ["a.jpg", "._a.jpg", ".b.png", "Thumbs.db", ".DS_Store", "desktop.ini", "@eaDir/c.jpg"] {
+            std::fs::write(path(name), "x").unwrap();
+        }
+        assert_eq!(names(&expand(folder.path().to_str().unwrap())), ["a.jpg"]);
+        assert_eq!(names(&expand(&path("**/*.jpg"))), ["a.jpg"]);
+        // A file that is named is read whatever its name is.
+        assert_eq!(names(&expand(&path("._a.jpg"))), ["._a.jpg"]);
+    }
+
+    #[test]
+    fn pictures_that_no_server_decodes_are_named_with_the_way_to_convert_them() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["IMG_1.HEIC", "b.png", "scan.tiff"] {
+            std::fs::write(folder.path().join(name), "x").unwrap();
+        }
+        let found = expand(folder.path().to_str().unwrap());
+        assert_eq!(names(&found), ["IMG_1.HEIC", "b.png", "scan.tiff"]);
+        let why: Vec<_> =
+            found.into_iter().map(|it| it.content.read().err().map(|error| error.message)).collect();
+        assert!(why[0].as_ref().unwrap().starts_with("is a HEIC picture: convert it to JPEG"));
+        assert!(why[1].is_none() && why[2].as_ref().unwrap().starts_with("is a TIFF picture"));
     }
 
     #[test]

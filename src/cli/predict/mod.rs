@@ -30,7 +30,7 @@ use crate::{
 
 /// Classify images
 ///
-/// An image is a PNG, JPEG, BMP, GIF, WebP or PNM file of up to 4096 x 4096 pixels, or 784 bytes of raw
+/// An image is a PNG, JPEG, BMP, GIF, WebP or PNM file of up to 64 million pixels, or 784 bytes of raw
 /// pixels, row by row, 0 background to 255 foreground. An image that cannot be read is reported, and the
 /// others are classified; the exit code is then 1.
 #[derive(Debug, clap::Args)]

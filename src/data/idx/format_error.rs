@@ -17,6 +17,10 @@ pub enum FormatError {
         found: u32,
         expected: u32,
     },
+    /// The file is something else that downloads leave, and what to do about it.
+    Foreign {
+        what: &'static str,
+    },
     ImageSize {
         height: u64,
         width: u64,
@@ -62,6 +66,23 @@ pub enum FormatError {
 }
 
 impl FormatError {
+    /// Names a file that is no IDX file by its beginning, where it is something that downloads leave.
+    pub(super) fn foreign(beginning: &[u8]) -> Option<Self> {
+        let text = beginning.trim_ascii_start().to_ascii_lowercase();
+        let what = match beginning {
+            [0x1f, 0x8b, ..] => "compressed with gzip twice: unpack it once, for instance with `gunzip`",
+            [b'P', b'K', 3, 4, ..] => "a zip archive: unpack it, and give the folder of its files",
+            _ if text.starts_with(b"<!do") || text.starts_with(b"<htm") => {
+                "an HTML page in place of an IDX file: download the file itself, not the page about it"
+            }
+            _ if text.starts_with(b"vers") => {
+                "a Git LFS pointer in place of an IDX file: run `git lfs pull` where it is from"
+            }
+            _ => return None,
+        };
+        Some(Self::Foreign { what })
+    }
+
     /// Returns one sentence that names the file, the offset, and what was expected there.
     pub(in crate::data) fn describe(&self, path: &Path) -> String {
         let path = path.display();
@@ -81,6 +102,7 @@ impl FormatError {
                     name(*expected)
                 )
             }
+            Self::Foreign { what } => format!("{path} is {what}"),
             Self::ImageSize { height, width } => format!(
                 "{path} says at byte 8 that its images have {height}x{width} pixels: a side has 1 to {MAX_SIDE}"
             ),

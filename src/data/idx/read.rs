@@ -141,7 +141,8 @@ impl IdxReader {
         };
         match word(0) {
             Some(magic) if magic != expected => {
-                Err(self.broken(FormatError::Magic { found: magic, expected }))
+                let magic = FormatError::Magic { found: magic, expected };
+                Err(self.broken(FormatError::foreign(&bytes).unwrap_or(magic)))
             }
             _ if bytes.len() < 4 * N => {
                 Err(self.broken(FormatError::ShortHeader { length: bytes.len() as u64, need }))

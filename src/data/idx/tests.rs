@@ -105,7 +105,28 @@ fn a_label_file_in_place_of_images_is_reported() {
         message,
         "x begins with 2049 at byte 0 and is an IDX file of labels: an IDX file of images begins with 2051"
     );
-    assert_eq!(labels_problem(b"<html></html>"), FormatError::Magic { found: 0x3c68_746d, expected: 2049 });
+    let other = FormatError::Magic { found: 0x2020_2037, expected: 2049 };
+    assert_eq!(labels_problem(b"  7 and more"), other);
+}
+
+#[test]
+fn what_downloads_leave_in_place_of_a_file_is_named() {
+    let twice = gzip(&gzip(&encode_labels(&three())));
+    let files: [(&[u8], &str); 6] = [
+        (b"<html></html>", "x is an HTML page"),
+        (b"\n<!DOCTYPE html><html></html>", "x is an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:7", "x is a Git LFS pointer"),
+        (b"PK\x03\x04and so on", "x is a zip archive"),
+        (&twice, "x is compressed with gzip twice"),
+        (&gzip(b"<!doctype html>"), "x is an HTML page"),
+    ];
+    for (content, expected) in files {
+        for message in
+            [labels_problem(content), images_problem(content)].map(|it| it.describe(Path::new("x")))
+        {
+            assert!(message.starts_with(expected), "{message}");
+        }
+    }
 }
 
 #[test]

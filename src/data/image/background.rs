@@ -1,7 +1,10 @@
 //! The background of a grey picture: how its illumination varies over the sheet, shadows included,
 //! and how far each pixel is from it. What of that is ink is decided by `foreground`.
 
-use super::GrayPicture;
+use super::{
+    GrayPicture,
+    shading::{self, Beyond},
+};
 
 /// Cells along the longer side: fine enough to follow a shadow's edge, coarse enough that a cell of a
 /// large picture averages its noise out.
@@ -10,6 +13,14 @@ const CELLS: usize = 24;
 /// Half the width of what may still be a stroke, as a part of the longer side. What is dark for longer
 /// is shadow.
 const HALF_STROKE: f64 = 0.18;
+
+/// Light has edges where so much of the sheet differs so much from a smooth surface.
+const EDGE_PART: f64 = 0.06;
+const EDGE_CONTRAST: f64 = 14.0;
+
+/// A strip along a side is a table, not a stroke, if it is so many cells deep and so much darker than the sheet.
+const STRIP: usize = 5;
+const STRIP_CONTRAST: i16 = 40;
 
 /// Terms of the surface: 1, x, y, x², xy, y².
 const TERMS: usize = 6;
@@ -30,11 +41,15 @@ pub fn difference(picture: &GrayPicture, shadows: Shadows) -> Vec<i16> {
     let grid = CellGrid::of(picture.width, picture.height);
     let medians = grid.medians(|at| i16::from(picture.pixels[at]));
     let surface = surface(&grid, &medians);
+    if shadows == Shadows::Remove
+        && let Some(light) = uneven_light(&grid, &medians, &surface)
+    {
+        let reach = (HALF_STROKE * picture.width.max(picture.height) as f64) as usize;
+        return shading::difference(picture, reach, light.is_lighter, light.beyond);
+    }
     let mut away = below(&grid, &surface, picture);
     if is_lighter(&away) {
         away.iter_mut().for_each(|value| *value = -*value);
-    } else if shadows == Shadows::Remove && is_stepped(&grid, &medians, &surface) {
-        away = picture.pixels.iter().map(|&pixel| 255 - i16::from(pixel)).collect();
     }
     match shadows {
         Shadows::Remove => take_shadows(&grid, &mut away),
@@ -60,16 +75,51 @@ fn below(grid: &CellGrid, surface: &[f64; TERMS], picture: &GrayPicture) -> Vec<
     away
 }
 
-/// Whether a sharp shadow covers a part of the sheet: the cells agree far better with the picture whose
-/// narrow dark parts are filled than with any smooth surface.
-fn is_stepped(grid: &CellGrid, medians: &[i16], surface: &[f64; TERMS]) -> bool {
+/// Light that no smooth surface follows.
+struct UnevenLight {
+    /// Whether the ink is lighter than the sheet.
+    is_lighter: bool,
+    /// Whether what is dark along an edge of the picture is dark beyond it: a shadow or a table, no stroke.
+    beyond: Beyond,
+}
+
+/// Finds light that no smooth surface follows: over a part of the sheet, what is there when all that is narrow is
+/// filled differs from it; or a strip along a side is dark.
+fn uneven_light(grid: &CellGrid, medians: &[i16], surface: &[f64; TERMS]) -> Option<UnevenLight> {
     let reach = grid.stroke_reach();
-    let filled = grid.extreme(&grid.extreme(medians, reach, i16::max), reach, i16::min);
-    let off = |ground: &dyn Fn(usize) -> f64| -> f64 {
-        medians.iter().enumerate().map(|(at, &median)| (ground(at) - f64::from(median)).abs()).sum()
+    let dilated = grid.extreme(medians, reach, i16::max);
+    let closed = grid.extreme(&dilated, reach, i16::min);
+    let opened = grid.extreme(&grid.extreme(medians, reach, i16::min), reach, i16::max);
+    if grid.deepest_strip(|at| dilated[at] - medians[at] > STRIP_CONTRAST) >= STRIP {
+        return Some(UnevenLight { is_lighter: false, beyond: Beyond::Continued });
+    }
+    let smooth =
+        |at: usize| -> f64 { grid.terms(at).iter().zip(surface).map(|(term, factor)| term * factor).sum() };
+    let differs = |filled: &[i16], from: &dyn Fn(usize) -> f64| {
+        let count = |cells: Vec<usize>| {
+            let off = |at: &&usize| (f64::from(filled[**at]) - from(**at)).abs() > EDGE_CONTRAST;
+            cells.iter().filter(off).count() as f64 > EDGE_PART * cells.len() as f64
+        };
+        // A shadow goes on beyond the picture; a block does not reach its edge.
+        count((0..filled.len()).collect()) && count((0..filled.len()).filter(|&at| grid.is_rim(at)).collect())
     };
-    let smooth = off(&|at| grid.terms(at).iter().zip(surface).map(|(term, factor)| term * factor).sum());
-    off(&|at| f64::from(filled[at])) < 0.6 * smooth
+    if !differs(&closed, &smooth) || !differs(&opened, &smooth) {
+        return None;
+    }
+    // What is left of the ink after filling is more uneven than the light.
+    let (variation_opened, variation_closed) = (grid.variation(&opened), grid.variation(&closed));
+    let is_lighter = variation_opened * 5 < variation_closed * 4;
+    let filled = if is_lighter { opened } else { closed };
+    // Strokes along the edges of a tight crop bend the surface, while the light is even.
+    let mut levels = filled.clone();
+    let middle = levels.len() / 2;
+    let level = f64::from(*levels.select_nth_unstable(middle).1);
+    let is_even = !differs(&filled, &|_| level);
+    // Where ink covers half of a crop, ink is dark unless that is clearly worse.
+    if is_even && is_lighter && variation_opened * 3 > variation_closed {
+        return Some(UnevenLight { is_lighter: false, beyond: Beyond::Nothing });
+    }
+    Some(UnevenLight { is_lighter, beyond: if is_even { Beyond::Nothing } else { Beyond::Continued } })
 }
 
 /// Whether what differs from the background is lighter than it.
@@ -122,6 +172,12 @@ impl CellGrid {
         (HALF_STROKE * self.across.max(self.down) as f64).round() as usize
     }
 
+    /// Whether a cell lies along the edge of the sheet.
+    fn is_rim(&self, at: usize) -> bool {
+        let (row, column) = (at / self.across, at % self.across);
+        row == 0 || column == 0 || row + 1 == self.down || column + 1 == self.across
+    }
+
     /// The surface's terms in the middle of a cell.
     fn terms(&self, at: usize) -> [f64; TERMS] {
         let x = self.coordinate(at % self.across, self.across);
@@ -139,6 +195,32 @@ impl CellGrid {
         let cell = at / self.side;
         let upper_half = at % self.side * 2 >= self.side;
         [cell, if upper_half { (cell + 1).min(count - 1) } else { cell.saturating_sub(1) }]
+    }
+
+    /// The sum of the differences between neighbouring cells.
+    fn variation(&self, cells: &[i16]) -> i64 {
+        let differences = |at: usize| {
+            let right = if at % self.across + 1 < self.across { cells[at + 1] } else { cells[at] };
+            let below = cells.get(at + self.across).copied().unwrap_or(cells[at]);
+            i64::from((right - cells[at]).abs()) + i64::from((below - cells[at]).abs())
+        };
+        (0..cells.len()).map(differences).sum()
+    }
+
+    /// How deep the cells along one side are all dark, but for a tenth; the most of the four sides.
+    fn deepest_strip(&self, is_dark: impl Fn(usize) -> bool) -> usize {
+        let depth = |lines: usize, length: usize, at: &dyn Fn(usize, usize) -> usize| {
+            let is_full = |line: &usize| {
+                (0..length).filter(|&along| is_dark(at(*line, along))).count() * 10 >= length * 9
+            };
+            (0..lines).take_while(is_full).count()
+        };
+        let (across, down) = (self.across, self.down);
+        let rows = depth(down, across, &|line, along| line * across + along);
+        let rows_below = depth(down, across, &|line, along| (down - 1 - line) * across + along);
+        let columns = depth(across, down, &|line, along| along * across + line);
+        let columns_right = depth(across, down, &|line, along| along * across + across - 1 - line);
+        rows.max(rows_below).max(columns).max(columns_right)
     }
 
     /// The median of each cell's values.
@@ -183,11 +265,7 @@ impl CellGrid {
 /// cells with ink in them do not move.
 fn surface(grid: &CellGrid, medians: &[i16]) -> [f64; TERMS] {
     let mut border: Vec<i16> = Vec::new();
-    let is_border = |at: usize| {
-        let (row, column) = (at / grid.across, at % grid.across);
-        row == 0 || column == 0 || row + 1 == grid.down || column + 1 == grid.across
-    };
-    border.extend((0..medians.len()).filter(|&at| is_border(at)).map(|at| medians[at]));
+    border.extend((0..medians.len()).filter(|&at| grid.is_rim(at)).map(|at| medians[at]));
     let middle = border.len() / 2;
     let mut surface = [0.0; TERMS];
     surface[0] = f64::from(*border.select_nth_unstable(middle).1);
@@ -198,7 +276,7 @@ fn surface(grid: &CellGrid, medians: &[i16]) -> [f64; TERMS] {
             let off: f64 =
                 terms.iter().zip(&surface).map(|(term, factor)| term * factor).sum::<f64>() - value;
             // Ink lies in the middle more often than along the border.
-            let weight = if is_border(at) { 3.0 } else { 1.0 } / off.abs().max(1.0);
+            let weight = if grid.is_rim(at) { 3.0 } else { 1.0 } / off.abs().max(1.0);
             for (row, term) in sums.iter_mut().zip(terms) {
                 row.iter_mut().zip(terms).for_each(|(sum, other)| *sum += weight * term * other);
                 row[TERMS] += weight * term * value;

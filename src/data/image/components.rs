@@ -29,7 +29,7 @@ impl Component {
         self.bottom - self.top + 1
     }
 
-    fn with(self, other: &Self) -> Self {
+    pub fn with(self, other: &Self) -> Self {
         Self {
             pixels: self.pixels + other.pixels,
             top: self.top.min(other.top),
@@ -44,18 +44,24 @@ impl Component {
 pub fn drop_specks(mask: &mut [bool], width: usize) -> Vec<Component> {
     let (labels, components) = components(mask, width);
     let size = (width, mask.len() / width);
-    let framed = |component: &Component| is_frame(component, size);
-    let largest = |of: &dyn Fn(&&Component) -> bool| {
-        components.iter().filter(of).map(|component| component.pixels).max()
+    let flush = flush_parts(&labels, components.len(), size);
+    let framed: Vec<bool> = components
+        .iter()
+        .zip(&flush)
+        .map(|(component, flush)| is_frame(component, size) || is_flush(component, flush, size))
+        .collect();
+    let largest = |of: &dyn Fn(usize) -> bool| {
+        (0..components.len()).filter(|&at| of(at)).map(|at| components[at].pixels).max()
     };
     // A picture of a bar from edge to edge has only frame lines, which are the ink then.
-    let (drop_frames, largest) = match largest(&|component| !framed(component)) {
+    let (drop_frames, largest) = match largest(&|at| !framed[at]) {
         Some(inner) if inner * SPECK_PART >= largest(&|_| true).unwrap_or(0) => (true, inner),
         _ => (false, largest(&|_| true).unwrap_or(0)),
     };
     let is_kept: Vec<bool> = components
         .iter()
-        .map(|component| component.pixels * SPECK_PART >= largest && !(drop_frames && framed(component)))
+        .zip(framed)
+        .map(|(component, framed)| component.pixels * SPECK_PART >= largest && !(drop_frames && framed))
         .collect();
     for (pixel, &label) in mask.iter_mut().zip(&labels) {
         *pixel = label.checked_sub(1).is_some_and(|at| is_kept[at as usize]);
@@ -102,6 +108,39 @@ fn is_frame(component: &Component, (width, height): (usize, usize)) -> bool {
     let standing =
         (component.left == 0 || component.right + 1 == width) && component.height() * 10 >= height * 8;
     lying && component.height() * 6 <= height || standing && component.width() * 6 <= width
+}
+
+/// How many pixels each component has in the top row, in the bottom row, in the left and the right column.
+fn flush_parts(labels: &[u32], count: usize, (width, height): (usize, usize)) -> Vec<[usize; 4]> {
+    let mut parts = vec![[0; 4]; count];
+    let mut visit = |at: usize, side: usize| {
+        if let Some(label) = labels[at].checked_sub(1) {
+            parts[label as usize][side] += 1;
+        }
+    };
+    for column in 0..width {
+        visit(column, 0);
+        visit((height - 1) * width + column, 1);
+    }
+    for row in 0..height {
+        visit(row * width, 2);
+        visit(row * width + width - 1, 3);
+    }
+    parts
+}
+
+/// Whether a component lies flush with an edge of the sheet from end to end, as a table does beside a slanted sheet,
+/// and no stroke that was cut off.
+fn is_flush(component: &Component, parts: &[usize; 4], (width, height): (usize, usize)) -> bool {
+    let is_whole = |part: usize, length: usize| part * 10 >= length * 9;
+    let (across, down) = (component.width(), component.height());
+    let [top, bottom, left, right] = *parts;
+    let (lies, stands) = (is_whole(top.max(bottom), across), is_whole(left.max(right), down));
+    let lies_long = lies && across * 10 >= width * 3 && down * 5 <= height * 2;
+    let stands_long = stands && down * 10 >= height * 3 && across * 5 <= width * 2;
+    // A thumb fills a corner.
+    let corner = lies && stands && across * 8 >= width && down * 8 >= height;
+    lies_long || stands_long || corner && across * 5 <= width * 2 && down * 5 <= height * 2
 }
 
 /// Returns the label of each pixel's component, counted from 1, 0 for background; and the components.

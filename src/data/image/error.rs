@@ -7,10 +7,14 @@ use crate::data::ImageSize;
 pub enum Error {
     #[error("image has {bytes} bytes: send at most {limit}")]
     TooManyBytes { bytes: usize, limit: usize },
-    #[error("image has {width}x{height} pixels: send 1 to {limit} on a side")]
-    Size { width: u32, height: u32, limit: u32 },
+    #[error("image has {width}x{height} pixels: send 1 to {limit} in all")]
+    Size { width: u32, height: u32, limit: u64 },
     #[error("image is of no known format: send PNG, JPEG, BMP, GIF, WebP or PNM")]
     UnknownFormat,
+    #[error("image is {0}")]
+    Foreign(&'static str),
+    #[error("image ends early: its file was cut off, send it whole")]
+    EndsEarly,
     #[error("image does not decode: {0}")]
     Broken(String),
     #[error(

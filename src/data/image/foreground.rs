@@ -37,6 +37,8 @@ pub struct Foreground {
     pub several: bool,
     /// Whether it can be strokes, as far as its width goes.
     pub strokes: bool,
+    /// Whether a line in it may be a border.
+    pub may_be_border: bool,
 }
 
 /// The ink of a picture that is bright on dark and clean; none when it is black all over.
@@ -98,7 +100,17 @@ fn in_light(picture: &GrayPicture, shadows: Shadows) -> Option<Foreground> {
 impl Foreground {
     fn new(edges: &Component, pixels: Vec<u8>, contrast: u8, several: bool) -> Self {
         let (width, height) = (edges.width(), edges.height());
-        Self { top: edges.top, left: edges.left, width, height, pixels, contrast, several, strokes: true }
+        Self {
+            top: edges.top,
+            left: edges.left,
+            width,
+            height,
+            pixels,
+            contrast,
+            several,
+            strokes: true,
+            may_be_border: false,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ const WORTH_IT: f64 = 1.5;
 /// Returns the picture in grey; transparent pixels show the background.
 pub fn to_gray(image: DynamicImage, shades: Grayscale) -> GrayPicture {
     let (width, height) = (image.width() as usize, image.height() as usize);
+    let image = with_full_range(image);
     if let DynamicImage::ImageLuma8(grey) = image {
         return GrayPicture { width, height, pixels: grey.into_raw() };
     }
@@ -27,6 +28,31 @@ pub fn to_gray(image: DynamicImage, shades: Grayscale) -> GrayPicture {
         Grayscale::Contrast => image.into_luma8().into_raw(),
     };
     GrayPicture { width, height, pixels }
+}
+
+/// The picture with its values scaled to 16 bits, where it has that many and uses 8, 10 or 12 of them, as scanners
+/// and cameras store theirs.
+fn with_full_range(mut image: DynamicImage) -> DynamicImage {
+    let (values, channels, colors): (&mut [u16], _, _) = match &mut image {
+        DynamicImage::ImageLuma16(image) => (image, 1, 1),
+        DynamicImage::ImageLumaA16(image) => (image, 2, 1),
+        DynamicImage::ImageRgb16(image) => (image, 3, 3),
+        DynamicImage::ImageRgba16(image) => (image, 4, 3),
+        _ => return image,
+    };
+    // What is transparent may have any colour, and alpha is always of 16 bits.
+    let mut most = 0;
+    for pixel in values.chunks_exact(channels) {
+        most = pixel[..colors].iter().copied().fold(most, u16::max);
+    }
+    if let Some(full) = [255u16, 1023, 4095].into_iter().find(|full| most <= *full) {
+        for pixel in values.chunks_exact_mut(channels) {
+            pixel[..colors]
+                .iter_mut()
+                .for_each(|value| *value = (u32::from(*value) * 65_535 / u32::from(full)) as u16);
+        }
+    }
+    image
 }
 
 fn over_white(image: &DynamicImage) -> Vec<u8> {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::{
     DigitImage, Error, GrayPicture, Normalization, Quality,
+    borders::{self, Borders},
     foreground::{self, Foreground},
 };
 use crate::data::centering::{self, ImageSize};
@@ -41,15 +42,34 @@ fn as_given(picture: &GrayPicture, frame: ImageSize) -> Result<DigitImage, Error
     if (width, height) != (frame.width, frame.height) {
         return Err(Error::NotADigit { width, height, expected: frame });
     }
-    Ok(DigitImage { pixels: picture.pixels.clone(), quality: Some(Quality::of_given(&picture.pixels)) })
+    Ok(DigitImage {
+        pixels: picture.pixels.clone(),
+        quality: Some(Quality::of_given(&picture.pixels, frame, 128)),
+    })
 }
 
+/// The part of an image's outermost pixels that is light on a light background, out of 4. MNIST's images have none.
+const LIGHT_RIM: usize = 3;
+
 impl Quality {
-    /// Assesses an image that is used unchanged: only whether it is blank.
-    pub fn of_given<T: PartialEq>(pixels: &[T]) -> Self {
+    /// Assesses an image that is used unchanged: only whether it is blank, and whether its rim is light. `light` is
+    /// the least value of a light pixel.
+    pub fn of_given<T: PartialOrd + Copy>(pixels: &[T], frame: ImageSize, light: T) -> Self {
         // All values are equal if each equals the next: slices compare faster than single elements.
         let is_plain = pixels.len() < 2 || pixels[1..] == pixels[..pixels.len() - 1];
-        if is_plain { Self::Blank } else { Self::Good }
+        let ImageSize { height, width } = frame;
+        let row = |row: usize| row * width..(row + 1) * width;
+        let sides = (1..height.saturating_sub(1)).flat_map(|row| [row * width, (row + 1) * width - 1]);
+        let (mut rim, mut lit) = (0, 0);
+        for at in row(0).chain(row(height - 1)).chain(sides) {
+            rim += 1;
+            lit += usize::from(pixels[at] >= light);
+        }
+        match (is_plain, lit * 4 >= rim * LIGHT_RIM) {
+            (true, _) => Self::Blank,
+            (false, true) => Self::LightBackground,
+            (false, false) => Self::Good,
+        }
     }
 }
 
@@ -63,7 +83,8 @@ fn bright(picture: &GrayPicture) -> ScaledForeground {
 
 fn find(picture: &GrayPicture) -> ScaledForeground {
     let (small, factor) = reduced(picture);
-    let ink = foreground::find(&small)?;
+    let (small, may_be_border) = without_borders(small);
+    let ink = Foreground { may_be_border, ..foreground::find(&small)? };
     if factor == 1 || ink.width.max(ink.height) > CLOSE_LOOK {
         return Some((ink, factor));
     }
@@ -77,9 +98,22 @@ fn find(picture: &GrayPicture) -> ScaledForeground {
         (side(ink.top, ink.height, picture.height), side(ink.left, ink.width, picture.width));
     let closer = cropped(picture, rows, columns);
     let (closer, factor_there) = reduced(&closer);
+    let (closer, _) = without_borders(closer);
     match foreground::find(&closer) {
-        Some(closer) => Some((Foreground { several: closer.several || ink.several, ..closer }, factor_there)),
+        Some(closer) => {
+            let several = closer.several || ink.several;
+            Some((Foreground { several, may_be_border, ..closer }, factor_there))
+        }
         None => Some((ink, factor)),
+    }
+}
+
+/// The picture without borders, and whether what is left may be one.
+fn without_borders(picture: Cow<'_, GrayPicture>) -> (Cow<'_, GrayPicture>, bool) {
+    match borders::erase(&picture) {
+        Borders::None => (picture, false),
+        Borders::Erased(cleaned) => (Cow::Owned(cleaned), false),
+        Borders::Doubtful => (picture, true),
     }
 }
 
@@ -104,6 +138,8 @@ fn judge(ink: &Foreground, factor: usize) -> Quality {
         Quality::NotStrokes
     } else if ink.contrast < FAINT {
         Quality::LowContrast
+    } else if ink.may_be_border {
+        Quality::Border
     } else {
         Quality::Good
     }

@@ -48,6 +48,10 @@ pub enum Quality {
     LowContrast,
     /// Ink over most of its box: a block or a photograph rather than strokes.
     NotStrokes,
+    /// A long straight line that touches the digit and may be a border or a stroke.
+    Border,
+    /// A light rim, in an image that is used as it is and must be light on dark.
+    LightBackground,
 }
 
 /// The conversion of colours to grey.

@@ -44,6 +44,8 @@ pub fn prediction(prediction: &Prediction) -> String {
         Quality::TooSmall => "uncertain: too small",
         Quality::LowContrast => "uncertain: low contrast",
         Quality::NotStrokes => "uncertain: no pen strokes",
+        Quality::Border => "uncertain: a border may be part of the digit",
+        Quality::LightBackground => "uncertain: light background where it must be dark",
         Quality::Good | Quality::Unspecified if prediction.low_confidence() => "uncertain",
         Quality::Good | Quality::Unspecified => "",
     };
@@ -147,6 +149,7 @@ mod tests {
             })
         };
         assert_eq!(of(Quality::SeveralShapes), "3 (90.00 %; uncertain: several shapes)");
+        assert_eq!(of(Quality::Border), "3 (90.00 %; uncertain: a border may be part of the digit)");
         assert_eq!(of(Quality::Good), "3 (90.00 %; uncertain)");
         assert_eq!(of(Quality::Blank), "no digit: the image is blank");
     }

@@ -2,6 +2,7 @@
 
 mod normalizing;
 mod quality;
+mod surroundings;
 
 use std::io::{Cursor, Write as _};
 
@@ -93,10 +94,9 @@ fn transparent_pixels_become_white() {
 fn an_image_that_claims_to_be_huge_is_rejected_before_decoding() {
     // This PNM file is one line of text: it has a header and no pixels.
     let claim = decode(b"P5 60000 60000 255\n");
-    assert_eq!(claim, Err(Error::Size { width: 60000, height: 60000, limit: MAX_PICTURE_SIDE }));
-    let wide = ImageBuffer::from_pixel(4097, 1, image::Luma([0u8]));
-    let rejected = decode(&encoded(&wide.into(), ImageFormat::Png));
-    assert_eq!(rejected, Err(Error::Size { width: 4097, height: 1, limit: MAX_PICTURE_SIDE }));
+    assert_eq!(claim, Err(Error::Size { width: 60000, height: 60000, limit: MAX_PICTURE_PIXELS }));
+    let claim = decode(b"P5 8001 8000 255\n");
+    assert_eq!(claim, Err(Error::Size { width: 8001, height: 8000, limit: MAX_PICTURE_PIXELS }));
     let bytes = vec![0; MAX_ENCODED_BYTES + 1];
     assert!(matches!(decode(&bytes), Err(Error::TooManyBytes { .. })));
 }
@@ -104,11 +104,75 @@ fn an_image_that_claims_to_be_huge_is_rejected_before_decoding() {
 #[test]
 fn invalid_and_truncated_images_are_rejected() {
     assert_eq!(decode(b""), Err(Error::UnknownFormat));
-    assert_eq!(decode(b"<svg></svg>"), Err(Error::UnknownFormat));
+    assert_eq!(decode(b"7"), Err(Error::UnknownFormat));
+    let foreign = decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1").unwrap_err().to_string();
+    assert!(foreign.starts_with("image is a HEIC picture: convert it to JPEG"), "{foreign}");
     let whole = to_png(&[7; 784], 28, 28);
     for length in 8..whole.len() - 12 {
-        assert!(matches!(decode(&whole[..length]), Err(Error::Broken(_))), "{length}");
+        assert!(decode(&whole[..length]).is_err(), "{length}");
     }
+}
+
+#[test]
+fn a_file_of_any_format_that_was_cut_off_is_rejected() {
+    let noise = ImageBuffer::from_fn(90, 70, |x, y| image::Luma([(x * x * 7 + y * y * 13 + x * y) as u8]));
+    let image = DynamicImage::ImageLuma8(noise);
+    let rgb = DynamicImage::ImageRgb8(image.to_rgb8());
+    let files = [
+        (encoded(&image, ImageFormat::Png), 60),
+        (encoded(&image, ImageFormat::Jpeg), 10),
+        (encoded(&rgb, ImageFormat::Jpeg), 10),
+        (encoded(&rgb, ImageFormat::WebP), 10),
+        (encoded(&image, ImageFormat::Bmp), 10),
+        (encoded(&image.to_rgba8().into(), ImageFormat::Gif), 10),
+        (encoded(&image, ImageFormat::Pnm), 10),
+    ];
+    for (format, (file, step)) in files.iter().enumerate() {
+        let half = file.len() / 3;
+        for length in (half..file.len() - 2).step_by(*step) {
+            let error = decode(&file[..length]).expect_err("a part of a file");
+            let says = error.to_string();
+            assert!(says.contains("ends early"), "format {format}, {length} of {}: {says}", file.len());
+        }
+        // What follows a file does not matter.
+        assert!(decode(&[&file[..], b"\n"].concat()).is_ok(), "format {format}");
+    }
+}
+
+#[test]
+fn a_thumbnail_inside_a_cut_jpeg_does_not_make_it_whole() {
+    let image = DynamicImage::ImageLuma8(ImageBuffer::from_fn(64, 64, |x, y| image::Luma([(x * y) as u8])));
+    let file = encoded(&image, ImageFormat::Jpeg);
+    let segment = [&[0xff, 0xe2][..], &((file.len() + 2) as u16).to_be_bytes(), &file].concat();
+    let whole = [&file[..2], &segment, &file[2..]].concat();
+    assert!(decode(&whole).is_ok());
+    assert_eq!(decode(&whole[..whole.len() - 40]), Err(Error::EndsEarly));
+}
+
+#[test]
+fn a_picture_of_many_pixels_is_read_at_reduced_scale() {
+    let wide = decode(&to_png(&vec![200; 20_000 * 30], 20_000, 30)).unwrap();
+    assert_eq!((wide.width, wide.height), (20_000, 30));
+    // A bar in a picture of 48 million pixels.
+    let (side, mut pixels) = (6930, vec![250; 6930 * 6930]);
+    (2000..5000).for_each(|row| pixels[row * side + 3400..row * side + 3700].fill(20));
+    let (picture, counted) = decode_counted(&to_png(&pixels, side, side), Grayscale::Contrast).unwrap();
+    assert_eq!((picture.width, picture.height, counted), (3465, 3465, side * side));
+    assert_eq!((picture.pixels[1500 * 3465 + 1750], picture.pixels[1500 * 3465 + 1000]), (20, 250));
+}
+
+#[test]
+fn sixteen_bits_that_fill_fewer_are_read_in_their_own_range() {
+    for full in [255u16, 1023, 4095] {
+        let grey = ImageBuffer::from_fn(20, 10, |x, _| image::Luma([if x == 7 { 0 } else { full }]));
+        let bytes = encoded(&DynamicImage::ImageLuma16(grey), ImageFormat::Png);
+        for shades in [Grayscale::Luma, Grayscale::Contrast] {
+            let picture = super::decode(&bytes, shades).unwrap();
+            assert_eq!((picture.pixels[7], picture.pixels[8]), (0, 255), "{full} {shades:?}");
+        }
+    }
+    let dark = ImageBuffer::from_pixel(2, 2, Rgb([0x2040u16, 0x2040, 0x2040]));
+    assert_eq!(decode(&encoded(&dark.into(), ImageFormat::Png)).unwrap().pixels, [0x20; 4]);
 }
 
 #[test]
@@ -169,7 +233,7 @@ fn the_first_frame_of_an_animation_is_read() {
 #[test]
 fn a_file_above_the_limit_is_rejected_by_its_header() {
     let file = png(&[header(16_384, 16_384, 8, 6), (b"IDAT", packed(&[0; 1000])), (b"IEND", Vec::new())]);
-    assert_eq!(decode(&file), Err(Error::Size { width: 16_384, height: 16_384, limit: MAX_PICTURE_SIDE }));
+    assert_eq!(decode(&file), Err(Error::Size { width: 16_384, height: 16_384, limit: MAX_PICTURE_PIXELS }));
     let mut jpeg = encoded(&DynamicImage::new_luma8(16, 16), ImageFormat::Jpeg);
     let frame = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
     let mut claim = |side: u16| {
@@ -177,7 +241,7 @@ fn a_file_above_the_limit_is_rejected_by_its_header() {
         jpeg[frame + 7..frame + 9].copy_from_slice(&side.to_be_bytes());
         decode(&jpeg)
     };
-    assert_eq!(claim(60_000), Err(Error::Size { width: 60_000, height: 60_000, limit: MAX_PICTURE_SIDE }));
+    assert_eq!(claim(60_000), Err(Error::Size { width: 60_000, height: 60_000, limit: MAX_PICTURE_PIXELS }));
     // If the claimed size is within the limits, missing pixels are an error or grey.
     assert!(claim(2048).map_or(true, |picture| picture.pixels.len() == 2048 * 2048));
 }

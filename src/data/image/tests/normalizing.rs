@@ -7,7 +7,7 @@ fn one_on_paper() -> GrayPicture {
     bar((100, 80), 230, 40, [10, 20], [5, 65])
 }
 
-fn auto(picture: &GrayPicture) -> DigitImage {
+pub(super) fn auto(picture: &GrayPicture) -> DigitImage {
     normalize(picture, Normalization::Auto, ImageSize::MNIST).unwrap()
 }
 
@@ -22,7 +22,7 @@ fn extent(image: &DigitImage) -> [usize; 4] {
 const SEVEN: [[f32; 2]; 3] = [[0.3, 0.2], [0.7, 0.2], [0.45, 0.8]];
 
 /// The distance of a point from the line through the corners.
-fn off(corners: &[[f32; 2]], x: f32, y: f32) -> f32 {
+pub(super) fn off(corners: &[[f32; 2]], x: f32, y: f32) -> f32 {
     let of_part = |part: &[[f32; 2]]| {
         let ([ax, ay], [bx, by]) = (part[0], part[1]);
         let (dx, dy) = (bx - ax, by - ay);
@@ -34,7 +34,7 @@ fn off(corners: &[[f32; 2]], x: f32, y: f32) -> f32 {
 
 /// A 7 drawn with a pen of `pen` pixels on a square sheet; `light` gives the brightness of paper and of ink
 /// at a point.
-fn seven(side: usize, pen: f32, light: impl Fn(f32, f32) -> [f32; 2]) -> GrayPicture {
+pub(super) fn seven(side: usize, pen: f32, light: impl Fn(f32, f32) -> [f32; 2]) -> GrayPicture {
     let pixel = |at: usize| {
         let (x, y) = (((at % side) as f32 + 0.5) / side as f32, ((at / side) as f32 + 0.5) / side as f32);
         let [paper, ink] = light(x, y);
@@ -44,13 +44,13 @@ fn seven(side: usize, pen: f32, light: impl Fn(f32, f32) -> [f32; 2]) -> GrayPic
     GrayPicture { width: side, height: side, pixels: (0..side * side).map(pixel).collect() }
 }
 
-fn even(_: f32, _: f32) -> [f32; 2] {
+pub(super) fn even(_: f32, _: f32) -> [f32; 2] {
     [240.0, 20.0]
 }
 
 /// The cosine of two images, 1 if they are equal. The second image may be shifted by a pixel, because the
 /// centre may fall to either side of a pixel's edge.
-fn likeness(one: &DigitImage, other: &DigitImage) -> f64 {
+pub(super) fn likeness(one: &DigitImage, other: &DigitImage) -> f64 {
     let norm = |image: &DigitImage| -> f64 {
         image.pixels.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
     };
@@ -63,7 +63,7 @@ fn likeness(one: &DigitImage, other: &DigitImage) -> f64 {
 }
 
 #[track_caller]
-fn check_alike(picture: &GrayPicture, least: f64) {
+pub(super) fn check_alike(picture: &GrayPicture, least: f64) {
     let clean = auto(&seven(300, 24.0, even));
     let image = auto(picture);
     assert_eq!(image.quality, Some(Quality::Good));

@@ -67,7 +67,9 @@ fn with_quality(prediction: v1::Prediction, quality: Option<Quality>) -> v1::Pre
             | Quality::SeveralShapes
             | Quality::TooSmall
             | Quality::LowContrast
-            | Quality::NotStrokes,
+            | Quality::NotStrokes
+            | Quality::Border
+            | Quality::LightBackground,
         )
         | None => prediction,
     };

@@ -98,7 +98,9 @@ enum_map! {
     v1::DrawingKind => DrawingKind { Kernels, FeatureMaps, Saliency, Occlusion, Histograms };
     v1::WeightsOrigin => WeightsOrigin { Training, Checkpoint, Version };
     v1::Normalization => Normalization { None, Scale, Center, Auto };
-    v1::Quality => Quality { Good, Blank, SeveralShapes, TooSmall, LowContrast, NotStrokes };
+    v1::Quality => Quality {
+        Good, Blank, SeveralShapes, TooSmall, LowContrast, NotStrokes, Border, LightBackground,
+    };
     v1::WeightsLayout => Layout { Libtorch, Paddle } unspecified = Libtorch;
     v1::ValueForm => ValueForm { Bytes, Numbers } unspecified = Bytes;
     v1::ExportFormat => ExportFormat { Safetensors, Onnx } unspecified = Safetensors;

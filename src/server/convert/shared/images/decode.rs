@@ -179,8 +179,9 @@ impl EncodedImages {
                         Grayscale::Luma
                     }
                 };
-                let picture = image::decode(bytes, shades).map_err(FieldError::at(&name))?;
-                decoded.add(&name, picture.pixels.len())?;
+                let (picture, pixels) =
+                    image::decode_counted(bytes, shades).map_err(FieldError::at(&name))?;
+                decoded.add(&name, pixels)?;
                 (name, picture)
             }
             (Form::Pixels(pixels), Some(_)) => (format!("{path}.pixels"), self.grey(pixels.to_vec())),
@@ -263,11 +264,13 @@ impl DecodedImages {
         let qualities = match &images {
             ImageBatch::Bytes(bytes) => {
                 let each = bytes.chunks_exact(area).enumerate();
-                each.map(|(index, pixels)| quality(index, &|| Quality::of_given(pixels))).collect()
+                each.map(|(index, pixels)| quality(index, &|| Quality::of_given(pixels, spec.frame, 128)))
+                    .collect()
             }
             ImageBatch::Floats(values) => {
                 let each = values.chunks_exact(area).enumerate();
-                each.map(|(index, values)| quality(index, &|| Quality::of_given(values))).collect()
+                each.map(|(index, values)| quality(index, &|| Quality::of_given(values, spec.frame, 0.5)))
+                    .collect()
             }
             ImageBatch::FloatBytes(_) => unreachable!("{NEVER_FLOAT_BYTES}"),
         };

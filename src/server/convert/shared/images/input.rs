@@ -11,10 +11,10 @@ use crate::{
 /// Most images of one call.
 pub const MAX_IMAGES_PER_CALL: usize = 16_384;
 
-/// Most encoded images of one call: each may decode to 4096 × 4096 pixels.
+/// Most encoded images of one call: each may decode to 64 million pixels.
 pub const MAX_ENCODED: usize = 1_024;
 
-/// Most pixels that the encoded images of one call may decode to: eight of the largest images, or 1024 images
+/// Most pixels that the encoded images of one call may decode to: two of the largest images, or 1024 images
 /// of 362 × 362. More would keep a core busy for longer than callers wait.
 pub const MAX_DECODED_PIXELS: usize = 8 * 4096 * 4096;
 
