@@ -105,7 +105,7 @@ fn a_label_file_in_place_of_images_is_reported() {
         message,
         "x begins with 2049 at byte 0 and is an IDX file of labels: an IDX file of images begins with 2051"
     );
-    let other = FormatError::Magic { found: 0x2020_2037, expected: 2049 };
+    let other = FormatError::Magic { found: 0x2020_3720, expected: 2049 };
     assert_eq!(labels_problem(b"  7 and more"), other);
 }
 

@@ -199,7 +199,7 @@ async fn a_request_of_another_protocol_gets_the_status_of_http() {
         let Ok(response) = server.service.call(request).await;
         assert_eq!(response.status(), status, "{kind:?}");
         drop(response.into_body().collect().await.unwrap());
-        let code = if status == 415 { "InvalidArgument 1" } else { "Ok 1" };
+        let code = if status == 415 { "InvalidArgument 1" } else { "OK 1" };
         assert_eq!(server.ended(), [code]);
     }
 }
@@ -263,9 +263,9 @@ async fn a_call_that_its_caller_cancels_is_counted() {
     let mut call = Box::pin(server.service.call(with_timeout("100S")));
     assert!(futures::poll!(&mut call).is_pending());
     drop(call);
-    assert_eq!(server.ended(), ["Cancelled 1"]);
+    assert_eq!(server.ended(), ["Canceled 1"]);
     drop(server.service.call(with_timeout("1n")));
-    assert_eq!(server.ended(), ["Cancelled 1", "DeadlineExceeded 1"]);
+    assert_eq!(server.ended(), ["Canceled 1", "DeadlineExceeded 1"]);
 }
 
 #[tokio::test]
@@ -281,7 +281,7 @@ async fn a_caller_that_leaves_while_it_sends_its_request_has_cancelled_the_call(
         let Ok(response) = server.service.call(request).await;
         drop(response);
     }
-    assert_eq!(server.ended(), ["Cancelled 2"]);
+    assert_eq!(server.ended(), ["Canceled 2"]);
 }
 
 /// The response of a unary call, of which the message has `bytes` bytes.
@@ -351,5 +351,5 @@ async fn a_small_response_that_is_ready_does_not_hold_a_draining_server() {
     server.shutdown.all_calls_ended().await;
     body.frame().await.unwrap().unwrap();
     drop(body);
-    assert_eq!(server.ended(), ["Ok 1"]);
+    assert_eq!(server.ended(), ["OK 1"]);
 }
