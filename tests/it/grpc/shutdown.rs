@@ -54,7 +54,7 @@ async fn calls_are_served_while_load_balancers_notice_the_end() {
     // Longer than the test: only the end of the runtime ends this server.
     let server = TestServer::with(store, |config| config.drain_delay = Duration::from_secs(3600)).await;
     server.train().await;
-    let request = HealthCheckRequest { service: String::new() };
+    let request = HealthCheckRequest { service: "digitd.v1.TrainingService".to_owned() };
     let mut watched = HealthClient::new(server.channel()).watch(request).await.unwrap().into_inner();
     assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
     let mut prediction = server.prediction();
