@@ -9,8 +9,8 @@
 #[path = "../tests/it/drawing.rs"]
 mod drawing;
 mod program;
-#[path = "../tests/it/scenes.rs"]
-mod scenes;
+#[path = "../tests/it/surroundings.rs"]
+mod surroundings;
 
 use std::{
     path::{Path, PathBuf},
@@ -31,7 +31,7 @@ use digitd::{
 use drawing::draw;
 use program::Server;
 use rayon::prelude::*;
-use scenes::{Scene, draw_scene};
+use surroundings::{Surroundings, draw_in};
 use tonic::transport::Channel;
 
 /// Every so many images are drawn in each of the surroundings.
@@ -63,13 +63,13 @@ async fn main() {
         let drawn = read(&client, &images, Some(form)).await;
         report(name, &images, &drawn, Some(&right));
     }
-    for (scene, name) in Scene::ALL {
-        let picture = |at: usize| Form::Encoded(draw_scene(images.image(at), at as u64, scene).into());
-        report_scene(name, &images, &read_some(&client, images.len(), &picture).await);
+    for (surroundings, name) in Surroundings::ALL {
+        let picture = |at: usize| Form::Encoded(draw_in(images.image(at), at as u64, surroundings).into());
+        report_kind(name, &images, &read_some(&client, images.len(), &picture).await);
     }
     let inverted =
         |at: usize| Form::Pixels(images.image(at).iter().map(|ink| 255 - ink).collect::<Vec<u8>>().into());
-    report_scene("raw with a light rim", &images, &read_some(&client, images.len(), &inverted).await);
+    report_kind("raw with a light rim", &images, &read_some(&client, images.len(), &inverted).await);
     let flags = ["--serving-precision", "bfloat16"];
     let server = Server::start(digitd(store.path(), &folder), &flags);
     let rounded = read(&self::client(&server).await, &images, None).await;
@@ -131,7 +131,7 @@ async fn read_some(
 
 /// Prints a line about images in some surroundings: how many are read right and not flagged, how many wrong and not
 /// flagged, and how many are flagged.
-fn report_scene(name: &str, images: &ImageSet, read: &[Prediction]) {
+fn report_kind(name: &str, images: &ImageSet, read: &[Prediction]) {
     let share = |of: &dyn Fn(bool, bool) -> bool| {
         let is = |(at, read): &(usize, &Prediction)| {
             of(read.label == Some(images.label(at * STEP).into()), read.low_confidence())

@@ -11,6 +11,6 @@ mod learning;
 mod minio;
 mod parity;
 mod readme;
-mod scenes;
 mod support;
+mod surroundings;
 mod tidy;

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     drawing::{self, draw},
-    scenes::{Scene, draw_scene},
     support,
+    surroundings::{Surroundings, draw_in},
 };
 
 fn encoded(bytes: Vec<u8>) -> v1::Image {
@@ -75,8 +75,8 @@ const SURROUNDED: usize = 150;
 /// Borders, shadows and the rest neither change predictions nor hide digits: of a hundred images in each of them at
 /// most six are misclassified without a flag, and most keep their prediction.
 async fn surroundings_change_little(server: &TestServer, images: &ImageSet) {
-    for (scene, name) in Scene::ALL {
-        let picture = |at: usize| encoded(draw_scene(images.image(at), at as u64, scene));
+    for (surroundings, name) in Surroundings::ALL {
+        let picture = |at: usize| encoded(draw_in(images.image(at), at as u64, surroundings));
         let mut read = Vec::with_capacity(SURROUNDED);
         for start in (0..SURROUNDED).step_by(CALL) {
             read.extend(predict(server, of((start..start + CALL).map(picture).collect())).await);

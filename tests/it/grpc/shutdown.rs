@@ -52,7 +52,8 @@ async fn watchers_of_health_are_notified_of_the_end_and_do_not_delay_it() {
 async fn calls_are_served_while_load_balancers_notice_the_end() {
     let store = std::sync::Arc::new(tempfile::tempdir().unwrap());
     // Longer than the test: only the end of the runtime ends this server.
-    let server = TestServer::with(store, |config| config.drain_delay = Duration::from_secs(3600)).await;
+    let server =
+        TestServer::with(store.clone(), |config| config.drain_delay = Duration::from_secs(3600)).await;
     server.train().await;
     let request = HealthCheckRequest { service: "digitd.v1.TrainingService".to_owned() };
     let mut watched = HealthClient::new(server.channel()).watch(request).await.unwrap().into_inner();

@@ -12,7 +12,7 @@ use crate::drawing::Random;
 
 /// What surrounds a digit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scene {
+pub enum Surroundings {
     /// Nothing: a sheet of paper.
     Sheet,
     /// Nothing, and the picture is cropped to the digit's bounding box.
@@ -39,8 +39,8 @@ pub enum Scene {
     TwelveOfSixteenBits,
 }
 
-impl Scene {
-    /// All scenes, with their names in reports.
+impl Surroundings {
+    /// All surroundings, with their names in reports.
     pub const ALL: [(Self, &str); 12] = [
         (Self::Sheet, "sheet"),
         (Self::TightCrop, "tight crop"),
@@ -114,9 +114,9 @@ impl Line {
     }
 }
 
-/// Draws an image of 28 x 28 in a scene, as a PNG file. `seed` alone decides sizes, places and shades.
-pub fn draw_scene(pixels: &[u8], seed: u64, scene: Scene) -> Vec<u8> {
-    let mut random = Random::new(seed.wrapping_mul(31).wrapping_add(scene as u64 * 7919 + 5));
+/// Draws an image of 28 x 28 in a surroundings, as a PNG file. `seed` alone decides sizes, places and shades.
+pub fn draw_in(pixels: &[u8], seed: u64, surroundings: Surroundings) -> Vec<u8> {
+    let mut random = Random::new(seed.wrapping_mul(31).wrapping_add(surroundings as u64 * 7919 + 5));
     let shorter = random.between(100.0, 400.0);
     let aspect = random.between(1.0, 1.4);
     let (width, height) = match random.below(2) {
@@ -127,12 +127,12 @@ pub fn draw_scene(pixels: &[u8], seed: u64, scene: Scene) -> Vec<u8> {
     let digit = pen(pixels, (shorter * random.between(0.55, 0.95)) as u32, &mut random);
     let (left, top, right, bottom) = extent(&digit);
     let (wide, high) = ((right - left + 1) as f32, (bottom - top + 1) as f32);
-    if scene == Scene::TightCrop {
-        return png(&shade(wide, high, &mut random, Scene::TightCrop, |x, y| {
+    if surroundings == Surroundings::TightCrop {
+        return png(&shade(wide, high, &mut random, Surroundings::TightCrop, |x, y| {
             (ink_at(&digit, x + left as f32, y + top as f32), 1.0)
         }));
     }
-    let lines = lines(scene, width, height, &mut random);
+    let lines = lines(surroundings, width, height, &mut random);
     let room = |lies: bool, is_far: bool| -> f32 {
         let beside = lines.iter().filter(|line| line.lies == lies && line.is_far == is_far);
         let side = if lies { width } else { height };
@@ -144,7 +144,7 @@ pub fn draw_scene(pixels: &[u8], seed: u64, scene: Scene) -> Vec<u8> {
         if high > low { random.between(low, high) } else { f32::midpoint(low, high) }
     };
     let (mut x0, mut y0) = (place(false, wide, width), place(true, high, height));
-    if scene == Scene::TouchingLine {
+    if surroundings == Surroundings::TouchingLine {
         let line = lines[random.below(lines.len())];
         let near = line.inset + line.thickness / 2.0 - random.between(0.0, line.thickness.min(3.0));
         match (line.lies, line.is_far) {
@@ -155,8 +155,8 @@ pub fn draw_scene(pixels: &[u8], seed: u64, scene: Scene) -> Vec<u8> {
         }
     }
     let (x0, y0) = (x0.round(), y0.round());
-    let light = Light::draw(scene, (x0, y0, x0 + wide, y0 + high), (width, height), &mut random);
-    let sheet = shade(width, height, &mut random, scene, |x, y| {
+    let light = Light::draw(surroundings, (x0, y0, x0 + wide, y0 + high), (width, height), &mut random);
+    let sheet = shade(width, height, &mut random, surroundings, |x, y| {
         let drawn = ink_at(&digit, x - x0 + left as f32, y - y0 + top as f32);
         let ruled = lines.iter().map(|line| line.cover(x + 0.5, y + 0.5, width, height));
         (ruled.fold(drawn, f32::max), light.at(x, y))
@@ -188,10 +188,10 @@ fn extent(digit: &ImageBuffer<Luma<f32>, Vec<f32>>) -> (u32, u32, u32, u32) {
     (or(columns().min()), or(rows().min()), or(columns().max()), or(rows().max()))
 }
 
-fn lines(scene: Scene, width: f32, height: f32, random: &mut Random) -> Vec<Line> {
+fn lines(surroundings: Surroundings, width: f32, height: f32, random: &mut Random) -> Vec<Line> {
     let mut sides = [(true, false), (true, true), (false, false), (false, true)];
     (1..4).rev().for_each(|at| sides.swap(at, random.below(at + 1)));
-    let count = scene.sides(random);
+    let count = surroundings.sides(random);
     let thickness = 1.0 + random.below(6) as f32;
     let at_edge = random.below(2) == 0;
     // Lines of a table go on beyond its corners, those of a box end in them.
@@ -203,12 +203,13 @@ fn lines(scene: Scene, width: f32, height: f32, random: &mut Random) -> Vec<Line
         .map(|&(lies, is_far)| {
             let (length, side) = if lies { (width, height) } else { (height, width) };
             let inset = if at_edge { thickness / 2.0 } else { shared_inset * side };
-            let slope = match scene {
-                Scene::SlantedLines => random.between(-3.0, 3.0).to_radians().tan(),
+            let slope = match surroundings {
+                Surroundings::SlantedLines => random.between(-3.0, 3.0).to_radians().tan(),
                 _ => random.between(-0.3, 0.3).to_radians().tan(),
             };
             let end = if through || at_edge { 0.0 } else { shared_inset * length };
-            let gaps = if scene == Scene::BrokenLines { random.between(0.05, 0.25) } else { 0.0 };
+            let gaps =
+                if surroundings == Surroundings::BrokenLines { random.between(0.05, 0.25) } else { 0.0 };
             let seed = (random.unit() * 1e9) as u64;
             let (from, to) = (end, length - end);
             Line { lies, is_far, inset, thickness, slope, from, to, gaps, seed, depth }
@@ -230,13 +231,15 @@ struct Light {
 
 impl Light {
     fn draw(
-        scene: Scene,
+        surroundings: Surroundings,
         (left, top, right, bottom): (f32, f32, f32, f32),
         (width, height): (f32, f32),
         random: &mut Random,
     ) -> Self {
-        let angle = match scene {
-            Scene::DarkTable => (random.below(4) as f32 * 90.0 + random.between(-8.0, 8.0)).to_radians(),
+        let angle = match surroundings {
+            Surroundings::DarkTable => {
+                (random.below(4) as f32 * 90.0 + random.between(-8.0, 8.0)).to_radians()
+            }
             _ => random.between(0.0, std::f32::consts::TAU),
         };
         let toward = (angle.cos(), angle.sin());
@@ -248,20 +251,20 @@ impl Light {
         let middle = along(width / 2.0, height / 2.0);
         let shorter = width.min(height);
         let across = random.between(-0.3, 0.3) * shorter;
-        match scene {
-            Scene::SoftShadow => Self {
+        match surroundings {
+            Surroundings::SoftShadow => Self {
                 toward,
                 edge: middle + across,
                 soft: random.between(0.1, 0.4) * shorter,
                 dark: random.between(0.35, 0.7),
             },
-            Scene::HardShadow => Self {
+            Surroundings::HardShadow => Self {
                 toward,
                 edge: middle + across,
                 soft: random.between(0.5, 2.0),
                 dark: random.between(0.4, 0.75),
             },
-            Scene::DarkTable => Self {
+            Surroundings::DarkTable => Self {
                 toward,
                 edge: random.between(of_digit + 3.0, (of_digit + 4.0).max(of_sheet - 0.04 * shorter)),
                 soft: 0.7,
@@ -283,7 +286,7 @@ fn shade(
     width: f32,
     height: f32,
     random: &mut Random,
-    scene: Scene,
+    surroundings: Surroundings,
     at: impl Fn(f32, f32) -> (f32, f32),
 ) -> DynamicImage {
     let paper = random.between(225.0, 255.0);
@@ -297,9 +300,9 @@ fn shade(
         let pixel = |x, y| Luma([(value(x, y) / 255.0 * most).round() as u16]);
         DynamicImage::ImageLuma16(ImageBuffer::from_fn(width, height, pixel))
     };
-    match scene {
-        Scene::EightOfSixteenBits => deep(255.0, &mut value),
-        Scene::TwelveOfSixteenBits => deep(4095.0, &mut value),
+    match surroundings {
+        Surroundings::EightOfSixteenBits => deep(255.0, &mut value),
+        Surroundings::TwelveOfSixteenBits => deep(4095.0, &mut value),
         _ => GrayImage::from_fn(width, height, |x, y| Luma([value(x, y).round() as u8])).into(),
     }
 }
