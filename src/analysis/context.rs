@@ -23,7 +23,7 @@ use crate::{
     train::{StepId, TrainConfig},
 };
 
-/// What a job has on the analysis thread.
+/// A job on the analysis thread works with this: a model and its network, loaded for the job alone.
 pub struct AnalysisContext {
     pub model: ModelInfo,
     pub network: Network,
@@ -72,7 +72,7 @@ impl Analysis {
         Ok((ModelInfo::from_manifest(&manifest), EncodedWeights::Version(Box::new(manifest), weights)))
     }
 
-    /// What is known of a run whose newest weights were found.
+    /// Returns the model of a run and the newest weights that were found of it.
     pub(super) async fn find_run(&self, found: RunWeights) -> Result<(ModelInfo, EncodedWeights), Error> {
         let RunWeights { run, state, config, source } = found;
         match source {

@@ -25,7 +25,7 @@ use crate::{
 /// The largest number of changed predictions that a comparison lists.
 const MAX_CHANGED: usize = 100;
 
-/// What to evaluate, and on which images.
+/// An evaluation that a caller requests: a model, and the images that it is measured on.
 #[derive(Debug, Clone)]
 pub struct EvaluateJob {
     pub model: ModelRef,
@@ -69,7 +69,7 @@ impl EvaluateJob {
     }
 }
 
-/// How many of the images an evaluation has read.
+/// The progress of an evaluation counts the images that it has read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EvaluationProgress {
     pub images: usize,

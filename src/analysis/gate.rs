@@ -9,7 +9,7 @@ use crate::{
     registry::{AliasUpdate, Assignment, AuditNote, Evidence, Precondition, Registry, RequirementResult},
 };
 
-/// What is required of a version that is measured.
+/// A gate holds the requirements that a measured version must meet.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Gate {
     pub requirements: Vec<Requirement>,

@@ -81,7 +81,7 @@ impl ModelInfo {
         VersionRef { model: self.model.clone(), version }
     }
 
-    /// What callers see of the network.
+    /// Returns the part of this that callers see.
     pub fn subject(&self) -> SubjectInfo {
         SubjectInfo {
             model: self.model.clone(),

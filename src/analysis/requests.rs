@@ -20,7 +20,7 @@ pub enum Target {
     Run(RunId),
 }
 
-/// What to show, and how deeply.
+/// An inspection that a caller requests: its target, and its depth.
 #[derive(Debug, Clone)]
 pub struct InspectJob {
     pub target: Target,
@@ -44,7 +44,7 @@ pub enum InspectInput {
     Index { dataset: Option<DatasetSpec>, split: Split, index: usize },
 }
 
-/// How deeply to inspect.
+/// The depth of an inspection.
 #[derive(Debug, Clone)]
 pub enum Depth {
     Shapes,
@@ -62,7 +62,7 @@ pub enum Depth {
     },
 }
 
-/// What to compute about the prediction for one image.
+/// The attributions that a caller requests for the prediction of one image.
 #[derive(Debug, Clone, Default)]
 pub struct AttributionRequest {
     pub gradients: bool,
@@ -75,7 +75,7 @@ pub struct AttributionRequest {
     pub drawings: Option<DrawingJob>,
 }
 
-/// What to draw.
+/// The drawings that a caller requests.
 #[derive(Debug, Clone)]
 pub struct DrawingJob {
     pub kinds: Vec<DrawingKind>,
@@ -133,7 +133,7 @@ pub struct Inspection {
     pub health: Option<HealthReport>,
 }
 
-/// What was computed about the prediction for one image.
+/// The attributions that were computed for the prediction of one image.
 #[derive(Debug, Clone, Default)]
 pub struct Attributions {
     pub gradients: Option<Gradients>,

@@ -15,6 +15,6 @@ pub use error::Error;
 pub use flags::{EngineFlags, Flags};
 pub use load::{load, variables};
 pub use settings::{
-    Client, Compute, Data, Fetch, HttpAddr, Log, Server, Serving, ServingPrecision, Settings, Store,
+    Client, Compute, Data, Fetch, HttpAddr, Log, ServerSettings, Serving, ServingPrecision, Settings, Store,
     Tensorboard, TimeSpan,
 };

@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    pub server: Server,
+    pub server: ServerSettings,
     pub data: Data,
     pub store: Store,
     pub compute: Compute,
@@ -36,7 +36,7 @@ pub struct Settings {
 /// The addresses and limits of the server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Server {
+pub struct ServerSettings {
     /// Address of gRPC. Loopback by default, because callers are not authenticated yet.
     pub grpc_addr: SocketAddr,
     /// Address of metrics and health over HTTP, and of health over gRPC.
@@ -167,7 +167,7 @@ pub enum HttpAddr {
 #[serde(try_from = "String", into = "String")]
 pub struct TimeSpan(pub Duration);
 
-impl Default for Server {
+impl Default for ServerSettings {
     fn default() -> Self {
         let server = ServerConfig::default();
         Self {

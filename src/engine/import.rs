@@ -43,7 +43,7 @@ pub struct ImportedVersion {
 }
 
 impl ImportedVersion {
-    /// What the importer is told of those aliases; empty if there are none.
+    /// The message about those aliases; empty if there are none.
     pub fn unmoved_message(&self) -> String {
         runs::unmoved_message(self.manifest.version, &self.unmoved)
     }

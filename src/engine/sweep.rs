@@ -9,10 +9,10 @@ use chrono::{TimeDelta, Utc};
 
 use crate::{compute::Error, registry::Registry, runs::RunManager};
 
-/// What is older than this belongs to a server that died.
+/// Files that are older than this belong to a server that died.
 const ABANDONED: TimeDelta = TimeDelta::hours(1);
 
-/// How often it is searched for.
+/// The interval between two searches for such files.
 const PERIOD: Duration = Duration::from_secs(3600);
 
 /// Sweeps once, and from then on as long as the engine lives.

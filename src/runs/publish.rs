@@ -126,16 +126,16 @@ async fn published_version(
 /// Moves `latest` and the alias that the request names to a run's version, unless that was done before: people may
 /// have moved them since.
 pub async fn move_run_aliases(registry: &Registry, run: RunId, manifest: &Manifest) -> Vec<UnmovedAlias> {
-    let wanted = manifest.config.as_ref().and_then(|config| config.set_alias.as_ref());
-    move_aliases(registry, manifest, wanted, &AuditNote::new(SELF, format!("run {run}"))).await
+    let requested = manifest.config.as_ref().and_then(|config| config.set_alias.as_ref());
+    move_aliases(registry, manifest, requested, &AuditNote::new(SELF, format!("run {run}"))).await
 }
 
-/// Moves `latest`, and the alias `wanted` if there is one, to a version that was just published. Returns those that
+/// Moves `latest`, and the alias `requested` if there is one, to a version that was just published. Returns those that
 /// could not be moved, which undoes nothing.
 pub async fn move_aliases(
     registry: &Registry,
     manifest: &Manifest,
-    wanted: Option<&Alias>,
+    requested: Option<&Alias>,
     note: &AuditNote,
 ) -> Vec<UnmovedAlias> {
     let mut unmoved = Vec::new();
@@ -148,14 +148,14 @@ pub async fn move_aliases(
     };
     let advancing = with_retries("to move an alias", |_| advance_latest(registry, manifest, note));
     record(&Alias::latest(), advancing.await);
-    if let Some(alias) = wanted.filter(|alias| **alias != Alias::latest()) {
+    if let Some(alias) = requested.filter(|alias| **alias != Alias::latest()) {
         let moving = with_retries("to move an alias", |_| move_alias(registry, manifest, alias, note));
         record(alias, moving.await);
     }
     unmoved
 }
 
-/// What a caller is told of the aliases that do not point to a new version; empty if all of them do.
+/// The message about the aliases that do not point to a new version; empty if all of them do.
 pub fn unmoved_message(version: Version, unmoved: &[UnmovedAlias]) -> String {
     let Some(first) = unmoved.first() else { return String::new() };
     let names: Vec<String> = unmoved.iter().map(|unmoved| format!("{:?}", unmoved.alias.as_str())).collect();
@@ -169,8 +169,8 @@ pub fn unmoved_message(version: Version, unmoved: &[UnmovedAlias]) -> String {
 
 /// The aliases that a run moves to its version.
 fn aliases_of(manifest: &Manifest) -> impl Iterator<Item = Alias> {
-    let wanted = manifest.config.as_ref().and_then(|config| config.set_alias.clone());
-    std::iter::once(Alias::latest()).chain(wanted.filter(|alias| *alias != Alias::latest()))
+    let requested = manifest.config.as_ref().and_then(|config| config.set_alias.clone());
+    std::iter::once(Alias::latest()).chain(requested.filter(|alias| *alias != Alias::latest()))
 }
 
 /// Moves `latest` forward only: if two runs end together, the newer version stays.

@@ -31,10 +31,10 @@ const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// before it needs them opens another one.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long nothing is accepted after the system refused a connection, for instance for want of files.
+/// The pause after the system refused a connection, for instance for want of files; nothing is accepted meanwhile.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Longest wait for the place of a connection that was told to end.
+/// Longest wait for the permit of a connection that was evicted.
 const EVICTION_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Shortest time between two warnings of the same listener.
@@ -152,7 +152,7 @@ fn is_silent(state: &Weak<State>) -> bool {
     state.upgrade().is_some_and(|state| !state.has_request())
 }
 
-/// What a connection, its requests and its listener share.
+/// The state that a connection shares with its requests and its listener.
 #[derive(Debug, Default)]
 struct State {
     has_request: AtomicBool,
@@ -185,7 +185,7 @@ pub struct Connection {
     _permit: OwnedSemaphorePermit,
 }
 
-/// What the requests of a connection know of it.
+/// The information that every request of a connection carries.
 #[derive(Debug, Clone)]
 pub struct ConnectionInfo {
     /// The address of the caller.

@@ -14,8 +14,8 @@ use std::{
 };
 
 use prometheus::{
-    Registry,
-    core::{AtomicU64, Collector, Desc, GenericCounter},
+    IntCounter, Registry,
+    core::{Collector, Desc},
     proto::MetricFamily,
 };
 use serde::{Deserialize, Serialize};
@@ -137,13 +137,16 @@ pub async fn report_dropped_lines() {
 
 /// Registers the counter of dropped lines, `digitd_log_dropped_lines_total`.
 pub fn register_metrics(registry: &Registry) -> Result<(), prometheus::Error> {
-    let help = "Lines of the log that were dropped because standard error was not read fast enough.";
-    let counter = GenericCounter::new("digitd_log_dropped_lines_total", help)?;
-    registry.register(Box::new(DroppedLines(counter)))
+    registry.register(Box::new(DroppedLines(new_counter()?)))
 }
 
-/// Reads the count when it is scraped.
-struct DroppedLines(GenericCounter<AtomicU64>);
+fn new_counter() -> Result<IntCounter, prometheus::Error> {
+    let help = "Lines of the log that were dropped because standard error was not read fast enough.";
+    IntCounter::new("digitd_log_dropped_lines_total", help)
+}
+
+/// Reads the count when it is scraped. Each scrape has a counter of its own, since two may come at once.
+struct DroppedLines(IntCounter);
 
 impl Collector for DroppedLines {
     fn desc(&self) -> Vec<&Desc> {
@@ -151,9 +154,9 @@ impl Collector for DroppedLines {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        self.0.reset();
-        self.0.inc_by(dropped_lines());
-        self.0.collect()
+        let counter = new_counter().expect("the name is valid, since it was registered");
+        counter.inc_by(dropped_lines());
+        counter.collect()
     }
 }
 

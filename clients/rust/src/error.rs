@@ -13,7 +13,7 @@ pub enum Error {
     Address {
         /// The URL as it was given; `http://` was put before it where it had no scheme.
         url: String,
-        /// What is wrong with it.
+        /// The reason why no client can connect to it.
         cause: String,
     },
     /// No connection could be made.

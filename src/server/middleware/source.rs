@@ -21,7 +21,7 @@ pub struct ResponseSource {
     /// `None` once the response has ended, so that its producer is dropped at once.
     inner: Option<Body>,
     completion: CallCompletion,
-    /// What draining waits for.
+    /// The token that draining waits for.
     held: Option<TaskTrackerToken>,
 }
 

@@ -1,4 +1,4 @@
-//! What a call of a method that is not served is told: tonic answers it with a code alone.
+//! The message for a call of a method that is not served, to which tonic responds with a code alone.
 
 use http::HeaderMap;
 use tonic::{Code, Status};
@@ -13,7 +13,7 @@ const TRITON: [(&str, &str); 5] = [
     ),
     ("SystemSharedMemory", "shared memory is not served: send the tensor in the request"),
     ("CudaSharedMemory", "shared memory is not served: send the tensor in the request"),
-    ("TraceSetting", "tracing is not served: the log and the metrics tell about every call"),
+    ("TraceSetting", "tracing is not served: the log and the metrics report every call"),
     (
         "LogSettings",
         "the level of the log is a setting of the server (log.level), which SIGHUP makes it read again",

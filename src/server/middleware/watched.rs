@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a caller may read nothing while the server drains.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What holds for the responses of a server.
+/// The limits that hold for all responses of a server.
 #[derive(Debug, Clone)]
 pub struct ResponseLimits {
     pub shutdown: Shutdown,
@@ -48,7 +48,7 @@ pub struct WatchedBody {
     watchdog: AbortHandle,
 }
 
-/// What the connection and the task share.
+/// The state that the connection and the task share.
 struct WatchedState {
     /// `None` once the call was ended from outside.
     source: Option<ResponseSource>,
